@@ -1,0 +1,156 @@
+"""Cases: what one is, how it is registered, how it is run, what it leaves behind.
+
+A case is a plain function that drives a subject and returns findings. It may raise
+`Inconclusive` or `NotApplicable`; anything else that it raises is an error of ours. The pytest
+plugin and the command line run the same functions through `execute`, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from conformance.clock import Clock, SystemClock
+from conformance.verdict import Finding, Inconclusive, NotApplicable, Verdict
+from specs import Contract, Operation
+
+
+class Subject(Protocol):
+    """What every case may ask of its subject. Suites add the means to drive it."""
+
+    contract: Contract
+
+    @property
+    def exchanged(self) -> int:
+        """How many exchanges this subject has taken part in so far."""
+
+    @property
+    def virtual_seconds(self) -> float:
+        """Virtual time that has passed on the subject's clock so far; 0 on a real one."""
+
+
+Select = Callable[[Contract], Iterable[Operation]]
+Function = Callable[..., Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One executable test of requirements, `errors.unknown-id`."""
+
+    id: str
+    suite: str
+    requirements: tuple[str, ...]
+    summary: str
+    function: Function
+    each: Select | None = None
+    """Operations that it runs on, one by one; None: it runs once."""
+    modes: tuple[str, ...] = ("",)
+    """Ways of running it: `sync` and `async` for an SDK."""
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What one run of a case came to."""
+
+    case: str
+    requirements: tuple[str, ...]
+    verdict: Verdict
+    reason: str = ""
+    operation: str | None = None
+    mode: str = ""
+    findings: tuple[Finding, ...] = ()
+    exchanges: int = 0
+    seconds: float = 0.0
+    virtual_seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """`case[operation-mode]`, unique in a run of one subject."""
+        inside = "-".join(part for part in (self.operation, self.mode) if part)
+        return f"{self.case}[{inside}]" if inside else self.case
+
+
+@dataclass
+class Registry:
+    """The cases of one suite, in the order defined."""
+
+    suite: str
+    cases: dict[str, Case] = field(default_factory=dict)
+
+    def case(
+        self,
+        id: str,
+        *requirements: str,
+        each: Select | None = None,
+        modes: tuple[str, ...] = ("",),
+    ) -> Callable[[Function], Function]:
+        """Register the decorated function; its docstring's first line is the case's sentence."""
+
+        def register(function: Function) -> Function:
+            if id in self.cases:
+                raise ValueError(f"case {id!r} is registered twice")
+            summary = (function.__doc__ or "").strip().splitlines()[0]
+            made = Case(id, self.suite, requirements, summary, function, each, modes)
+            self.cases[id] = made
+            function.case = made  # type: ignore[attr-defined]
+            return function
+
+        return register
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases.values())
+
+
+def instances(case: Case, contract: Contract) -> Iterator[tuple[Operation | None, str]]:
+    """Yield each (operation, mode) that a case runs with on a contract; may be none."""
+    operations: Iterable[Operation | None] = case.each(contract) if case.each else (None,)
+    for operation in operations:
+        for mode in case.modes:
+            yield operation, mode
+
+
+def execute(
+    case: Case,
+    subject: Subject,
+    operation: Operation | None = None,
+    mode: str = "",
+    clock: Clock | None = None,
+) -> CaseResult:
+    """Run one instance of a case and return its result; never raises for the case's sake."""
+    clock = clock or SystemClock()
+    started, virtual, exchanged = clock.monotonic(), subject.virtual_seconds, subject.exchanged
+    arguments: dict[str, Any] = {}
+    if case.each is not None:
+        arguments["operation"] = operation
+    if case.modes != ("",):
+        arguments["mode"] = mode
+    findings: tuple[Finding, ...] = ()
+    try:
+        findings = tuple(
+            f.at(case=case.id, operation=f.operation or (operation.id if operation else None),
+                 mode=f.mode or mode)
+            for f in case.function(subject, **arguments)
+        )  # fmt: skip
+        verdict, reason = (Verdict.FAIL if findings else Verdict.PASS), ""
+    except Inconclusive as why:
+        verdict, reason = Verdict.INCONCLUSIVE, str(why)
+    except NotApplicable as why:
+        verdict, reason = Verdict.NOT_APPLICABLE, str(why)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        verdict = Verdict.ERROR
+        reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+    return CaseResult(
+        case=case.id,
+        requirements=case.requirements,
+        verdict=verdict,
+        reason=reason,
+        operation=operation.id if operation else None,
+        mode=mode,
+        findings=findings,
+        exchanges=subject.exchanged - exchanged,
+        seconds=clock.monotonic() - started,
+        virtual_seconds=subject.virtual_seconds - virtual,
+    )

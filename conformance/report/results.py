@@ -1,0 +1,240 @@
+"""`results.json`: the one product of every run, from which all reports and exit codes derive.
+
+Models here are the schema (`memconform.results/1`); its JSON Schema is generated from them.
+`summarise` turns the case results of one subject into its entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from conformance.cases import CaseResult
+from conformance.verdict import Finding, Level, Verdict, binding, merge
+from specs import Basis
+from specs.catalogue import Requirement
+
+SCHEMA = "memconform.results/1"
+
+
+class Entry(BaseModel):
+    """Base of the models here: frozen, unknown keys refused, `schema` allowed as a name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Budget(Entry):
+    """Limits that the run was given; None where there was none."""
+
+    max_requests: int | None = None
+    max_seconds: float | None = None
+
+
+class Run(Entry):
+    """How this result came about."""
+
+    tool: str = Field(description="memconform's version")
+    started: str = Field(description="RFC 3339, UTC")
+    seconds: float
+    seed: int
+    command: tuple[str, ...] = Field(description="as typed, keys redacted")
+    budget: Budget = Budget()
+    complete: bool = Field(default=True, description="false: interrupted, or a part is missing")
+    reason: str = Field(default="", description="why it is not complete")
+    parts: dict[str, float] = Field(default_factory=dict, description="part -> wall seconds")
+
+
+class RequirementEntry(Entry):
+    """One requirement, judged on one subject."""
+
+    id: str
+    level: Level
+    basis: Basis
+    concern: str
+    verdict: Verdict
+    reason: str = ""
+    cases: dict[Verdict, int] = Field(default_factory=dict)
+
+
+class FindingEntry(Entry):
+    """One violation; several with one cause are one entry, counted."""
+
+    id: str = Field(description="stable over runs and versions: names API, subject, cause")
+    requirement: str
+    level: Level = Field(description="as binding as requirement and basis allow")
+    basis: Basis
+    case: str
+    operation: str | None = None
+    operations: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    fault: str = ""
+    message: str
+    expected: Any = None
+    actual: Any = None
+    timeline: tuple[str, ...] = ()
+    replay: str = ""
+    count: int = 1
+    cause: str = ""
+
+
+class CaseEntry(Entry):
+    """One executed instance of a case."""
+
+    case: str
+    operation: str | None = None
+    mode: str = ""
+    verdict: Verdict
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class SubjectEntry(Entry):
+    """Everything that was learned of one subject."""
+
+    kind: Literal["backend", "sdk", "load"]
+    api: str
+    name: str
+    version: str = ""
+    base_url: str = ""
+    verdict: Verdict
+    requirements: tuple[RequirementEntry, ...] = ()
+    findings: tuple[FindingEntry, ...] = ()
+    cases: tuple[CaseEntry, ...] = ()
+    counts: dict[str, int] = Field(default_factory=dict)
+    virtual_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    details: dict[str, Any] = Field(
+        default_factory=dict, description="what only this kind has: load figures, coverage tables"
+    )
+
+
+class Results(Entry):
+    """A whole run."""
+
+    schema_: Literal["memconform.results/1"] = Field(default=SCHEMA, alias="schema")
+    run: Run
+    subjects: tuple[SubjectEntry, ...] = ()
+
+
+def finding_id(api: str, subject: str, requirement: str, cause: str) -> str:
+    """Return the id that a finding keeps over runs and over versions of the subject."""
+    text = "\0".join((api, subject, requirement, cause))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def summarise(
+    kind: Literal["backend", "sdk", "load"],
+    api: str,
+    name: str,
+    results: Sequence[CaseResult],
+    catalogue: Mapping[str, Requirement],
+    *,
+    version: str = "",
+    base_url: str = "",
+    wall_seconds: float = 0.0,
+    details: Mapping[str, Any] | None = None,
+) -> SubjectEntry:
+    """Return one subject's entry. Raises KeyError where a case names an unknown requirement."""
+    requirements = _requirements(results, catalogue)
+    verdicts = Counter(r.verdict for r in results)
+    findings = _findings(api, name, results, catalogue)
+    return SubjectEntry(
+        kind=kind,
+        api=api,
+        name=name,
+        version=version,
+        base_url=base_url,
+        verdict=merge(r.verdict for r in results),
+        requirements=requirements,
+        findings=findings,
+        cases=tuple(
+            CaseEntry(case=r.case, operation=r.operation, mode=r.mode, verdict=r.verdict,
+                      reason=r.reason, seconds=round(r.seconds, 4))
+            for r in results
+        ),
+        counts={
+            "cases": len(results),
+            "exchanges": sum(r.exchanges for r in results),
+            "findings": len(findings),
+            **{str(verdict): count for verdict, count in sorted(verdicts.items())},
+        },
+        virtual_seconds=round(sum(r.virtual_seconds for r in results), 3),
+        wall_seconds=round(wall_seconds, 3),
+        details=dict(details or {}),
+    )  # fmt: skip
+
+
+def _requirements(
+    results: Iterable[CaseResult], catalogue: Mapping[str, Requirement]
+) -> tuple[RequirementEntry, ...]:
+    seen: dict[str, list[tuple[Verdict, CaseResult]]] = {}
+    for result in results:
+        broken = {f.requirement for f in result.findings}
+        for requirement in dict.fromkeys((*result.requirements, *broken)):
+            verdict = result.verdict
+            if verdict is Verdict.FAIL and requirement not in broken:
+                verdict = Verdict.PASS
+            seen.setdefault(requirement, []).append((verdict, result))
+    entries = []
+    for requirement, pairs in sorted(seen.items(), key=lambda item: natural(item[0])):
+        verdict = merge(v for v, _ in pairs)
+        found = [f for _, r in pairs for f in r.findings if f.requirement == requirement]
+        basis = min((f.basis for f in found), key=list(Basis).index, default=Basis.DOCUMENTED)
+        entries.append(
+            RequirementEntry(
+                id=requirement,
+                level=catalogue[requirement].level,
+                basis=basis,
+                concern=catalogue[requirement].concern,
+                verdict=verdict,
+                reason=next((r.reason for v, r in pairs if v is verdict and r.reason), ""),
+                cases=dict(Counter(v for v, _ in pairs)),
+            )
+        )
+    return tuple(entries)
+
+
+def _findings(
+    api: str, name: str, results: Iterable[CaseResult], catalogue: Mapping[str, Requirement]
+) -> tuple[FindingEntry, ...]:
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for result in results:
+        for finding in result.findings:
+            cause = finding.cause or f"{finding.case} {finding.operation or ''}".strip()
+            groups.setdefault((finding.requirement, cause), []).append(finding)
+    entries = []
+    for (requirement, cause), group in groups.items():
+        first = group[0]
+        basis = min((f.basis for f in group), key=list(Basis).index)
+        entries.append(
+            FindingEntry(
+                id=finding_id(api, name, requirement, cause),
+                requirement=requirement,
+                level=binding(catalogue[requirement].level, basis),
+                basis=basis,
+                case=first.case,
+                operation=first.operation,
+                operations=tuple(dict.fromkeys(f.operation for f in group if f.operation)),
+                modes=tuple(dict.fromkeys(f.mode for f in group if f.mode)),
+                fault=first.fault,
+                message=first.message,
+                expected=first.expected,
+                actual=first.actual,
+                timeline=first.timeline,
+                replay=first.replay,
+                count=len(group),
+                cause=cause,
+            )
+        )
+    order = list(Level)
+    return tuple(sorted(entries, key=lambda e: (order.index(e.level), natural(e.requirement), e.id)))
+
+
+def natural(text: str) -> tuple[str, int]:
+    """Return a sort key that puts RA2 before RA10."""
+    head = text.rstrip("0123456789")
+    return head, int(text[len(head) :] or 0)

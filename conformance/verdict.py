@@ -1,0 +1,94 @@
+"""Verdicts, levels and findings: what an oracle can say, and how it adds up.
+
+pass < inconclusive < fail < error. What could not be tested is never a pass; a crash of ours
+is an error, never the subject's failure. `not applicable` stands outside the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from specs import Basis
+from specs.catalogue import Level
+
+
+class Verdict(StrEnum):
+    """What became of a case or a requirement."""
+
+    NOT_APPLICABLE = "not-applicable"
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    INCONCLUSIVE = "inconclusive"
+    FAIL = "fail"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """Place in the order; the highest of several wins."""
+        return _ORDER.index(self)
+
+
+_ORDER = [
+    Verdict.NOT_APPLICABLE,
+    Verdict.PASS,
+    Verdict.INCONCLUSIVE,
+    Verdict.FAIL,
+    Verdict.ERROR,
+]
+
+
+def merge(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the highest of several verdicts; of none, not applicable."""
+    return max(verdicts, key=lambda v: v.rank, default=Verdict.NOT_APPLICABLE)
+
+
+_WEIGHT = {Level.MUST: 2, Level.SHOULD: 1, Level.MAY: 0}
+_BASIS_LEVEL = {
+    Basis.DOCUMENTED: Level.MUST,
+    Basis.OBSERVED: Level.SHOULD,
+    Basis.ASSUMED: Level.MAY,
+}
+
+
+def binding(level: Level, basis: Basis) -> Level:
+    """Return the weaker of a requirement's own level and what its basis can carry."""
+    return min(level, _BASIS_LEVEL[basis], key=lambda each: _WEIGHT[each])
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One violation with its witness. Oracles fill the first block, the case runner the rest."""
+
+    requirement: str
+    message: str
+    """One sentence in words: what is wrong. No payload values, no keys."""
+    operation: str | None = None
+    expected: Any = None
+    actual: Any = None
+    basis: Basis = Basis.DOCUMENTED
+    witness: tuple[int, ...] = ()
+    """Numbers of the exchanges that show it."""
+    cause: str = ""
+    """Findings of one subject with the same requirement and cause are one finding, counted."""
+
+    case: str = ""
+    mode: str = ""
+    """`sync` or `async` for an SDK; '' elsewhere."""
+    fault: str = ""
+    """The fault script that provoked it, in short form."""
+    timeline: tuple[str, ...] = ()
+    replay: str = ""
+
+    def at(self, **changes: Any) -> Finding:
+        """Return a copy with fields filled in."""
+        return replace(self, **changes)
+
+
+class Inconclusive(Exception):  # noqa: N818 - a verdict, not an error
+    """Raised by a case that could not test what it is for; the text says why."""
+
+
+class NotApplicable(Exception):  # noqa: N818 - a verdict, not an error
+    """Raised by a case whose promise the contract does not make; the text says which."""

@@ -1,0 +1,34 @@
+"""What each API promises: the only place that knows.
+
+    >>> import specs
+    >>> specs.load("claiv")["ingest"].idempotency.name
+    'idempotency_key'
+"""
+
+from specs.contract import (
+    Contract,
+    Operation,
+    Parameter,
+    Response,
+    SpecError,
+    error_rule,
+    from_document,
+    load,
+    names,
+    pointer,
+)
+from specs.vocabulary import Basis
+
+__all__ = [
+    "Basis",
+    "Contract",
+    "Operation",
+    "Parameter",
+    "Response",
+    "SpecError",
+    "error_rule",
+    "from_document",
+    "load",
+    "names",
+    "pointer",
+]

@@ -1,0 +1,362 @@
+"""The words of `x-conformance`: one frozen model per behaviour that an API can promise.
+
+Only words belong here: what may be written in a spec, its type, its unit. How a spec is
+read and merged is in `contract.py`; what a promise means for a subject is in the oracles.
+Names are borrowed where the field has them: `maxAttempts` counts the first try (gRPC, AWS),
+jitter kinds are AWS's, `q`/`w` are the IETF RateLimit draft's. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class Basis(StrEnum):
+    """Where a promise comes from, and so how much a broken one weighs."""
+
+    DOCUMENTED = "documented"
+    """The document says it: a broken promise is a MUST failure."""
+    OBSERVED = "observed"
+    """The published SDK of the documented version does it on the wire: a SHOULD failure."""
+    ASSUMED = "assumed"
+    """Nobody says; the field's usual way. Reported, and never fails a run by itself."""
+
+
+class Word(BaseModel):
+    """Base of all models here: immutable, camelCase outside, unknown keys refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class Stated(Word):
+    """A behaviour that says on what it rests."""
+
+    basis: Basis = Field(description="documented, observed or assumed")
+    source: str = Field(
+        default="",
+        description="document id and section, as in `002_d3cf2a5acba3ba5a § Retries`; for an "
+        "observed fact, the releases that show it",
+    )
+
+
+StatusPattern = Annotated[str, Field(pattern=r"^([1-5]\d\d|[1-5]XX)$")]
+NetworkFault = Literal["connect", "reset", "timeout", "truncated"]
+
+
+def _as_status(value: object) -> object:
+    return {"status": value} if isinstance(value, str) else value
+
+
+class RetriedStatus(Word):
+    """One status that is retried; `basis` and `source` only where they differ from the block's."""
+
+    status: StatusPattern
+    basis: Basis | None = None
+    source: str | None = None
+
+
+class Backoff(Word):
+    """How the delay grows between attempts."""
+
+    kind: Literal["exponential", "constant", "linear"] = "exponential"
+    jitter: Literal[True, False, "none", "full", "equal", "decorrelated", "additive"] | None = Field(
+        default=None,
+        description="true: some jitter is promised, its kind is not; false: none; null: unsaid",
+    )
+    base: float | None = Field(default=None, ge=0, description="first delay, seconds")
+    multiplier: float | None = Field(default=None, ge=1)
+    cap: float | None = Field(default=None, gt=0, description="longest delay, seconds")
+    basis: Basis | None = None
+    source: str | None = None
+
+
+class RetryAfter(Stated):
+    """What is done with a server's wish to wait."""
+
+    header: str = "retry-after"
+    max: float | None = Field(default=None, gt=0, description="longest wait obeyed, seconds")
+    on_exceed: Literal["fail", "clamp", "wait"] | None = None
+
+
+class Retries(Stated):
+    """When an SDK sends again."""
+
+    max_attempts: int = Field(ge=1, description="sends of one call at the default options")
+    statuses: tuple[Annotated[RetriedStatus, BeforeValidator(_as_status)], ...] = ()
+    never: tuple[StatusPattern, ...] = ()
+    network: tuple[NetworkFault, ...] = ()
+    network_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
+    backoff: Backoff = Backoff()
+    retry_after: RetryAfter | None = None
+
+
+class Envelope(Word):
+    """Where an error body says what: JSON Pointers into it."""
+
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    details: str | None = None
+
+
+class ErrorRule(Word):
+    """One row of the error table: which answer becomes which exception.
+
+    Rules are tried in order; the first whose status pattern, code and network fault fit wins.
+    """
+
+    status: StatusPattern | None = None
+    code: str | None = Field(default=None, description="value at the envelope's code pointer")
+    network: tuple[NetworkFault, ...] = ()
+    exception: str
+    bases: tuple[str, ...] = Field(default=(), description="documented base classes, nearest first")
+    attributes: dict[str, str] = Field(
+        default_factory=dict,
+        description="exception attribute -> where its value comes from: `status`, `code`, "
+        "`message`, `requestId`, `details`, `header:NAME`, or a JSON Pointer into the body",
+    )
+    basis: Basis | None = None
+    source: str | None = None
+
+
+class Errors(Stated):
+    """How failures look on the wire and what an SDK makes of them."""
+
+    base: str = Field(description="the class that all of the SDK's errors inherit from")
+    module: str | None = Field(default=None, description="module that exports the classes")
+    envelope: Envelope = Envelope()
+    envelope_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
+    request_id_header: str | None = None
+    map: tuple[ErrorRule, ...] = ()
+
+
+class Surfaced(Word):
+    """Where an SDK hands header values to its caller: attribute paths on a result."""
+
+    on: Literal["result", "exception", "client"] = "result"
+    attributes: dict[str, str] = Field(
+        default_factory=dict, description="attribute path -> header name"
+    )
+    basis: Basis | None = None
+    source: str | None = None
+
+
+class Policy(Word):
+    """One quota: `q` units in each window of `w` seconds."""
+
+    q: int = Field(ge=1)
+    w: float = Field(gt=0)
+
+
+class RateLimit(Stated):
+    """What the server says about quotas, in headers and when they are used up."""
+
+    headers: Literal["x-ratelimit", "draft-6", "draft-7", "draft-8", "none"]
+    limit: str | None = Field(default=None, description="header that carries the quota")
+    remaining: str | None = None
+    reset: str | None = None
+    reset_unit: Literal["epoch-seconds", "epoch-ms", "delta-seconds", "http-date"] | None = None
+    reset_basis: Basis | None = None
+    on: Literal["every-response", "limited-operations"] = "every-response"
+    exceeded_status: int = 429
+    exceeded_code: str | None = None
+    retry_after: bool = Field(default=True, description="a 429 carries Retry-After")
+    retry_after_basis: Basis | None = None
+    algorithm: Literal["fixed-window", "sliding-window", "token-bucket", "gcra"] | None = None
+    partition: Literal["api-key", "ip", "none"] = "api-key"
+    category: str | None = Field(default=None, description="operations of one category share")
+    policies: tuple[Policy, ...] = Field(default=(), description="only where a document says them")
+    surfaced: Surfaced | None = None
+
+
+class UsageHeader(Word):
+    """One usage figure and, where it has one, its limit."""
+
+    used: str
+    limit: str | None = None
+
+
+class Usage(Stated):
+    """Quota and plan headers beside the rate limit's."""
+
+    plan: str | None = Field(default=None, description="header that names the plan")
+    figures: tuple[UsageHeader, ...] = ()
+    surfaced: Surfaced | None = None
+
+
+class Pagination(Stated):
+    """How a list is walked."""
+
+    style: Literal["offset", "page", "cursor", "token", "link"]
+    limit: str | None = Field(default=None, description="request parameter: page size")
+    offset: str | None = None
+    page: str | None = None
+    cursor: str | None = None
+    items: str = Field(description="pointer to the page's items; '' where the body is the array")
+    total: str | None = None
+    has_more: str | None = None
+    next: str | None = Field(default=None, description="pointer to the next cursor or URL")
+    item_key: str = Field(description="pointer inside an item to what identifies it")
+    default_limit: int | None = Field(default=None, ge=1)
+    max_limit: int | None = Field(default=None, ge=1)
+    over_max: Literal["clamp", "error"] | None = None
+    beyond_end: Literal["empty", "error"] = "empty"
+    order: Literal["asc", "desc"] | None = None
+    order_by: str | None = None
+
+
+class Idempotency(Stated):
+    """How a repeated request is told from a new one."""
+
+    location: Literal["body", "header"]
+    name: str = Field(description="body property or header that carries the key")
+    required: bool = False
+    scope: Literal["tenant", "user", "operation"] = "tenant"
+    replayed: str | None = Field(default=None, description="pointer to a flag true on replays")
+    stable: tuple[str, ...] = Field(
+        default=(), description="pointers whose values a replay repeats exactly"
+    )
+    on_mismatch: Literal["replay", "conflict", "unprocessable"] | None = None
+    ttl: float | None = Field(default=None, gt=0)
+
+
+EffectKind = Literal[
+    "create", "read", "list", "search", "update", "replace", "delete", "batch", "link",
+    "forget", "action", "none",
+]  # fmt: skip
+
+
+class Effect(Stated):
+    """What an operation does to which resource, so that state cases and journeys need no code.
+
+    A representation shares its property names with the request that wrote it; `renamed` lists
+    the exceptions.
+    """
+
+    kind: EffectKind
+    resource: str | None = None
+    id: str | None = Field(
+        default=None, description="pointer in the answer to the created or shown resource's id"
+    )
+    ids: str | None = Field(default=None, description="pointer to an array of created ids")
+    target: str | None = Field(
+        default=None, description="path parameter, query parameter or body property naming the id"
+    )
+    items: str | None = Field(default=None, description="pointer to found items (list, search)")
+    item_id: str | None = Field(default=None, description="pointer inside an item to its id")
+    each: str | None = Field(
+        default=None, description="request pointer to the array whose entries are created"
+    )
+    query: str | None = Field(default=None, description="request property that carries the query")
+    scope: dict[str, str] = Field(
+        default_factory=dict,
+        description="request name -> what it refers to: a resource whose id it holds "
+        "(`thread`), or `free` for a name the caller makes up (`user_id`)",
+    )
+    renamed: dict[str, str] = Field(
+        default_factory=dict, description="request property -> property of the representation"
+    )
+    delay: float = Field(default=0, ge=0, description="seconds until the effect must be visible")
+    secret: str | None = Field(default=None, description="pointer to what is shown only once")
+
+
+class Roles(Stated):
+    """Who may call an operation, and what anyone else is told."""
+
+    needs: Literal["admin", "seat"]
+    status: int = 403
+    code: str
+
+
+class Load(Word):
+    """How much of a load run an operation is."""
+
+    weight: int = Field(default=1, ge=0, description="0 keeps it out of load runs")
+
+
+class Stream(Stated):
+    """A streamed answer (server-sent events)."""
+
+    parameter: str = Field(description="request property that asks for the stream")
+    type: str = Field(description="pointer in an event's data to its type")
+    delta: str = Field(description="type of an event that carries a piece")
+    done: str = Field(description="type of the last event")
+    data: str = Field(description="pointer in an event's data to the piece")
+
+
+class AuthHeader(Word):
+    """One way to show a key; the first in a list wins where several are sent."""
+
+    header: str
+    prefix: str = ""
+    basis: Basis = Basis.DOCUMENTED
+    source: str = ""
+
+
+class Option(Stated):
+    """One constructor option of the SDK's client."""
+
+    name: str
+    role: Literal[
+        "api-key", "base-url", "timeout", "max-retries", "backoff-base", "debug", "http-client"
+    ]
+    default: Any = None
+
+
+class Client(Stated):
+    """The documented shape of the SDK: what its caller imports and constructs."""
+
+    package: str = Field(description="name on PyPI")
+    module: str = Field(description="import name")
+    documented: str = Field(description="the version that the document describes")
+    latest: str = Field(description="newest release that the known deviations were taken from")
+    sync: str | None = Field(default=None, description="class of the blocking client")
+    asynchronous: str | None = Field(default=None, alias="async")
+    context_manager: bool = False
+    options: tuple[Option, ...] = ()
+
+
+class RootBehaviour(Word):
+    """`x-conformance` at the document root: the defaults of every operation."""
+
+    api: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    document: str = Field(description="id of the seed document")
+    document_version: str
+    base_path: str = Field(description="where the embedded backend mounts this API")
+    client: Client | None = None
+    auth: tuple[AuthHeader, ...] = ()
+    retries: Retries | None = None
+    errors: Errors | None = None
+    rate_limit: RateLimit | None = None
+    usage: Usage | None = None
+
+
+class OperationBehaviour(Stated):
+    """`x-conformance` at an operation; blocks shared with the root are merged over it."""
+
+    method: str | None = Field(
+        default=None, description="documented way to call it on a client, `memory.create`"
+    )
+    retries: Retries | Literal[False] | None = None
+    errors: Errors | None = None
+    rate_limit: RateLimit | Literal[False] | None = None
+    usage: Usage | Literal[False] | None = None
+    pagination: Pagination | None = None
+    idempotency: Idempotency | None = None
+    effect: Effect | None = None
+    roles: Roles | None = None
+    stream: Stream | None = None
+    load: Load = Load()
+
+
+class Extension(Word):
+    """Both places together; this is what the published JSON Schema describes."""
+
+    root: RootBehaviour
+    operation: OperationBehaviour

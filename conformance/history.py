@@ -129,6 +129,17 @@ class Raised:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     cause: str | None = None
     """Name of the exception that it was raised from."""
+    text: str = ""
+    """What `str()` gives."""
+    representation: str = ""
+    """What `repr()` gives."""
+    picklable: bool | None = None
+    """Whether it survives pickling; None where that was not tried."""
+    copyable: bool | None = None
+    fault: str = ""
+    """Why pickling or copying failed."""
+    where: str = ""
+    """Module and line that raised it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from specs.vocabulary import (
     Pagination,
     RateLimit,
     Retries,
+    Returns,
     Roles,
     RootBehaviour,
     Stream,
@@ -72,6 +73,9 @@ class Response:
     status: str
     description: str
     headers: Mapping[str, Schema]
+    """Every declared header, by lower-case name."""
+    required_headers: tuple[str, ...]
+    """Those that no such answer may lack, lower case."""
     content: Mapping[str, Schema]
 
     @property
@@ -106,6 +110,7 @@ class Operation:
     effect: Effect | None
     roles: Roles | None
     stream: Stream | None
+    returns: Returns | None
     load: Load
     links: Mapping[str, Any] = field(default_factory=dict)
 
@@ -328,6 +333,7 @@ def _operation(
         effect=x.effect,
         roles=x.roles,
         stream=x.stream,
+        returns=x.returns,
         load=x.load,
         links=MappingProxyType(
             {k: v for r in raw.get("responses", {}).values() for k, v in r.get("links", {}).items()}
@@ -371,6 +377,9 @@ def _response(status: str, raw: dict[str, Any]) -> Response:
         description=raw.get("description", ""),
         headers=MappingProxyType(
             {name.lower(): h.get("schema", {}) for name, h in raw.get("headers", {}).items()}
+        ),
+        required_headers=tuple(
+            name.lower() for name, h in raw.get("headers", {}).items() if h.get("required")
         ),
         content=MappingProxyType(
             {media: c.get("schema", {}) for media, c in raw.get("content", {}).items()}

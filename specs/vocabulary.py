@@ -72,6 +72,14 @@ class Backoff(Word):
     base: float | None = Field(default=None, ge=0, description="first delay, seconds")
     multiplier: float | None = Field(default=None, ge=1)
     cap: float | None = Field(default=None, gt=0, description="longest delay, seconds")
+    jitter_factor: float | None = Field(
+        default=None, gt=0, description="largest additive jitter, as a part of the delay"
+    )
+    figures_basis: Basis | None = Field(
+        default=None,
+        description="of base, multiplier, cap and the kind of jitter, where it differs from "
+        "`basis`; that delays grow and that there is jitter at all rests on `basis`",
+    )
     basis: Basis | None = None
     source: str | None = None
 
@@ -80,6 +88,10 @@ class RetryAfter(Stated):
     """What is done with a server's wish to wait."""
 
     header: str = "retry-after"
+    pointer: str | None = Field(
+        default=None, description="pointer into the error body that repeats it, in seconds"
+    )
+    pointer_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
     max: float | None = Field(default=None, gt=0, description="longest wait obeyed, seconds")
     on_exceed: Literal["fail", "clamp", "wait"] | None = None
 
@@ -125,6 +137,21 @@ class ErrorRule(Word):
     source: str | None = None
 
 
+Provocation = Literal[
+    "unauthenticated", "forbidden", "unknown-id", "invalid", "malformed", "media-type",
+    "method", "unknown-path", "too-large", "rate-limited", "quota",
+]  # fmt: skip
+
+
+class Answer(Word):
+    """What a provoked error is answered with; `basis` and `source` where they differ."""
+
+    status: int = Field(ge=400, le=599)
+    code: str | None = Field(default=None, description="value at the envelope's code pointer")
+    basis: Basis | None = None
+    source: str | None = None
+
+
 class Errors(Stated):
     """How failures look on the wire and what an SDK makes of them."""
 
@@ -134,6 +161,9 @@ class Errors(Stated):
     envelope_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
     request_id_header: str | None = None
     map: tuple[ErrorRule, ...] = ()
+    answers: dict[Provocation, Answer] = Field(
+        default_factory=dict, description="provocation -> the answer that is declared for it"
+    )
 
 
 class Surfaced(Word):
@@ -249,7 +279,13 @@ class Effect(Stated):
         default=None, description="path parameter, query parameter or body property naming the id"
     )
     items: str | None = Field(default=None, description="pointer to found items (list, search)")
-    item_id: str | None = Field(default=None, description="pointer inside an item to its id")
+    item_id: str | None = Field(
+        default=None,
+        description="pointer inside an item to its id, or to an array of the ids it stands for",
+    )
+    content: str | None = Field(
+        default=None, description="pointer inside an item to the text that was written"
+    )
     each: str | None = Field(
         default=None, description="request pointer to the array whose entries are created"
     )
@@ -263,6 +299,21 @@ class Effect(Stated):
         default_factory=dict, description="request property -> property of the representation"
     )
     delay: float = Field(default=0, ge=0, description="seconds until the effect must be visible")
+    time: str | None = Field(
+        default=None, description="create: property of an entry that sets its time (RFC 3339)"
+    )
+    since: str | None = Field(
+        default=None, description="forget: request name of the earliest time that it covers"
+    )
+    until: str | None = Field(
+        default=None, description="forget: request name of the latest time that it covers"
+    )
+    count: str | None = Field(
+        default=None, description="pointer in the answer to how many records it affected"
+    )
+    receipt: str | None = Field(
+        default=None, description="pointer in the answer to the id of the `receipt` it leaves"
+    )
     secret: str | None = Field(default=None, description="pointer to what is shown only once")
 
 
@@ -272,6 +323,18 @@ class Roles(Stated):
     needs: Literal["admin", "seat"]
     status: int = 403
     code: str
+
+
+class Returns(Stated):
+    """What the SDK's method hands back, where it is not the JSON answer under the same names."""
+
+    type: str | None = Field(default=None, description="class of the result, `SearchResponse`")
+    fields: dict[str, str] = Field(
+        default_factory=dict,
+        description="attribute path on the result -> pointer into the answer; `[]` and `*` stand "
+        "for every entry (`results[].title` -> `/results/*/metadata/title`); the empty path is "
+        "the result itself",
+    )
 
 
 class Load(Word):
@@ -352,6 +415,7 @@ class OperationBehaviour(Stated):
     effect: Effect | None = None
     roles: Roles | None = None
     stream: Stream | None = None
+    returns: Returns | None = None
     load: Load = Load()
 
 

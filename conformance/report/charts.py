@@ -1,0 +1,104 @@
+"""Line charts as inline SVG, drawn from series in a result's details.
+
+A chart is `{"x": label, "y": label, "log_x": bool, "log_y": bool, "series": [{"name": …,
+"points": [[x, y], …]}]}`; the page needs no script for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 240, 56, 36, 12, 12
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawn chart: its title, its SVG, and its series' names in the order of their colours."""
+
+    title: str
+    svg: Markup
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    low: float
+    high: float
+    log: bool
+    start: float
+    length: float
+
+    def place(self, value: float) -> float:
+        low, high, at = (
+            (math.log10(v) for v in (self.low, self.high, max(value, self.low)))
+            if self.log
+            else (self.low, self.high, value)
+        )
+        return self.start + self.length * (at - low) / ((high - low) or 1)
+
+    def ticks(self) -> list[float]:
+        if self.log:
+            first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+            return [v for v in (10.0**e for e in range(first, last + 1)) if self.low <= v <= self.high]
+        step = _nice((self.high - self.low) / 4)
+        count = int((self.high - self.low) / step + 1e-9)
+        return [self.low + step * i for i in range(count + 1)]
+
+
+def draw(title: str, chart: Mapping[str, Any]) -> Chart:
+    """Return a chart drawn as SVG; an empty one says that there is nothing to draw."""
+    series: Sequence[Mapping[str, Any]] = chart.get("series", [])
+    points = [p for s in series for p in s["points"]]
+    names = tuple(str(s["name"]) for s in series)
+    if not points:
+        return Chart(title, Markup("<p>nothing recorded</p>"), names)
+    x = _axis([p[0] for p in points], bool(chart.get("log_x")), LEFT, WIDTH - LEFT - RIGHT)
+    y = _axis([p[1] for p in points], bool(chart.get("log_y")), HEIGHT - BOTTOM, -(HEIGHT - BOTTOM - TOP))
+    parts = [*_grid(x, y, str(chart.get("x", "")), str(chart.get("y", "")))]
+    for number, each in enumerate(series):
+        path = " ".join(f"{x.place(px):.1f},{y.place(py):.1f}" for px, py in each["points"])
+        parts.append(f'<polyline class="line c{number % 6}" points="{path}"/>')
+    svg = (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+        + "".join(parts)
+        + "</svg>"
+    )
+    return Chart(title, Markup(svg), names)  # noqa: S704 - every text in it was escaped
+
+
+def _axis(values: Sequence[float], log: bool, start: float, length: float) -> _Axis:
+    if log:
+        positive = [v for v in values if v > 0] or [1.0]
+        low, high = min(positive), max(positive)
+        return _Axis(low, high if high > low else low * 10, True, start, length)
+    low, high = min(0.0, min(values)), max(values)
+    return _Axis(low, high if high > low else low + 1, False, start, length)
+
+
+def _grid(x: _Axis, y: _Axis, x_label: str, y_label: str) -> list[str]:
+    parts = []
+    for tick in y.ticks():
+        at = y.place(tick)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
+    for tick in x.ticks():
+        at = x.place(tick)
+        parts.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_number(tick)}</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>')
+    parts.append(f'<text x="4" y="{TOP + 2}" dominant-baseline="hanging">{escape(y_label)}</text>')
+    return parts
+
+
+def _nice(step: float) -> float:
+    magnitude = 10.0 ** math.floor(math.log10(step))
+    return next(f * magnitude for f in (1, 2, 5, 10) if f * magnitude >= step)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

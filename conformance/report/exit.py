@@ -1,0 +1,125 @@
+"""Exit codes: one number that a pipeline can trust, and the sentence that explains it.
+
+The first line of this table that is true decides.
+
+| code | when |
+|---|---|
+| 3 | an error of ours, an interrupted run, or a part that is missing |
+| 1 | a broken MUST; with a baseline, any finding that it does not list |
+| 5 | too little evidence: nothing was judged, or less than half of what applies |
+| 4 | the baseline lists findings that are gone |
+| 0 | none of these |
+
+2 is for usage and never follows from results.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import IntEnum
+
+from conformance.report.baseline import Comparison
+from conformance.report.results import Results, SubjectEntry
+from conformance.verdict import Level, Verdict
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    CONFORMS = 0
+    DEVIATES = 1
+    USAGE = 2
+    ERROR = 3
+    STALE_BASELINE = 4
+    TOO_LITTLE_EVIDENCE = 5
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An exit code and why."""
+
+    code: Exit
+    reason: str
+
+
+def decide(results: Results, comparison: Comparison | None = None) -> Decision:
+    """Return the exit code of a run; `comparison` where it was held against a baseline."""
+    for rule in (_broken_run, _deviates, _evidence, _stale):
+        decision = rule(results, comparison)
+        if decision is not None:
+            return decision
+    count = len(comparison.known) if comparison else 0
+    known = f"; {count} known deviations, none new" if count else ""
+    return Decision(Exit.CONFORMS, f"{len(results.subjects)} subjects judged{known}")
+
+
+def _broken_run(results: Results, _: Comparison | None) -> Decision | None:
+    if not results.run.complete:
+        return Decision(Exit.ERROR, f"the run is not complete: {results.run.reason}")
+    errors = [(s, c) for s in results.subjects for c in s.cases if c.verdict is Verdict.ERROR]
+    if errors:
+        subject, case = errors[0]
+        return Decision(
+            Exit.ERROR,
+            f"{len(errors)} cases ended in an error of memconform's own, the first being "
+            f"{case.case} on {subject.name}: {case.reason}",
+        )
+    return None
+
+
+def _deviates(results: Results, comparison: Comparison | None) -> Decision | None:
+    if comparison is not None:
+        if not comparison.new:
+            return None
+        name, finding = comparison.new[0]
+        return Decision(
+            Exit.DEVIATES,
+            f"{len(comparison.new)} findings are new, the first being {finding.requirement} "
+            f"on {name}: {finding.message}",
+        )
+    broken = [(s, f) for s in results.subjects for f in s.findings if f.level is Level.MUST]
+    if not broken:
+        return None
+    subject, finding = broken[0]
+    return Decision(
+        Exit.DEVIATES,
+        f"{len(broken)} promises are broken, the first being {finding.requirement} "
+        f"on {subject.name}: {finding.message}",
+    )
+
+
+def _evidence(results: Results, _: Comparison | None) -> Decision | None:
+    if not results.subjects:
+        return Decision(Exit.TOO_LITTLE_EVIDENCE, "no subject was judged")
+    for subject in results.subjects:
+        judged, applicable = evidence(subject)
+        if judged == 0 or judged * 2 < applicable:
+            why = next(
+                (c.reason for c in subject.cases if c.verdict is Verdict.INCONCLUSIVE and c.reason),
+                "no case ran",
+            )
+            return Decision(
+                Exit.TOO_LITTLE_EVIDENCE,
+                f"{subject.name} ({subject.api}): only {judged} of {applicable} applicable "
+                f"cases could be judged: {why}",
+            )
+    return None
+
+
+def evidence(subject: SubjectEntry) -> tuple[int, int]:
+    """Return how many cases of a subject were judged, and how many apply."""
+    counts = Counter(c.verdict for c in subject.cases)
+    judged = counts[Verdict.PASS] + counts[Verdict.FAIL]
+    return judged, judged + counts[Verdict.INCONCLUSIVE]
+
+
+def _stale(_: Results, comparison: Comparison | None) -> Decision | None:
+    if comparison is None or not comparison.vanished:
+        return None
+    name, known = comparison.vanished[0]
+    return Decision(
+        Exit.STALE_BASELINE,
+        f"{len(comparison.vanished)} known deviations are gone, the first being "
+        f"{known.requirement} on {name}; write the baseline anew to keep it honest",
+    )

@@ -1,0 +1,83 @@
+"""`report.html`: one self-contained page; no script, font or image comes from elsewhere.
+
+Everything that a subject said passes through the template's escaping. The page is drawn from
+`results.json` alone, so `memconform report` can make it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from conformance.report import charts
+from conformance.report.baseline import Comparison, label
+from conformance.report.exit import Decision, Exit, evidence
+from conformance.report.matrix import build
+from conformance.report.results import Results, SubjectEntry
+from conformance.verdict import Verdict
+from specs.catalogue import requirements
+
+_SIGNS = {
+    Verdict.PASS: "✓",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.FAIL: "✗",
+    Verdict.ERROR: "!",
+    Verdict.NOT_APPLICABLE: "·",
+}
+_WORDS = {
+    Exit.CONFORMS: "Conforms",
+    Exit.DEVIATES: "Does not conform",
+    Exit.USAGE: "Usage",
+    Exit.ERROR: "Error",
+    Exit.STALE_BASELINE: "Baseline out of date",
+    Exit.TOO_LITTLE_EVIDENCE: "Too little evidence",
+}
+
+
+def render(results: Results, decision: Decision, comparison: Comparison | None = None) -> str:
+    """Return the page of a run."""
+    environment = Environment(
+        loader=PackageLoader("conformance.report", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["value"] = _value
+    new = {(name, f.id) for name, f in comparison.new} if comparison else set()
+    return environment.get_template("report.html.j2").render(
+        run=results.run,
+        subjects=results.subjects,
+        matrix=build(results.subjects),
+        decision=decision,
+        word=_WORDS[decision.code],
+        comparison=comparison,
+        label=label,
+        anchor=_anchor,
+        evidence=evidence,
+        signs=_SIGNS,
+        statements={r.id: r for r in requirements().values()},
+        is_new=lambda subject, finding: (label(subject), finding.id) in new,
+        load_charts=_load_charts,
+        total=sum(len(s.findings) for s in results.subjects),
+        Verdict=Verdict,
+    )
+
+
+def _anchor(subject: SubjectEntry) -> str:
+    text = f"{label(subject)} {subject.api}"
+    return "".join(c if c.isalnum() else "-" for c in text)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _load_charts(subject: SubjectEntry) -> list[charts.Chart]:
+    series: Mapping[str, Any] = subject.details.get("charts", {})
+    return [charts.draw(name, each) for name, each in series.items()]

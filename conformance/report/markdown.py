@@ -1,0 +1,81 @@
+"""`summary.md`: the matrix and the findings, to paste into a pull request."""
+
+from __future__ import annotations
+
+import re
+
+from conformance.report.baseline import Comparison, label
+from conformance.report.exit import Decision
+from conformance.report.matrix import build
+from conformance.report.results import FindingEntry, Results
+from conformance.verdict import Verdict
+
+_SIGNS = {
+    Verdict.PASS: "✓",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.FAIL: "✗",
+    Verdict.ERROR: "!",
+}
+
+
+def render(results: Results, decision: Decision, comparison: Comparison | None = None) -> str:
+    """Return the summary of a run as GitHub-flavoured Markdown."""
+    lines = [
+        f"# memconform: {decision.code.name.lower().replace('_', ' ')} (exit {int(decision.code)})",
+        "",
+        _escape(decision.reason[:1].upper() + decision.reason[1:]) + ".",
+        "",
+        *_matrix(results),
+        "",
+        "Cells count requirements: ✓ pass, ✗ fail, ? inconclusive, ! error of memconform's own.",
+        "",
+        *_findings(results, comparison),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _matrix(results: Results) -> list[str]:
+    made = build(results.subjects)
+    lines = [
+        "| subject | " + " | ".join(made.columns) + " |",
+        "|---|" + "---|" * len(made.columns),
+    ]
+    for row in made.rows:
+        cells = (
+            " ".join(f"{count}{_SIGNS[verdict]}" for verdict, count in cell.counts) or "–"
+            for cell in row.cells
+        )
+        lines.append(f"| {_escape(_name(row.subject.api, label(row.subject)))} | {' | '.join(cells)} |")
+    return lines
+
+
+def _name(api: str, name: str) -> str:
+    return name if api in name else f"{name} ({api})"
+
+
+def _findings(results: Results, comparison: Comparison | None) -> list[str]:
+    new = {(name, f.id) for name, f in comparison.new} if comparison else set()
+    lines = []
+    for subject in results.subjects:
+        if not subject.findings:
+            continue
+        name = label(subject)
+        lines += [f"## {_escape(_name(subject.api, name))}", ""]
+        lines += [_line(finding, (name, finding.id) in new) for finding in subject.findings]
+        lines.append("")
+    return lines
+
+
+def _line(finding: FindingEntry, new: bool) -> str:
+    where = f" `{finding.operation}`" if finding.operation else ""
+    times = f" (×{finding.count})" if finding.count > 1 else ""
+    mark = " **new**" if new else ""
+    return (
+        f"- **{finding.level} {finding.requirement}**{where}{mark}: "
+        f"{_escape(finding.message)}{times} `{finding.id}`"
+    )
+
+
+def _escape(text: str) -> str:
+    """What a subject said must not become markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text.replace("\n", " "))

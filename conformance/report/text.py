@@ -1,0 +1,142 @@
+"""The console report: the matrix, the worst findings in words, and a last line to act on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from conformance.report.baseline import Comparison, label
+from conformance.report.exit import Decision, Exit
+from conformance.report.matrix import Cell, build
+from conformance.report.results import FindingEntry, Results
+from conformance.verdict import Verdict
+
+MARKS: dict[Verdict, tuple[str, str]] = {
+    Verdict.PASS: ("✓", "green"),
+    Verdict.INCONCLUSIVE: ("?", "yellow"),
+    Verdict.FAIL: ("✗", "red"),
+    Verdict.ERROR: ("!", "bold magenta"),
+    Verdict.NOT_APPLICABLE: ("·", "dim"),
+}
+
+
+def show(
+    console: Console,
+    results: Results,
+    decision: Decision,
+    comparison: Comparison | None = None,
+    out: Path | None = None,
+    worst: int = 10,
+) -> None:
+    """Print the whole report of a run."""
+    console.print(matrix(results))
+    _findings(console, results, comparison, worst)
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in results.run.parts.items())
+    if parts:
+        console.print(f"[dim]{escape(parts)}; seed {results.run.seed}[/dim]")
+    console.print(last_line(results, decision, out), soft_wrap=True)
+
+
+def matrix(results: Results) -> Table:
+    """Return the matrix as a table; cells count requirements by verdict."""
+    made = build(results.subjects)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        caption="requirements: ✓ pass  ✗ fail  ? inconclusive  ! error of ours",
+        caption_justify="left",
+    )
+    table.add_column("subject", no_wrap=True)
+    for column in made.columns:
+        table.add_column(column, justify="center", overflow="fold")
+    for row in made.rows:
+        shown = label(row.subject)
+        if row.subject.kind != "sdk":
+            shown = f"{row.subject.kind} {row.subject.api}"
+        table.add_row(Text(shown), *(_draw(cell) for cell in row.cells))
+    return table
+
+
+def _draw(cell: Cell) -> Text:
+    if not cell.counts:
+        return Text("·", style="dim")
+    text = Text()
+    for verdict, count in cell.counts:
+        mark, style = MARKS[verdict]
+        text.append(f"{count}{mark}", style=style)
+        text.append(" ")
+    text.rstrip()
+    return text
+
+
+def _findings(
+    console: Console, results: Results, comparison: Comparison | None, worst: int
+) -> None:
+    new = {(name, f.id) for name, f in comparison.new} if comparison else set()
+    pairs: list[tuple[str, FindingEntry]] = [
+        (label(s), f) for s in results.subjects for f in s.findings
+    ]
+    pairs.sort(key=lambda pair: ((pair[0], pair[1].id) not in new, _weight(pair[1])))
+    if not pairs:
+        return
+    title = f"{len(pairs)} findings"
+    if comparison is not None:
+        title += f": {len(comparison.known)} known, {len(comparison.new)} new"
+        title += f"; {len(comparison.vanished)} of the baseline gone" if comparison.vanished else ""
+    console.print(f"[bold]{title}[/bold]")
+    for name, finding in _spread(pairs, worst):
+        status = "[red]new[/red] " if (name, finding.id) in new else ""
+        times = f" (×{finding.count})" if finding.count > 1 else ""
+        where = f" {finding.operation}" if finding.operation else ""
+        console.print(
+            f"  {status}[bold]{finding.level} {finding.requirement}[/bold] "
+            f"{escape(name)}{escape(where)}: {escape(finding.message)}{times}",
+            highlight=False,
+        )
+        if finding.replay:
+            console.print(f"      [dim]{escape(finding.replay)}[/dim]", highlight=False)
+    if len(pairs) > worst:
+        console.print(f"  [dim]… and {len(pairs) - worst} more in the report[/dim]")
+
+
+def _weight(finding: FindingEntry) -> tuple[int, int]:
+    return ("MUST", "SHOULD", "MAY").index(finding.level), -finding.count
+
+
+def _spread(
+    pairs: Sequence[tuple[str, FindingEntry]], worst: int
+) -> list[tuple[str, FindingEntry]]:
+    """Return the first `worst` pairs, taking subjects in turn so that one does not hide the rest."""
+    by_subject: dict[str, list[tuple[str, FindingEntry]]] = {}
+    for pair in pairs:
+        by_subject.setdefault(pair[0], []).append(pair)
+    chosen: list[tuple[str, FindingEntry]] = []
+    while by_subject and len(chosen) < worst:
+        for name in list(by_subject):
+            chosen.append(by_subject[name].pop(0))
+            if not by_subject[name]:
+                del by_subject[name]
+    return chosen[:worst]
+
+
+def last_line(results: Results, decision: Decision, out: Path | None) -> str:
+    """Return the sentence that ends every run: verdict, why, and what to open."""
+    word, style = {
+        Exit.CONFORMS: ("conforms", "bold green"),
+        Exit.DEVIATES: ("does not conform", "bold red"),
+        Exit.ERROR: ("error", "bold magenta"),
+        Exit.STALE_BASELINE: ("baseline out of date", "bold yellow"),
+        Exit.TOO_LITTLE_EVIDENCE: ("too little evidence", "bold yellow"),
+        Exit.USAGE: ("usage", "bold red"),
+    }[decision.code]
+    where = f" Open {escape(str(out / 'report.html'))}" if out else ""
+    return (
+        f"[{style}]{word}[/{style}] (exit {int(decision.code)}): {escape(decision.reason)}. "
+        f"{results.run.seconds:.0f} s.{where}"
+    )

@@ -1,0 +1,60 @@
+"""Writing a run's files: results first, whole or not at all, then what is derived from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from conformance.report import html, junit, markdown
+from conformance.report.baseline import Comparison
+from conformance.report.exit import Decision
+from conformance.report.results import Results
+
+
+class OutputError(OSError):
+    """The output folder cannot be written; the message says which file and why."""
+
+
+def results(out: Path, made: Results) -> Path:
+    """Write `results.json` into a folder and return its path. Raises OutputError."""
+    return _write(out, "results.json", made.model_dump_json(by_alias=True, indent=1) + "\n")
+
+
+def reports(
+    out: Path, made: Results, decision: Decision, comparison: Comparison | None = None
+) -> None:
+    """Write every report of a run into a folder, results first. Raises OutputError."""
+    results(out, made)
+    _write(out, "junit.xml", junit.render(made))
+    _write(out, "summary.md", markdown.render(made, decision, comparison))
+    _write(out, "report.html", html.render(made, decision, comparison))
+
+
+def schema() -> str:
+    """Return the JSON Schema of `results.json`."""
+    return json.dumps(Results.model_json_schema(by_alias=True), indent=1) + "\n"
+
+
+def probe(out: Path) -> None:
+    """Raise OutputError now rather than after a long run, where a folder cannot be written."""
+    _write(out, ".memconform-writable", "")
+    (out / ".memconform-writable").unlink(missing_ok=True)
+
+
+def _write(out: Path, name: str, text: str) -> Path:
+    """Write a file so that a reader sees the old one or the new one, never half."""
+    path = out / name
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=out, prefix=f".{name}.", delete=False
+        ) as file:
+            file.write(text)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; give another folder with --out"
+        ) from error
+    return path

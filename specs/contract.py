@@ -55,6 +55,8 @@ class Parameter:
     location: Literal["path", "query", "header", "cookie"]
     required: bool
     schema: Schema
+    explode: bool = True
+    """How a query carries an array: `a=1&a=2` where true, `a=1,2` where false."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,9 @@ class Contract:
             return self.operations[operation_id]
         except KeyError:
             known = ", ".join(self.operations)
-            raise KeyError(f"{self.api} has no operation {operation_id!r}; it has: {known}") from None
+            raise KeyError(
+                f"{self.api} has no operation {operation_id!r}; it has: {known}"
+            ) from None
 
     def match(self, verb: str, path: str) -> Operation | None:
         """Return the operation that a request means; literal paths win over templates."""
@@ -209,7 +213,11 @@ class Contract:
 
 
 def error_rule(
-    errors: Errors, *, status: int | None = None, code: str | None = None, network: str | None = None
+    errors: Errors,
+    *,
+    status: int | None = None,
+    code: str | None = None,
+    network: str | None = None,
 ) -> ErrorRule | None:
     """Return the first row of the error table that fits an answer or a network fault."""
     for rule in errors.map:
@@ -359,7 +367,11 @@ def _parameters(
     for entry in [*item.get("parameters", []), *raw.get("parameters", [])]:
         p = _resolve(document, entry)
         found[p["name"], p["in"]] = Parameter(
-            p["name"], p["in"], p.get("required", False), p.get("schema", {})
+            p["name"],
+            p["in"],
+            p.get("required", False),
+            p.get("schema", {}),
+            p.get("explode", p["in"] in ("query", "cookie")),
         )
     return tuple(found.values())
 

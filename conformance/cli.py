@@ -1,0 +1,398 @@
+"""`memconform`: the commands, their options, and nothing else.
+
+Each command turns words into values, calls one function, and ends through `finish`, so that all
+of them write the same files and use the same exit codes. Imports of a command stay inside it:
+`memconform --help` must not wait for engines that it does not start.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from conformance.report.baseline import Baseline
+    from conformance.report.results import Results, SubjectEntry
+
+app = typer.Typer(
+    name="memconform",
+    help="Conformance and load tests for memory-as-a-service APIs and the SDKs that call them.\n\n"
+    "Exit codes: 0 conforms, 1 does not, 2 usage, 3 an error of memconform's own, "
+    "4 the baseline is out of date, 5 too little evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+spec_app = typer.Typer(help="Check specs and what is generated from them.", no_args_is_help=True)
+baseline_app = typer.Typer(help="Keep the list of known deviations.", no_args_is_help=True)
+driver_app = typer.Typer(help="Write a driver for an SDK, and check one.", no_args_is_help=True)
+app.add_typer(spec_app, name="spec")
+app.add_typer(baseline_app, name="baseline")
+app.add_typer(driver_app, name="driver")
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="folder for results.json and reports")
+]
+Seed = Annotated[int, typer.Option("--seed", help="seed of every random choice")]
+Api = Annotated[str, typer.Option("--api", metavar="NAME", help="an API's name or a spec's path")]
+BaseUrl = Annotated[
+    str, typer.Option("--base-url", metavar="URL", help="the API's base URL, its path included")
+]
+Keys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--api-key",
+        metavar="KEY",
+        envvar="MEMCONFORM_API_KEY",
+        help="key to call with; a second one shows isolation, a third one is used up to find the "
+        "rate limit (can be given more than once)",
+    ),
+]
+BaselineFile = Annotated[
+    Path | None, typer.Option("--baseline", metavar="FILE", help="known deviations to compare with")
+]
+
+
+def main() -> None:
+    """Run the command line; the only place that ends the process."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except KeyboardInterrupt:
+        errors.print("memconform: interrupted")
+        raise SystemExit(3) from None
+    except OSError as error:
+        errors.print(f"memconform: {error}", markup=False)
+        raise SystemExit(3) from None
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _usage(message: object) -> typer.Exit:
+    errors.print(f"memconform: {message}", markup=False, soft_wrap=True)
+    return typer.Exit(2)
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Turn mistakes in what was asked for into exit 2 and one sentence."""
+    from conformance.report.baseline import BaselineError
+    from conformance.subjects import Usage
+    from specs import SpecError
+
+    try:
+        yield
+    except (Usage, SpecError, BaselineError) as error:
+        raise _usage(error) from None
+
+
+def finish(results: Results, out: Path | None, baseline: Baseline | None = None) -> None:
+    """Write a run's files, print its report, and leave with its exit code."""
+    from conformance.report import text, write
+    from conformance.report.baseline import compare
+    from conformance.report.exit import decide
+
+    comparison = compare(results, baseline) if baseline is not None else None
+    decision = decide(results, comparison)
+    if out is not None:
+        write.reports(out, results, decision, comparison)
+    text.show(console, results, decision, comparison, out)
+    raise typer.Exit(int(decision.code))
+
+
+def _judged(
+    make: Callable[[], Sequence[SubjectEntry]],
+    *,
+    seed: int,
+    out: Path | None,
+    secrets: Sequence[str] = (),
+    baseline: Path | None = None,
+) -> None:
+    """Run one suite and finish; what every judging command but `run` does."""
+    from conformance.report import baseline as known
+    from conformance.report import run as report_run
+    from conformance.report import write
+
+    with _usage_errors():
+        accepted = known.read(baseline) if baseline else None
+        if out is not None:
+            write.probe(out)
+        began, started = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        subjects = make()
+    results = report_run.make(
+        subjects,
+        started=began,
+        seconds=time.monotonic() - started,
+        seed=seed,
+        command=["memconform", *sys.argv[1:]],
+        secrets=secrets,
+    )
+    finish(results, out, accepted)
+
+
+@app.command()
+def run(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="folder for results.json and reports")
+    ] = Path("memconform-out"),
+    seed: Seed = 0,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="backend, sdk or load (can be given more than once; all)"),
+    ] = None,
+    baseline: BaselineFile = None,
+    no_baseline: Annotated[
+        bool, typer.Option("--no-baseline", help="judge by the promises alone, nothing is known")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option("--jobs", help="parts at once (one a core)")] = None,
+) -> None:
+    """Judge the embedded backend, the published SDKs and load runs, and write one report."""
+    from conformance import run as runs
+    from conformance.live import watching
+    from conformance.report import baseline as known
+    from conformance.report import write
+
+    unknown = set(only or ()) - set(runs.KINDS)
+    if unknown:
+        raise _usage(f"--only {', '.join(sorted(unknown))}: it takes {', '.join(runs.KINDS)}")
+    with _usage_errors():
+        accepted = None if no_baseline else known.read(baseline or known.SHIPPED)
+    write.probe(out)
+    kinds = [kind for kind in runs.KINDS if not only or kind in only]
+    with watching(console) as watch:
+        results = runs.run(
+            kinds, seed=seed, jobs=jobs, command=["memconform", *sys.argv[1:]], watch=watch
+        )
+    finish(results, out, accepted)
+
+
+@app.command()
+def backend(
+    base_url: BaseUrl,
+    api: Api,
+    api_key: Keys = None,
+    out: Out = None,
+    seed: Seed = 0,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="send nothing that could change data")
+    ] = False,
+    max_requests: Annotated[
+        int | None, typer.Option("--max-requests", help="stop after this many requests")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option("--max-seconds", help="stop after this many seconds")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="at most this many requests a second")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option("--ca", help="certificate authority, PEM")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="fuzz and search for minutes, not seconds")
+    ] = False,
+    case: Annotated[
+        list[str] | None,
+        typer.Option("--case", help="only cases whose id starts so (can be given more than once)"),
+    ] = None,
+    baseline: BaselineFile = None,
+) -> None:
+    """Judge a backend at a base URL: does it keep what its document promises?"""
+    from conformance import subjects
+
+    options: dict[str, Any] = {
+        "base-url": base_url, "api": api, "api-key": api_key or [], "seed": seed,
+        "read-only": read_only, "max-requests": max_requests, "max-seconds": max_seconds,
+        "rate": rate, "ca": str(ca) if ca else None, "deep": deep, "case": case or [],
+    }  # fmt: skip
+    _judged(
+        lambda: [subjects.judge_backend(options)],
+        seed=seed,
+        out=out,
+        secrets=api_key or [],
+        baseline=baseline,
+    )
+
+
+@app.command()
+def sdk(
+    subject: Annotated[
+        list[str] | None,
+        typer.Argument(help="NAME, NAME==VERSION, a wheel or a source folder; several at once"),
+    ] = None,
+    driver: Annotated[
+        str | None, typer.Option("--driver", metavar="COMMAND", help="driver of any other SDK")
+    ] = None,
+    api: Annotated[
+        str | None,
+        typer.Option("--api", metavar="NAME", help="contract, where a driver is given"),
+    ] = None,
+    out: Out = None,
+    seed: Seed = 0,
+    clock: Annotated[
+        str, typer.Option("--clock", help="virtual (hours of back-off cost nothing) or real")
+    ] = "virtual",
+    case: Annotated[
+        list[str] | None,
+        typer.Option("--case", help="only cases whose id starts so (can be given more than once)"),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="subjects at once (one a core)")
+    ] = None,
+    baseline: BaselineFile = None,
+) -> None:
+    """Judge SDKs: do they retry, map errors, read headers and page as their documents promise?"""
+    from conformance import subjects
+
+    if not subject and not driver:
+        raise _usage("name an SDK (`memconform sdk NAME==VERSION`) or give --driver and --api")
+    if driver and not api:
+        raise _usage("--driver needs --api: which contract is the SDK held to?")
+    _judged(
+        lambda: subjects.judge_sdks(
+            subject or [], driver=driver, api=api, seed=seed, clock=clock, select=case or [], jobs=jobs
+        ),
+        seed=seed,
+        out=out,
+        baseline=baseline,
+    )
+
+
+@app.command()
+def load(
+    base_url: BaseUrl,
+    api: Api,
+    api_key: Keys = None,
+    load_profile: Annotated[
+        str, typer.Option("--load-profile", help="a shipped profile's name or a TOML file's path")
+    ] = "smoke",
+    out: Out = None,
+    seed: Seed = 0,
+    processes: Annotated[
+        int | None, typer.Option("--processes", help="worker processes of the generator")
+    ] = None,
+    baseline: BaselineFile = None,
+) -> None:
+    """Put load on a backend and judge every answer while it lasts."""
+    from conformance import subjects
+
+    _judged(
+        lambda: [
+            subjects.judge_load(
+                base_url, api, api_key or [], load_profile, seed=seed, processes=processes, out=out
+            )
+        ],
+        seed=seed,
+        out=out,
+        secrets=api_key or [],
+        baseline=baseline,
+    )
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="a results.json")],
+    out: Annotated[Path, typer.Option("--out", help="folder for the reports")],
+    baseline: BaselineFile = None,
+) -> None:
+    """Make the reports of a results.json again."""
+    from conformance.report import baseline as known
+
+    with _usage_errors():
+        finish(_read(results), out, known.read(baseline) if baseline else None)
+
+
+@baseline_app.command("write")
+def baseline_write(
+    results: Annotated[Path, typer.Argument(help="the results.json whose findings are accepted")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="where to write it (standard output)")
+    ] = None,
+) -> None:
+    """Accept the findings of a run as known deviations."""
+    from conformance.report import baseline as known
+
+    made = _read(results)
+    if not made.run.complete:
+        raise _usage(f"{results} is not complete ({made.run.reason}): nothing may be accepted from it")
+    text = known.dump(known.of(made))
+    if to is None:
+        console.out(text, end="")
+    else:
+        to.write_text(text, "utf-8")
+        console.print(f"{sum(len(s.findings) for s in made.subjects)} findings accepted in {to}")
+
+
+def _read(path: Path) -> Results:
+    from pydantic import ValidationError
+
+    from conformance.report.results import Results
+
+    try:
+        return Results.model_validate_json(path.read_text("utf-8"))
+    except OSError as error:
+        raise _usage(f"{path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise _usage(f"{path} is not a results.json: {where}: {first['msg']}") from None
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+             add_help_option=False)  # fmt: skip
+def serve(context: typer.Context) -> None:
+    """Serve the reference backend, perfect or with seeded defects (see `serve --help`)."""
+    from conformance.reference.backend import serve as server
+
+    raise typer.Exit(server.main(context.args))
+
+
+@app.command()
+def teeth(
+    suite: Annotated[
+        list[str] | None,
+        typer.Option("--suite", help="backend, sdk or load (can be given more than once; all)"),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="write the kill matrix there")
+    ] = None,
+    defect: Annotated[
+        list[str] | None,
+        typer.Option("--defect", help="only defects whose id starts so (can be given more than once)"),
+    ] = None,
+    seed: Seed = 0,
+    jobs: Annotated[int | None, typer.Option("--jobs", help="defects at once (one a core)")] = None,
+) -> None:
+    """Prove that the suites can fail: run them on seeded defects and on perfect references."""
+    from conformance import teeth as matrix
+
+    unknown = set(suite or ()) - set(matrix.SUITES)
+    if unknown:
+        raise _usage(f"--suite {', '.join(sorted(unknown))}: it takes {', '.join(matrix.SUITES)}")
+    made = matrix.bite(suite or matrix.SUITES, defect or [], seed=seed, jobs=jobs, console=console)
+    if json_file is not None:
+        json_file.write_text(matrix.dump(made), "utf-8")
+    raise typer.Exit(matrix.show(console, made))
+
+
+def _late_commands() -> None:
+    """Attach the commands that live beside what they command."""
+    from conformance import commands
+
+    commands.attach(app, spec_app, driver_app)
+
+
+_late_commands()

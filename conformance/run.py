@@ -1,0 +1,241 @@
+"""`memconform run`: the embedded backend, the published SDKs and load runs, in one result.
+
+Each part is a child process that writes its own `results.json`; this module starts them (as many
+at once as there are cores; load runs alone, so that nothing else moves its figures), shows how
+far they are, and puts their subjects together. A part that dies becomes a subject with an error,
+never a gap.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+import specs
+from conformance.children import Child, python
+from conformance.clock import Clock, SystemClock
+from conformance.report.results import CaseEntry, Results, SubjectEntry
+from conformance.report.run import make
+from conformance.verdict import Verdict
+
+Kind = Literal["backend", "sdk", "load"]
+KINDS: tuple[Kind, ...] = ("backend", "sdk", "load")
+START_SECONDS = 60.0
+"""How long the embedded backend may take until it is ready, on a machine with cold caches."""
+PART_SECONDS = 600.0
+"""How long one part may run before it is ended and counted as an error."""
+
+
+@dataclass
+class Part:
+    """One child's share of the run."""
+
+    kind: Kind
+    api: str
+    name: str
+    arguments: tuple[str, ...]
+    version: str = ""
+    done: int = 0
+    of: int = 0
+    what: str = ""
+    state: Literal["waiting", "running", "finished"] = "waiting"
+    started: float = 0.0
+    seconds: float = 0.0
+    child: Child | None = field(default=None, repr=False)
+
+    def hear(self, event: dict[str, Any]) -> None:
+        """Take a progress event from the child."""
+        if event.get("event") == "progress":
+            self.done, self.of = int(event.get("done", 0)), int(event.get("of", 0))
+            self.what = str(event.get("what", ""))[:80]
+
+
+Watch = Callable[[Sequence[Part]], None]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A served reference backend: base URL of each API, and the keys that it takes."""
+
+    urls: dict[str, str]
+    keys: tuple[str, ...]
+
+
+class BackendFailed(RuntimeError):
+    """The embedded backend did not start; the message says what it said."""
+
+
+@contextmanager
+def embedded(*extra: str) -> Iterator[Backend]:
+    """Serve the reference backend in a child for as long as the block runs."""
+    with tempfile.TemporaryDirectory(prefix="memconform-") as folder:
+        child = Child(python("serve", "--port", "0", "--db", str(Path(folder) / "data.db"), *extra))
+        try:
+            line = child.first_line(START_SECONDS)
+            try:
+                ready = json.loads(line or "")
+            except ValueError:
+                child.stop()
+                said = "; ".join(list(child.tail)[-3:]) or "nothing"
+                raise BackendFailed(f"the embedded backend did not start; it said: {said}") from None
+            yield Backend(dict(ready["apis"]), tuple(ready["keys"]))
+        finally:
+            child.stop()
+
+
+def releases() -> Iterator[tuple[str, str]]:
+    """Yield (package, version) of each published SDK: the documented version, then the latest."""
+    seen = set()
+    for api in specs.names():
+        client = specs.load(api).client
+        for version in (client.documented, client.latest) if client else ():
+            release = (client.package, version) if client else ("", "")
+            if release not in seen:
+                seen.add(release)
+                yield release
+
+
+def plan(kinds: Sequence[Kind], backend: Backend, seed: int) -> list[Part]:
+    """Return the parts of a run in the order in which results list them."""
+    parts = []
+    tail = ("--seed", str(seed))
+    keys = tuple(word for key in backend.keys for word in ("--api-key", key))
+    if "backend" in kinds:
+        for api in specs.names():
+            where = ("--base-url", backend.urls[api], "--api", api, *keys)
+            parts.append(Part("backend", api, "embedded", ("backend", *where, *tail)))
+    if "sdk" in kinds:
+        for package, version in releases():
+            wanted = f"{package}=={version}"
+            parts.append(Part("sdk", package, package, ("sdk", wanted, *tail), version))
+    if "load" in kinds:
+        for api in specs.names():
+            where = ("--base-url", backend.urls[api], "--api", api, "--api-key", backend.keys[0])
+            parts.append(
+                Part("load", api, "embedded", ("load", *where, "--load-profile", "smoke", *tail))
+            )
+    return parts
+
+
+def run(
+    kinds: Sequence[Kind],
+    *,
+    seed: int = 0,
+    jobs: int | None = None,
+    command: Sequence[str] = (),
+    watch: Watch = lambda parts: None,
+    clock: Clock | None = None,
+    serve_options: Sequence[str] = (),
+) -> Results:
+    """Run the parts of `kinds` and return their merged result; Ctrl-C returns what is finished."""
+    clock = clock or SystemClock()
+    started, began = clock.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    parts: list[Part] = []
+    complete, secrets = True, ()
+    with tempfile.TemporaryDirectory(prefix="memconform-run-") as folder:
+        try:
+            with embedded(*serve_options) as backend:
+                secrets = backend.keys
+                parts = plan(kinds, backend, seed)
+                together = [p for p in parts if p.kind != "load"]
+                alone = [p for p in parts if p.kind == "load"]
+                _work(together, Path(folder), jobs or os.cpu_count() or 1, parts, watch, clock)
+                _work(alone, Path(folder), 1, parts, watch, clock)
+        except KeyboardInterrupt:
+            complete = False
+        finally:
+            for part in parts:
+                if part.child is not None:
+                    part.child.stop()
+        subjects = tuple(_subjects(parts, Path(folder), complete))
+    return make(
+        subjects,
+        started=began,
+        seconds=clock.monotonic() - started,
+        seed=seed,
+        command=command,
+        secrets=secrets,
+        complete=complete,
+        reason="" if complete else _interrupted(parts),
+        parts=_seconds(parts),
+    )
+
+
+def _work(
+    parts: Sequence[Part], folder: Path, jobs: int, everything: Sequence[Part], watch: Watch, clock: Clock
+) -> None:
+    waiting, running = deque(parts), list[Part]()
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            part = waiting.popleft()
+            out = _folder(folder, everything, part)
+            part.child = Child(python(*part.arguments, "--out", str(out)), listener=part.hear)
+            part.state, part.started = "running", clock.monotonic()
+            running.append(part)
+        for part in list(running):
+            assert part.child is not None
+            part.seconds = clock.monotonic() - part.started
+            if part.seconds > PART_SECONDS:
+                part.child.tail.append(f"ended after {PART_SECONDS:.0f} s")
+                part.child.stop()
+            if part.child.wait(0.1) is not None:
+                part.state = "finished"
+                running.remove(part)
+        watch(everything)
+
+
+def _folder(folder: Path, parts: Sequence[Part], part: Part) -> Path:
+    return folder / f"{list(parts).index(part):02d}"
+
+
+def _subjects(parts: Sequence[Part], folder: Path, complete: bool) -> Iterator[SubjectEntry]:
+    for part in parts:
+        path = _folder(folder, parts, part) / "results.json"
+        try:
+            yield from Results.model_validate_json(path.read_text("utf-8")).subjects
+        except (OSError, ValidationError) as error:
+            if complete or part.state == "finished":
+                yield _lost(part, error)
+
+
+def _lost(part: Part, error: Exception) -> SubjectEntry:
+    said = "; ".join(list(part.child.tail)[-3:]) if part.child else ""
+    code = part.child.poll() if part.child else None
+    reason = f"the part ended with exit code {code} and left no result"
+    if isinstance(error, ValidationError):
+        reason = f"the part left a result that is not one: {error.errors()[0]['msg']}"
+    reason += f"; it said: {said}" if said else ""
+    return SubjectEntry(
+        kind=part.kind,
+        api=part.api,
+        name=part.name,
+        version=part.version,
+        verdict=Verdict.ERROR,
+        cases=(CaseEntry(case="run.part", verdict=Verdict.ERROR, reason=reason),),
+        wall_seconds=round(part.seconds, 3),
+    )
+
+
+def _interrupted(parts: Sequence[Part]) -> str:
+    finished = sum(p.state == "finished" for p in parts)
+    return f"interrupted when {finished} of {len(parts)} parts were finished"
+
+
+def _seconds(parts: Sequence[Part]) -> dict[str, float]:
+    """Wall seconds of each kind: from its first start to its last end."""
+    made = {}
+    for kind in KINDS:
+        spans = [(p.started, p.started + p.seconds) for p in parts if p.kind == kind and p.started]
+        if spans:
+            made[kind] = max(end for _, end in spans) - min(start for start, _ in spans)
+    return made

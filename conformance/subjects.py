@@ -1,0 +1,220 @@
+"""From options to judged subjects: the one way in for the command line and for pytest.
+
+Options arrive as words; what leaves are `SubjectEntry`s. A mistake in an option is `Usage`, said
+before anything is sent.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from importlib.metadata import entry_points
+from os import cpu_count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+from urllib.parse import urlsplit
+
+import specs
+from conformance.cases import CaseResult, Subject
+from conformance.progress import Reporter
+from conformance.report.results import SubjectEntry, summarise
+from specs.catalogue import requirements
+
+if TYPE_CHECKING:
+    from conformance.backend.subject import BackendSubject
+
+Get = Callable[[str], Any]
+Close = Callable[[Sequence[CaseResult], float], SubjectEntry]
+
+
+class Usage(ValueError):
+    """What was asked for cannot be done; the message says why and what to type instead."""
+
+
+def for_pytest(suite: str, option: Get) -> tuple[Subject, str, Close]:
+    """Return (subject, suite, function that closes the subject and makes its entry).
+
+    Raises Usage where options are missing or wrong.
+    """
+    if suite == "backend":
+        return _backend_for_pytest(option)
+    if suite == "sdk":
+        return _sdk_for_pytest(option)
+    raise Usage(f"there is no suite {suite!r}")
+
+
+def order(suite: str) -> Sequence[str]:
+    """Return the ids of a suite's cases in the order in which they should run."""
+    return [case.id for case in import_module(f"conformance.{suite}").cases()]
+
+
+def contract(source: str) -> specs.Contract:
+    """Return a contract. Raises Usage where there is no such spec."""
+    try:
+        return specs.load(source)
+    except specs.SpecError as error:
+        raise Usage(str(error)) from error
+
+
+def _url(text: str | None) -> str:
+    if not text:
+        raise Usage("no backend to judge: give --base-url http://HOST:PORT/PATH")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Usage(f"--base-url {text!r} is no URL of a backend; it looks like http://HOST:PORT/PATH")
+    return text.rstrip("/")
+
+
+def backend(options: Mapping[str, Any]) -> BackendSubject:
+    """Return the backend that options describe; asks it for nothing yet."""
+    from conformance.backend.subject import BackendSubject
+
+    if not options.get("api"):
+        raise Usage(f"no contract: give --api NAME ({', '.join(specs.names())}, or a spec's path)")
+    keys = [k for k in options.get("api-key") or [] if k]
+    ca = options.get("ca")
+    if ca and not Path(ca).exists():
+        raise Usage(f"--ca {ca!r}: no such file")
+    return BackendSubject(
+        contract(options["api"]),
+        _url(options.get("base-url")),
+        keys,
+        seed=options.get("seed") or 0,
+        read_only=bool(options.get("read-only")),
+        max_requests=options.get("max-requests"),
+        max_seconds=options.get("max-seconds"),
+        rate=options.get("rate"),
+        ca=ca,
+        deep=bool(options.get("deep")),
+    )
+
+
+def _backend_for_pytest(option: Get) -> tuple[Subject, str, Close]:
+    names = ("base-url", "api", "api-key", "read-only", "max-requests", "max-seconds", "rate",
+             "ca", "deep", "seed")  # fmt: skip
+    options = {name: option(f"--{name}") for name in names}
+    subject = backend(options)
+
+    def close(results: Sequence[CaseResult], seconds: float) -> SubjectEntry:
+        return _backend_entry(subject, results, seconds)
+
+    return cast(Subject, subject), "backend", close
+
+
+def _backend_entry(
+    subject: BackendSubject, results: Sequence[CaseResult], seconds: float
+) -> SubjectEntry:
+    leftovers = subject.close()
+    return summarise(
+        "backend",
+        subject.contract.api,
+        urlsplit(subject.base_url).netloc,
+        results,
+        requirements(),
+        base_url=subject.base_url,
+        wall_seconds=seconds,
+        details={"leftovers": list(leftovers)} if leftovers else {},
+    )
+
+
+def judge_backend(options: Mapping[str, Any]) -> SubjectEntry:
+    """Run the backend suite and return what it found."""
+    from conformance.backend import run
+
+    started = time.monotonic()
+    subject = backend(options)
+    progress = Reporter(f"backend {subject.contract.api}")
+    try:
+        results = run(
+            subject, select=options.get("case") or None, seed=subject.seed, progress=progress
+        )
+    except BaseException:
+        subject.close()
+        raise
+    return _backend_entry(subject, results, time.monotonic() - started)
+
+
+def judge_sdks(
+    subjects: Sequence[str],
+    *,
+    driver: str | None,
+    api: str | None,
+    seed: int,
+    clock: str,
+    select: Sequence[str],
+    jobs: int | None,
+) -> list[SubjectEntry]:
+    """Run the SDK suite on each subject, several at once, and return what was found of each."""
+    from conformance.sdk import run_release
+
+    if clock not in ("virtual", "real"):
+        raise Usage(f"--clock {clock!r}: it takes virtual or real")
+    if api is not None:
+        contract(api)
+    kind = cast(Literal["virtual", "real"], clock)
+    command = shlex.split(driver) if driver else None
+    wanted: list[str | None] = list(subjects) if subjects else [None]
+
+    def judge(subject: str | None) -> list[SubjectEntry]:
+        return run_release(
+            subject,
+            command,
+            api,
+            seed=seed,
+            clock=kind,
+            select=select or None,
+            progress=Reporter(f"sdk {subject or driver}"),
+        )
+
+    with ThreadPoolExecutor(jobs or cpu_count() or 1) as pool:
+        return [entry for entries in pool.map(judge, wanted) for entry in entries]
+
+
+def _sdk_for_pytest(option: Get) -> tuple[Subject, str, Close]:
+    from conformance.sdk import open_subject
+
+    wanted, driver, api = option("--sdk"), option("--driver"), option("--api")
+    if not wanted and not driver:
+        raise Usage("no SDK to judge: give --sdk NAME==VERSION, or --driver COMMAND and --api NAME")
+    if driver and not api:
+        raise Usage("--driver needs --api: which contract is the SDK held to?")
+    if api:
+        contract(api)
+    command = shlex.split(driver) if driver else None
+    subject, close = open_subject(wanted, command, api, seed=option("--seed") or 0)
+    return subject, "sdk", close
+
+
+def judge_load(
+    base_url: str,
+    api: str,
+    keys: Sequence[str],
+    profile: str,
+    *,
+    seed: int,
+    processes: int | None,
+    out: Path | None,
+) -> SubjectEntry:
+    """Run a load profile and return what it found.
+
+    The load package stands above this one, so it is found by its entry point, not imported.
+    """
+    contract(api)
+    found = next(iter(entry_points(group="memconform.suites", name="load")), None)
+    if found is None:
+        raise Usage("the load package is not installed; reinstall memconform")
+    runner: Any = import_module(found.value + ".runner")
+    made: SubjectEntry = runner.run(
+        base_url=_url(base_url),
+        api=api,
+        keys=keys,
+        profile=profile,
+        out=out,
+        seed=seed,
+        processes=processes,
+        progress=Reporter(f"load {api}"),
+    )
+    return made

@@ -43,6 +43,21 @@ METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 HERE = Path(__file__).parent
 
 
+class Loader(yaml.CSafeLoader):
+    """YAML 1.2's core schema, as OpenAPI wants: `on` is a word, and a date is a string."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag != "tag:yaml.org,2002:timestamp"
+        and (tag != "tag:yaml.org,2002:bool" or first in "tTfF")
+    ]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 class SpecError(ValueError):
     """A spec cannot be used. The message says where, what, why, and what to do."""
 
@@ -260,7 +275,7 @@ def load(source: str | Path) -> Contract:
 @cache
 def _load(path: Path, _changed: int) -> Contract:
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)  # noqa: S506
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: not readable as YAML or JSON: {error}") from error
     return from_document(document, path)

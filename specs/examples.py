@@ -54,7 +54,8 @@ def example(schema: Schema | bool, seed: int = 0, optional: bool = True) -> Any:
 def arguments(operation: Operation, seed: int = 0, optional: bool = True) -> dict[str, Any]:
     """Return the arguments of one call, flat, by wire name: path, query and body properties.
 
-    Header and cookie parameters are not arguments of a call and are left out.
+    Header and cookie parameters are not arguments of a call and are left out, and so is the
+    one that asks for a stream: streams are asked for on purpose.
     """
     found = {}
     for parameter in operation.parameters:
@@ -64,6 +65,8 @@ def arguments(operation: Operation, seed: int = 0, optional: bool = True) -> dic
         body = example(operation.body.schema, seed, optional)
         if isinstance(body, dict):
             found.update(body)
+    if operation.stream is not None:
+        found.pop(operation.stream.parameter, None)
     return found
 
 
@@ -89,6 +92,7 @@ def example_response(
         headers["content-type"] = media_type
     if status >= 400 and operation.errors is not None and response.schema is not None:
         body = _with_code(operation, response.schema, status, code, body)
+        body = _with_request_id(operation, headers, body)
     return status, headers, body
 
 
@@ -157,6 +161,8 @@ def _object(schema: Schema, source: _Source, optional: bool) -> dict[str, Any]:
     }
     extra = schema.get("additionalProperties", True)
     wanted = schema.get("minProperties", 1 if optional and not properties else 0)
+    for name in [n for n in properties if n not in made][: max(0, wanted - len(made))]:
+        made[name] = _value(properties[name], source.below(name), optional)
     for name in (*(n for n in required if n not in made), *WORDS):
         if (len(made) >= wanted and name not in required) or extra is False:
             continue
@@ -405,3 +411,20 @@ def _with_code(
         return body
     valid = jsonschema_rs.validator_for(_plain(schema), validate_formats=True).is_valid(changed)
     return changed if valid or code is not None else body
+
+
+def _with_request_id(operation: Operation, headers: Mapping[str, str], body: Any) -> Any:
+    """Return the error body with the request id of the header: both name one request."""
+    assert operation.errors is not None
+    place, name = operation.errors.envelope.request_id, operation.errors.request_id_header
+    if not place or not name or name.lower() not in headers:
+        return body
+    parent, _, last = place.rpartition("/")
+    changed = _plain(body)
+    try:
+        inside = pointer(changed, parent)
+    except LookupError:
+        return body
+    if isinstance(inside, dict) and last in inside:
+        inside[last] = headers[name.lower()]
+    return changed

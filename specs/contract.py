@@ -30,6 +30,8 @@ from specs.vocabulary import (
     OperationBehaviour,
     Pagination,
     RateLimit,
+    Refusal,
+    Relation,
     Retries,
     Returns,
     Roles,
@@ -94,6 +96,8 @@ class Response:
     required_headers: tuple[str, ...]
     """Those that no such answer may lack, lower case."""
     content: Mapping[str, Schema]
+    basis: Basis | None = None
+    """Where the status itself rests on less than its operation (`x-basis`)."""
 
     @property
     def schema(self) -> Schema | None:
@@ -126,6 +130,8 @@ class Operation:
     idempotency: Idempotency | None
     effect: Effect | None
     roles: Roles | None
+    refuses: tuple[Refusal, ...]
+    relations: tuple[Relation, ...]
     stream: Stream | None
     returns: Returns | None
     load: Load
@@ -355,6 +361,8 @@ def _operation(
         idempotency=x.idempotency,
         effect=x.effect,
         roles=x.roles,
+        refuses=x.refuses,
+        relations=x.relations,
         stream=x.stream,
         returns=x.returns,
         load=x.load,
@@ -411,6 +419,7 @@ def _response(status: str, raw: dict[str, Any]) -> Response:
         content=MappingProxyType(
             {media: c.get("schema", {}) for media, c in raw.get("content", {}).items()}
         ),
+        basis=Basis(raw["x-basis"]) if "x-basis" in raw else None,
     )
 
 

@@ -139,7 +139,7 @@ class ErrorRule(Word):
 
 Provocation = Literal[
     "unauthenticated", "forbidden", "unknown-id", "invalid", "malformed", "media-type",
-    "method", "unknown-path", "too-large", "rate-limited", "quota",
+    "method", "unknown-path", "too-large", "rate-limited", "quota", "duplicate",
 ]  # fmt: skip
 
 
@@ -172,6 +172,9 @@ class Surfaced(Word):
     on: Literal["result", "exception", "client"] = "result"
     attributes: dict[str, str] = Field(
         default_factory=dict, description="attribute path -> header name"
+    )
+    observed: dict[str, str] = Field(
+        default_factory=dict, description="the same, for attributes that no document names"
     )
     basis: Basis | None = None
     source: str | None = None
@@ -262,6 +265,22 @@ EffectKind = Literal[
 ]  # fmt: skip
 
 
+class Progress(Word):
+    """Where an answer says how far asynchronous work has come: pointers to arrays of ids."""
+
+    done: str
+    pending: str | None = None
+    failed: str | None = None
+
+
+class Shown(Word):
+    """A value that another operation shows once the effect has happened."""
+
+    operation: str
+    pointer: str
+    value: Any
+
+
 class Effect(Stated):
     """What an operation does to which resource, so that state cases and journeys need no code.
 
@@ -286,6 +305,7 @@ class Effect(Stated):
     content: str | None = Field(
         default=None, description="pointer inside an item to the text that was written"
     )
+    content_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
     each: str | None = Field(
         default=None, description="request pointer to the array whose entries are created"
     )
@@ -314,7 +334,42 @@ class Effect(Stated):
     receipt: str | None = Field(
         default=None, description="pointer in the answer to the id of the `receipt` it leaves"
     )
+    yields: str | None = Field(
+        default=None, description="create: another resource of which each entry makes one, later"
+    )
+    volatile: tuple[str, ...] = Field(
+        default=(),
+        description="properties of the representation that may change though nobody names them",
+    )
+    progress: Progress | None = Field(
+        default=None, description="the answer says how far the work on the ids in `target` is"
+    )
+    sets: tuple[Shown, ...] = Field(default=(), description="what other operations then show")
     secret: str | None = Field(default=None, description="pointer to what is shown only once")
+
+
+class Relation(Stated):
+    """Something in an answer that agrees with the request, or with the rest of the answer."""
+
+    left: str = Field(description="pointer into the answer; `*` stands for every entry")
+    op: Literal["==", "<=", ">=", "max-items", "sorted-asc", "sorted-desc"]
+    right: str | None = Field(
+        default=None,
+        description="name of a request value, or a pointer into the answer (starts with `/`); "
+        "where the request leaves it out, the default of its schema, and nothing without one",
+    )
+
+
+class Refusal(Stated):
+    """A request that is well formed and still refused, for whose it is or what it would exceed."""
+
+    plan: str | None = Field(default=None, description="only keys of this plan are refused")
+    property: str | None = Field(default=None, description="only bodies that name this property")
+    cap: str | None = Field(
+        default=None, description="only where the plan's number of this resource is used up"
+    )
+    status: int = Field(ge=400, le=499)
+    code: str
 
 
 class Roles(Stated):
@@ -414,6 +469,8 @@ class OperationBehaviour(Stated):
     idempotency: Idempotency | None = None
     effect: Effect | None = None
     roles: Roles | None = None
+    refuses: tuple[Refusal, ...] = ()
+    relations: tuple[Relation, ...] = ()
     stream: Stream | None = None
     returns: Returns | None = None
     load: Load = Load()

@@ -425,6 +425,9 @@ class Option(Stated):
         "api-key", "base-url", "timeout", "max-retries", "backoff-base", "debug", "http-client"
     ]
     default: Any = None
+    env: str | None = Field(
+        default=None, description="environment variable that stands in where it is left out"
+    )
 
 
 class Client(Stated):

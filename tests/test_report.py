@@ -1,0 +1,236 @@
+"""Results, baseline, exit codes and the reports derived from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import jsonschema_rs
+import pytest
+from rich.console import Console
+
+from conformance.cases import CaseResult
+from conformance.report import baseline as known
+from conformance.report import html, junit, markdown, text, write
+from conformance.report.baseline import BaselineError, compare
+from conformance.report.exit import Exit, decide
+from conformance.report.results import Results, SubjectEntry, summarise
+from conformance.report.run import make, redact
+from conformance.verdict import Finding, Verdict
+from specs import Basis
+from specs.catalogue import requirements
+
+
+def case(name: str = "retries.attempts", *findings: Finding, verdict: Verdict | None = None, **more: object) -> CaseResult:
+    """A case result: failed where it has findings, else passed, unless told otherwise."""
+    made = verdict or (Verdict.FAIL if findings else Verdict.PASS)
+    result = CaseResult(name, ("RT1",), made, findings=tuple(f.at(case=name) for f in findings))
+    return dataclasses.replace(result, **more)
+
+
+def finding(cause: str = "one", **more: object) -> Finding:
+    """A finding of RT1."""
+    return dataclasses.replace(Finding("RT1", "sends once more than promised", cause=cause), **more)
+
+
+def subject(*results: CaseResult, name: str = "some-sdk") -> SubjectEntry:
+    """A judged SDK."""
+    return summarise("sdk", "demo", name, results, requirements(), version="1.0")
+
+
+def results(*subjects: SubjectEntry, **more: object) -> Results:
+    """A complete run of some subjects."""
+    settings = {"started": "2026-01-01T00:00:00+00:00", "seconds": 1.0, "seed": 0, "command": ["memconform"]}
+    return make(subjects, **{**settings, **more})
+
+
+def test_findings_of_one_cause_are_one_entry() -> None:
+    """Findings with the same requirement and cause are counted, not repeated."""
+    made = subject(case("a.b", finding(), finding()), case("c.d", finding(), finding("two")))
+    assert {"one": 3, "two": 1} == {f.cause: f.count for f in made.findings}
+
+
+def test_finding_ids_survive_another_version() -> None:
+    """A finding keeps its id when the subject's version changes."""
+    before = summarise("sdk", "demo", "s", [case("a.b", finding())], requirements(), version="1")
+    after = summarise("sdk", "demo", "s", [case("a.b", finding())], requirements(), version="2")
+    assert before.findings[0].id == after.findings[0].id
+
+
+def test_requirement_without_finding_passes_in_a_failed_case() -> None:
+    """A case that fails one of its requirements does not fail the others."""
+    result = CaseResult("a.b", ("RT1", "RT5"), Verdict.FAIL, findings=(finding(),))
+    made = subject(result)
+    assert {"RT1": Verdict.FAIL, "RT5": Verdict.PASS} == {r.id: r.verdict for r in made.requirements}
+
+
+@pytest.mark.parametrize(
+    ("basis", "code"),
+    [(Basis.DOCUMENTED, Exit.DEVIATES), (Basis.OBSERVED, Exit.CONFORMS), (Basis.ASSUMED, Exit.CONFORMS)],
+)
+def test_only_documented_promises_fail_a_run(basis: Basis, code: Exit) -> None:
+    """A broken MUST fails a run; observed and assumed behaviour is reported and does not."""
+    made = results(subject(case("a.b", finding(basis=basis))))
+    assert code == decide(made).code
+
+
+def test_no_subject_is_too_little_evidence() -> None:
+    """An empty run is never green."""
+    assert Exit.TOO_LITTLE_EVIDENCE == decide(results()).code
+
+
+def test_inconclusive_cases_are_too_little_evidence() -> None:
+    """A subject of which less than half could be judged is not called conforming."""
+    vague = case("a.b", verdict=Verdict.INCONCLUSIVE, reason="answers 401 to everything")
+    decision = decide(results(subject(vague, vague, case())))
+    assert Exit.TOO_LITTLE_EVIDENCE == decision.code
+    assert "answers 401 to everything" in decision.reason
+
+
+def test_crash_of_ours_is_an_error() -> None:
+    """A crash of a case is our error even where the subject broke promises too."""
+    crash = case("c.d", verdict=Verdict.ERROR, reason="KeyError: 'x'")
+    assert Exit.ERROR == decide(results(subject(case("a.b", finding()), crash))).code
+
+
+def test_interrupted_run_is_an_error() -> None:
+    """A partial result is marked and never green."""
+    assert Exit.ERROR == decide(results(subject(case()), complete=False)).code
+
+
+def test_baseline_accepts_what_it_lists() -> None:
+    """The same findings as in the baseline are known, and the run is green."""
+    made = results(subject(case("a.b", finding())))
+    comparison = compare(made, known.of(made))
+    assert Exit.CONFORMS == decide(made, comparison).code
+    assert 1 == len(comparison.known)
+
+
+def test_new_finding_fails_against_a_baseline() -> None:
+    """A finding that the baseline does not list exits 1, whatever its level."""
+    accepted = known.of(results(subject(case("a.b", finding()))))
+    made = results(subject(case("a.b", finding(), finding("two", basis=Basis.ASSUMED))))
+    assert Exit.DEVIATES == decide(made, compare(made, accepted)).code
+
+
+def test_vanished_finding_makes_the_baseline_stale() -> None:
+    """A finding that is gone exits 4: a baseline must stay honest."""
+    accepted = known.of(results(subject(case("a.b", finding(), finding("two")))))
+    made = results(subject(case("a.b", finding())))
+    assert Exit.STALE_BASELINE == decide(made, compare(made, accepted)).code
+
+
+def test_unjudged_subject_does_not_make_the_baseline_stale() -> None:
+    """A subject that could not be judged says nothing about its findings being gone."""
+    accepted = known.of(results(subject(case("a.b", finding()))))
+    made = results(subject(case("a.b", verdict=Verdict.INCONCLUSIVE, reason="no network")))
+    assert () == compare(made, accepted).vanished
+
+
+def test_baseline_reads_what_it_dumps(tmp_path: Path) -> None:
+    """A written baseline is read back the same."""
+    baseline = known.of(results(subject(case("a.b", finding()))))
+    path = tmp_path / "baseline.json"
+    path.write_text(known.dump(baseline), "utf-8")
+    assert baseline == known.read(path)
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"schema": 1}'])
+def test_bad_baseline_is_named(tmp_path: Path, content: str | None) -> None:
+    """A baseline that is missing or broken is an error that names the file."""
+    path = tmp_path / "baseline.json"
+    if content is not None:
+        path.write_text(content, "utf-8")
+    with pytest.raises(BaselineError, match=r"baseline\.json"):
+        known.read(path)
+
+
+def test_results_validate_against_their_schema() -> None:
+    """results.json is valid under the JSON Schema that the package publishes."""
+    made = results(subject(case("a.b", finding(expected={"x": [1]}, timeline=("+0.0 GET /",)))))
+    validator = jsonschema_rs.validator_for(json.loads(write.schema()))
+    assert [] == list(validator.iter_errors(json.loads(made.model_dump_json(by_alias=True))))
+
+
+def test_published_schema_is_current() -> None:
+    """The schema file in the package is the one that the models generate."""
+    path = Path(write.__file__).parent / "results.schema.json"
+    assert write.schema() == path.read_text("utf-8")
+
+
+def test_unwritable_output_is_said(tmp_path: Path) -> None:
+    """An output folder that cannot be written is an error that names it and what to do."""
+    blocked = tmp_path / "file"
+    blocked.write_text("", "utf-8")
+    with pytest.raises(write.OutputError, match="--out"):
+        write.probe(blocked)
+
+
+def test_page_escapes_what_a_subject_said() -> None:
+    """Markup in what a subject said arrives as text."""
+    evil = "<script>alert(1)</script>"
+    made = results(subject(case("a.b", finding(message=evil, actual=evil, timeline=(evil,))), name=evil))
+    page = html.render(made, decide(made))
+    assert evil not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_page_loads_nothing_from_elsewhere() -> None:
+    """The page is self-contained: no script, and nothing that a browser would fetch."""
+    page = html.render(made := results(subject(case("a.b", finding()))), decide(made))
+    assert "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "src=" not in page
+
+
+def test_junit_counts_by_verdict() -> None:
+    """JUnit shows failures, errors and inconclusive cases apart, and leaves out what does not apply."""
+    made = results(
+        subject(
+            case("a.b", finding(message="bad \x00 byte")),
+            case("c.d", verdict=Verdict.INCONCLUSIVE, reason="why"),
+            case("e.f", verdict=Verdict.ERROR, reason="ours"),
+            case("g.h", verdict=Verdict.NOT_APPLICABLE),
+            case(),
+        )
+    )
+    suite = ET.fromstring(junit.render(made)).find("testsuite")
+    assert suite is not None
+    assert ("4", "1", "1", "1") == tuple(
+        suite.get(name) for name in ("tests", "failures", "errors", "skipped")
+    )
+
+
+def test_markdown_escapes_what_a_subject_said() -> None:
+    """A subject's text cannot break out of the Markdown table or become a link."""
+    made = results(subject(case("a.b", finding(message="a | b [x](y) <b>"))))
+    shown = markdown.render(made, decide(made))
+    assert r"a \| b \[x\](y) \<b\>" in shown
+
+
+def test_console_report_ends_with_what_to_open(tmp_path: Path) -> None:
+    """The last line says the verdict, why, and which file to open."""
+    console = Console(record=True, width=200)
+    made = results(subject(case("a.b", finding(message="[bold]not markup[/bold]"))))
+    text.show(console, made, decide(made), out=tmp_path)
+    lines = console.export_text().strip().splitlines()
+    assert "exit 1" in lines[-1]
+    assert "report.html" in lines[-1]
+    assert any("[bold]not markup[/bold]" in line for line in lines)
+
+
+def test_keys_are_redacted() -> None:
+    """Keys stand neither in the command nor anywhere a subject echoed them."""
+    made = results(
+        subject(case("a.b", finding(message="refused sk_secret_1"))),
+        command=["memconform", "--api-key", "sk_secret_1", "--api-key=sk_secret_1"],
+        secrets=["sk_secret_1"],
+    )
+    assert "sk_secret_1" not in made.model_dump_json()
+
+
+def test_redaction_knows_the_option() -> None:
+    """What follows --api-key is hidden even where the key is not known."""
+    assert ("--api-key", "***", "x") == redact(["--api-key", "k", "x"], [])

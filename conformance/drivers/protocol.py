@@ -290,6 +290,9 @@ class Ended(Message):
     ended: float
     sleeps: tuple[SleepInfo, ...] = ()
     via: str | None = None
+    dropped: tuple[str, ...] = Field(
+        default=(), description="arguments that the SDK's method has no parameter for"
+    )
     warnings: tuple[str, ...] = ()
     cancelled: bool | None = Field(
         default=None, description="for `cancel`: whether it came to that wait"

@@ -1,0 +1,294 @@
+"""One Python environment per SDK under test, made by `uv` and kept for the next run.
+
+A subject is whatever uv can install: `NAME` (its newest release), `NAME==VERSION`, a wheel or
+source archive, a source folder. Environments are kept by the content of what is installed, so
+two checkouts of one name and version are two subjects. Nothing here runs the SDK.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.parser
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import uv
+
+from conformance.drivers.process import redact
+from conformance.drivers.tables import normalise
+
+FORMAT = "1"
+"""Changes when environments of an older make must not be used any more."""
+UV_TIMEOUT = 300.0
+RECORD = "memconform.json"
+_NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?\s*(==\s*([A-Za-z0-9.!+_-]+))?$")
+_JUNK = {
+    ".git", ".hg", ".venv", "venv", ".tox", ".nox", "__pycache__", "node_modules", ".mypy_cache",
+    ".pytest_cache", ".ruff_cache", "build", "dist", ".eggs",
+}  # fmt: skip
+
+
+class EnvironmentUnavailable(Exception):  # noqa: N818 - callers make it inconclusive
+    """The SDK cannot be installed here and now; the text says why."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An installed SDK."""
+
+    subject: str
+    """What was asked for."""
+    name: str
+    """Distribution name, as its metadata spells it."""
+    version: str
+    digest: str
+    """Of the content that was installed."""
+    python: str
+    """Interpreter of the environment."""
+    packages: tuple[str, ...] = ()
+    """`name==version` of everything in it."""
+
+
+def cache_folder() -> Path:
+    """Return where environments are kept: MEMCONFORM_CACHE, or the user's cache folder."""
+    chosen = os.environ.get("MEMCONFORM_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "memconform"
+
+
+def prepare(subject: str) -> Environment:
+    """Return an environment that has the subject installed; make it where there is none.
+
+    Raises EnvironmentUnavailable.
+    """
+    source = _source(subject)
+    home = cache_folder() / "env"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as why:
+        raise EnvironmentUnavailable(f"no cache folder: {why}") from why
+    place = home / source.digest
+    with _locked(home / f"{source.digest}.lock"):
+        found = _read(place, subject)
+        if found is not None:
+            return found
+        shutil.rmtree(place, ignore_errors=True)
+        return _make(source, place)
+
+
+def resolve(name: str) -> str:
+    """Return the newest release of a package, as `NAME==VERSION`.
+
+    Raises EnvironmentUnavailable.
+    """
+    said = _uv(
+        ["pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate",
+         "--python", sys.executable, "-"],
+        what=name, stdin=name + "\n",
+    )  # fmt: skip
+    for line in said.splitlines():
+        if "==" in line and not line.startswith(("#", "-")):
+            return line.split(";")[0].strip()
+    raise EnvironmentUnavailable(f"uv names no release of {name!r}")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is to be installed."""
+
+    subject: str
+    install: str
+    digest: str
+    folder: Path | None = None
+
+
+def _source(subject: str) -> _Source:
+    path = Path(subject).expanduser()
+    if path.is_dir():
+        if not any((path / n).exists() for n in ("pyproject.toml", "setup.py", "setup.cfg")):
+            raise EnvironmentUnavailable(
+                f"{subject} is a folder without pyproject.toml or setup.py: nothing to install"
+            )
+        path = path.resolve()
+        return _Source(subject, str(path), _digest("folder", _tree(path)), path)
+    if path.is_file():
+        if not path.name.endswith((".whl", ".tar.gz", ".zip")):
+            raise EnvironmentUnavailable(f"{subject} is no wheel, no archive and no source folder")
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        return _Source(subject, str(path.resolve()), _digest("file", content))
+    if os.sep in subject and "@" not in subject:
+        raise EnvironmentUnavailable(f"no such file or folder: {subject}")
+    match = _NAME.match(subject.strip())
+    if match is None:
+        return _Source(subject, subject, _digest("other", subject))
+    name, extra, _, version = match.groups()
+    pinned = subject.replace(" ", "") if version else resolve(name + (extra or ""))
+    return _Source(subject, pinned, _digest("release", pinned.lower()))
+
+
+def _digest(kind: str, content: str) -> str:
+    """Return the key of an environment: what is installed, for which interpreter, how made."""
+    whole = "\n".join([FORMAT, kind, content, sys.version, sys.platform, sys.base_prefix])
+    return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
+def _tree(folder: Path) -> str:
+    """Return a hash over the names and contents of a source folder."""
+    total = hashlib.sha256()
+    for path in _files(folder):
+        total.update(str(path.relative_to(folder)).encode("utf-8", "surrogateescape") + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for at, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if f not in _JUNK and not f.endswith(".egg-info"))
+        for name in sorted(names):
+            path = Path(at, name)
+            if path.is_file() and not name.endswith((".pyc", ".pyo")):
+                yield path
+
+
+def _make(source: _Source, place: Path) -> Environment:
+    building = Path(tempfile.mkdtemp(prefix=f"{source.digest}.", dir=place.parent))
+    try:
+        env = building / "env"
+        _uv(["venv", "--quiet", "--relocatable", "--python", sys.executable, str(env)], "venv")
+        with _copied(source) as install:
+            _uv(
+                ["pip", "install", "--quiet", "--python", str(_python(env)), install],
+                what=source.subject,
+            )
+        name, version = _installed(env, source)
+        made = Environment(
+            subject=source.subject, name=name, version=version, digest=source.digest,
+            python=str(_python(place)), packages=_packages(env),
+        )  # fmt: skip
+        (env / RECORD).write_text(json.dumps(asdict(made), indent=2), encoding="utf-8")
+        env.rename(place)
+        return made
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _copied(source: _Source) -> Iterator[str]:
+    """Yield what to install; a folder is copied first, so that building leaves no trace in it."""
+    if source.folder is None:
+        yield source.install
+        return
+    versioned = "scm" in _text(source.folder / "pyproject.toml") + _text(source.folder / "setup.py")
+    junk = _JUNK - {".git"} if versioned else _JUNK
+
+    def ignored(_: str, names: list[str]) -> set[str]:
+        return {n for n in names if n in junk or n.endswith(".egg-info")}
+
+    with tempfile.TemporaryDirectory(prefix="memconform-") as temporary:
+        copy = Path(temporary, source.folder.name or "source")
+        shutil.copytree(source.folder, copy, ignore=ignored, symlinks=True)
+        yield str(copy)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _python(env: Path) -> Path:
+    return env / "bin" / "python"
+
+
+def _read(place: Path, subject: str) -> Environment | None:
+    try:
+        raw = json.loads((place / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not _python(place).exists():
+        return None
+    known = {**raw, "subject": subject, "packages": tuple(raw["packages"])}
+    return Environment(**{**known, "python": str(_python(place))})
+
+
+def _installed(env: Path, source: _Source) -> tuple[str, str]:
+    """Return name and version of the distribution that was asked for."""
+    wanted = re.split(r"[\[=<>!~ @;]", source.install)[0]
+    for info in env.glob("lib/*/site-packages/*.dist-info"):
+        name, version = _metadata(info)
+        if (info / "direct_url.json").exists() or normalise(name) == normalise(wanted):
+            return name, version
+    raise EnvironmentUnavailable(f"{source.subject} was installed, but under no known name")
+
+
+def _packages(env: Path) -> tuple[str, ...]:
+    found = (_metadata(info) for info in env.glob("lib/*/site-packages/*.dist-info"))
+    return tuple(sorted(f"{name}=={version}" for name, version in found))
+
+
+def _metadata(info: Path) -> tuple[str, str]:
+    text = _text(info / "METADATA").split("\n\n", 1)[0]
+    headers = email.parser.HeaderParser().parsestr(text)
+    return headers.get("Name", info.name), headers.get("Version", "unknown")
+
+
+def _uv(arguments: list[str], what: str, stdin: str | None = None) -> str:
+    """Run uv and return what it printed. Raises EnvironmentUnavailable with its last words."""
+    try:
+        done = subprocess.run(
+            [uv.find_uv_bin(), "--no-progress", "--color", "never", *arguments],
+            input=stdin, capture_output=True, text=True, errors="replace",
+            timeout=UV_TIMEOUT, check=False, env=_uv_environment(),
+            **({} if stdin is not None else {"stdin": subprocess.DEVNULL}),
+        )  # type: ignore[call-overload]  # fmt: skip
+    except FileNotFoundError as why:
+        raise EnvironmentUnavailable(f"uv is not installed: {why}") from why
+    except subprocess.TimeoutExpired:
+        raise EnvironmentUnavailable(f"uv needed more than {UV_TIMEOUT:g} s for {what}") from None
+    if done.returncode != 0:
+        raise EnvironmentUnavailable(_reason(what, done.stderr))
+    return str(done.stdout)
+
+
+def _uv_environment() -> dict[str, str]:
+    """uv keeps the user's settings (indexes, proxies, certificates) and loses our interpreter's."""
+    lost = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT_ENVIRONMENT")
+    return {name: value for name, value in os.environ.items() if name not in lost}
+
+
+def _reason(what: str, stderr: str) -> str:
+    """Say in one sentence why uv failed, and quote its last lines."""
+    text = redact(re.sub(r"://[^/@\s]+@", "://[redacted]@", stderr))
+    last = " | ".join(line.strip() for line in text.strip().splitlines()[-8:] if line.strip())
+    lower = text.lower()
+    network = ("failed to fetch", "dns error", "connection refused", "connect error",
+               "error sending request", "network is unreachable", "timed out", "offline")  # fmt: skip
+    absent = ("no version of", "not found in the package registry", "no solution found",
+              "there are no versions")  # fmt: skip
+    if any(sign in lower for sign in network):
+        said = f"the package index cannot be reached for {what}"
+    elif any(sign in lower for sign in absent):
+        said = f"there is no such release that fits here: {what}"
+    elif "build" in lower:
+        said = f"{what} cannot be built"
+    else:
+        said = f"{what} cannot be installed"
+    return f"{said} ({last[-900:]})"
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that other processes of this machine see; released even when we die."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

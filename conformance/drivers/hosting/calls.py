@@ -1,0 +1,313 @@
+"""Clients of an SDK: how they are made, called, cancelled and closed.
+
+The one place that runs the SDK's code. Whatever it raises becomes an `error` outcome; what is
+the table's or the caller's mistake becomes `driver_error`; neither is confused with the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from conformance.drivers.hosting import clock
+from conformance.drivers.hosting.render import Renderer
+from conformance.drivers.hosting.table import (
+    Arguments,
+    Built,
+    Operation,
+    Table,
+    Unfit,
+    Unsupported,
+    choose,
+    fit,
+)
+
+Json = Dict[str, Any]
+
+
+@dataclass
+class Client:
+    """One constructed client; `inside` is what entering it as a context manager gave."""
+
+    mode: str
+    instance: Any
+    inside: Any = None
+    entered: bool = False
+
+    @property
+    def target(self) -> Any:
+        """What operations are looked up on."""
+        return self.inside if self.entered else self.instance
+
+
+@dataclass
+class Prepared:
+    """A call that is ready to be made."""
+
+    run: Callable[[], Any]
+    via: Optional[str]
+    dropped: Tuple[str, ...] = ()
+
+
+@dataclass
+class Runner:
+    """Makes and uses clients of one SDK by one table."""
+
+    table: Table
+    module: ModuleType
+    virtual: bool
+    loop: asyncio.AbstractEventLoop
+
+    def renderer(self) -> Renderer:
+        """Return a renderer for one reply."""
+        return Renderer(self.table.module)
+
+    # --- clients
+
+    def open(
+        self, mode: str, base_url: str, api_key: Optional[str], options: Mapping[str, Any],
+        context: bool,
+    ) -> Client:  # fmt: skip
+        """Construct a client. Raises Unsupported, or whatever the SDK raises."""
+        factory = self.factory(mode)
+        keywords = self._keywords(factory, base_url, api_key, options)
+
+        def make() -> Client:
+            instance = factory(**keywords)
+            if not context:
+                return Client(mode, instance)
+            if mode == "sync":
+                _need(instance, "__enter__")
+                return Client(mode, instance, instance.__enter__(), entered=True)
+            _need(instance, "__aenter__")
+            return Client(mode, instance, None, entered=True)
+
+        if mode == "sync":
+            return make()
+
+        async def make_inside() -> Client:
+            client = make()
+            if client.entered:
+                client.inside = await client.instance.__aenter__()
+            return client
+
+        return self.loop.run_until_complete(make_inside())
+
+    def factory(self, mode: str) -> Any:
+        """Return the class of clients of a mode. Raises Unsupported."""
+        name = self.table.clients.get(mode)
+        if name is None:
+            raise Unsupported(f"the document knows no {mode} client")
+        factory = getattr(self.module, name, None)
+        if factory is None:
+            raise Unsupported(f"`{self.module.__name__}` has no `{name}`")
+        return factory
+
+    def _keywords(
+        self, factory: Any, base_url: str, api_key: Optional[str], options: Mapping[str, Any]
+    ) -> Json:
+        given = dict(options)
+        given["base-url"] = self.table.base_url(base_url)
+        if api_key is not None:
+            given["api-key"] = api_key
+        keywords = {}
+        for role, value in given.items():
+            name, why = parameter(self.table, factory, role)
+            if name is None:
+                raise Unsupported(why or f"no option for {role}")
+            wrap = self.table.options[role].wrap
+            keywords[name] = wrap(value) if wrap else value
+        return keywords
+
+    def close(self, client: Client) -> None:
+        """Close a client as documented. Raises Unsupported, or whatever the SDK raises."""
+        if client.mode == "sync":
+            if client.entered:
+                client.instance.__exit__(None, None, None)
+            else:
+                self._closer(client)()
+            return
+
+        async def leave() -> None:
+            if client.entered:
+                await client.instance.__aexit__(None, None, None)
+            else:
+                result = self._closer(client)()
+                if inspect.isawaitable(result):
+                    await result
+
+        self.loop.run_until_complete(leave())
+
+    def _closer(self, client: Client) -> Any:
+        for name in self.table.close:
+            if callable(getattr(client.instance, name, None)):
+                return getattr(client.instance, name)
+        raise Unsupported(f"`{type(client.instance).__name__}` has none of {self.table.close}")
+
+    # --- calls
+
+    def call(
+        self, client: Client, operation: str, arguments: Arguments, cancel_at: int = 0
+    ) -> Json:
+        """Make one call and say how it ended."""
+        if client.mode == "sync":
+            if cancel_at:
+                return ended(_plain("unsupported", "a blocking call cannot be cancelled"))
+            return self._sync(client, operation, arguments)
+        return self.loop.run_until_complete(self._async(client, operation, arguments, cancel_at))
+
+    def calls(
+        self, client: Client, wanted: Sequence[Tuple[str, Arguments]], concurrency: int
+    ) -> List[Json]:
+        """Make several calls, `concurrency` at once; return how each ended, in order."""
+        if client.mode == "sync":
+            with ThreadPoolExecutor(max_workers=concurrency) as pool:
+                return list(pool.map(lambda one: self._sync(client, *one), wanted))
+
+        async def together() -> List[Json]:
+            room = asyncio.Semaphore(concurrency)
+
+            async def one(operation: str, arguments: Arguments) -> Json:
+                async with room:
+                    return await self._async(client, operation, arguments, 0)
+
+            return list(await asyncio.gather(*(one(*each) for each in wanted)))
+
+        return self.loop.run_until_complete(together())
+
+    def _sync(self, client: Client, operation: str, arguments: Arguments) -> Json:
+        prepared, refused = self._prepare(client, operation, arguments)
+        if prepared is None:
+            return ended(refused)
+        renderer = self.renderer()
+        with clock.recording(self.virtual) as recorder:
+            started = clock.monotonic()
+            try:
+                result = prepared.run()
+            except BaseException as error:
+                outcome = _error(renderer, error)
+            else:
+                outcome = _value(renderer, result)
+            return ended(outcome, started, recorder, prepared)
+
+    async def _async(
+        self, client: Client, operation: str, arguments: Arguments, cancel_at: int
+    ) -> Json:
+        prepared, refused = self._prepare(client, operation, arguments)
+        if prepared is None:
+            return ended(refused)
+        renderer = self.renderer()
+        with clock.recording(self.virtual, cancel_at) as recorder:
+            recorder.task = asyncio.current_task()
+            started = clock.monotonic()
+            try:
+                result = prepared.run()
+                if inspect.isawaitable(result):
+                    result = await result
+            except BaseException as error:
+                outcome = _error(renderer, error)
+            else:
+                if hasattr(result, "__anext__"):
+                    outcome = {**_plain("value"), "value": await renderer.async_stream(result)}
+                else:
+                    outcome = _value(renderer, result)
+            done = ended(outcome, started, recorder, prepared)
+            done["cancelled"] = recorder.cancelled if cancel_at else None
+            return done
+
+    def _prepare(
+        self, client: Client, operation: str, arguments: Arguments
+    ) -> Tuple[Optional[Prepared], Json]:
+        """Return the call, or the outcome that says why there is none."""
+        known: Optional[Operation] = self.table.operations.get(operation)
+        if known is None:
+            return None, _plain("unsupported", f"the table has no operation {operation!r}")
+        try:
+            way, method, missing = choose(client.target, known)
+        except Unsupported as why:
+            return None, _plain("unsupported", str(why))
+        via = way.expression if missing else None
+        if way.adapt is not None:
+            adapt = way.adapt
+            return Prepared(lambda: adapt(self.module, method, arguments), via), {}
+        try:
+            built: Built = fit(method, way.shape.build(self.module, arguments))
+        except Unfit as why:
+            return None, _plain("driver_error", f"{way.expression}: {why}")
+        except Exception as why:
+            detail = f"{way.expression}: {type(why).__name__}: {why}"[:2000]
+            return None, _plain("driver_error", detail)
+        run = _bound(method, built)
+        return Prepared(run, via, built.dropped), {}
+
+
+def parameter(table: Table, factory: Any, role: str) -> Tuple[Optional[str], Optional[str]]:
+    """Return the constructor's parameter for a role, or None and why there is none."""
+    option = table.options.get(role)
+    if option is None:
+        return None, f"the document knows no option for {role}"
+    try:
+        known = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return option.documented, None
+    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+    for name in (option.documented, *option.also):
+        if name in known or (anything and name == option.documented):
+            return name, None
+    return (
+        None,
+        f"`{getattr(factory, '__name__', factory)}()` has no parameter `{option.documented}`",
+    )
+
+
+def ended(
+    outcome: Json,
+    started: float = 0.0,
+    recorder: Optional[clock.Recorder] = None,
+    prepared: Optional[Prepared] = None,
+) -> Json:
+    """Return the protocol's account of one call."""
+    now = clock.monotonic()
+    return {
+        "outcome": outcome,
+        "started": started or now,
+        "ended": now,
+        "sleeps": [{"at": at, "seconds": s} for at, s in (recorder.sleeps if recorder else ())],
+        "via": prepared.via if prepared else None,
+        "dropped": list(prepared.dropped) if prepared else [],
+    }
+
+
+def _bound(method: Callable[..., Any], built: Built) -> Callable[[], Any]:
+    return lambda: method(*built.positional, **built.keywords)
+
+
+def _plain(kind: str, detail: str = "") -> Json:
+    return {"kind": kind, "value": None, "error": None, "detail": detail}
+
+
+def _error(renderer: Renderer, error: BaseException) -> Json:
+    try:
+        return {**_plain("error"), "error": renderer.error(error)}
+    except Exception as ours:
+        name = type(error).__name__
+        return _plain("driver_error", f"{name} cannot be rendered: {type(ours).__name__}: {ours}")
+
+
+def _value(renderer: Renderer, result: Any) -> Json:
+    try:
+        return {**_plain("value"), "value": renderer.value(result)}
+    except Exception as ours:
+        return _plain(
+            "driver_error", f"the value cannot be rendered: {type(ours).__name__}: {ours}"
+        )
+
+
+def _need(instance: Any, method: str) -> None:
+    if not hasattr(type(instance), method):
+        raise Unsupported(f"`{type(instance).__name__}` is no context manager: no `{method}`")

@@ -1,0 +1,203 @@
+"""Driver tables: how the operations of one API are said in one SDK.
+
+A table is data. It names, for each operation of the contract, the expression that the SDK's
+document gives (`memory.create`) and how flat wire arguments become that call's arguments; other
+expressions that do the same follow it, so that one missing method hides nothing else. What a
+table cannot say as data is a small function. Nothing here calls an SDK.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Callable, Optional, Tuple
+
+Arguments = Mapping[str, Any]
+Positional = Tuple[Any, ...]
+
+
+class Unsupported(Exception):  # noqa: N818 - an answer, not an error
+    """The SDK has no way to do what was asked; the text says why."""
+
+
+class Unfit(Exception):  # noqa: N818 - the table's or the caller's mistake
+    """The arguments do not fit the method; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How flat arguments are handed over.
+
+    `first` are passed by position, in that order; an absent one ends them. The others are
+    passed as keywords (`rest="keywords"`), as one dict (`"dict"`), as one object of the SDK's
+    class `model` (`"model"`), or not at all (`"nothing"`). `rename` maps wire names to the
+    SDK's. `convert` maps a wire name to a function of (SDK module, value). `beside` are passed
+    as keywords even where the rest is a dict. `always`: the dict is passed even when empty.
+    `fixed` are keywords that are always passed.
+    """
+
+    first: Tuple[str, ...] = ()
+    rest: str = "keywords"
+    model: str = ""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    convert: Mapping[str, Callable[[ModuleType, Any], Any]] = field(default_factory=dict)
+    beside: Tuple[str, ...] = ()
+    always: bool = True
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, module: ModuleType, arguments: Arguments) -> Built:
+        """Return the call's arguments. Raises Unfit where they cannot be made."""
+        left = {
+            name: self.convert[name](module, value) if name in self.convert else value
+            for name, value in arguments.items()
+        }
+        positional = []
+        for name in self.first:
+            if name not in left:
+                break
+            positional.append(left.pop(name))
+        keywords = {self.rename.get(n, n): left.pop(n) for n in self.beside if n in left}
+        keywords.update(self.fixed)
+        renamed = {self.rename.get(name, name): value for name, value in left.items()}
+        dropped: Tuple[str, ...] = ()
+        if self.rest == "keywords":
+            keywords.update(renamed)
+        elif self.rest == "nothing":
+            dropped = tuple(renamed)
+        elif self.rest == "dict":
+            if renamed or self.always:
+                positional.append(renamed)
+        else:
+            made, dropped = construct(getattr(module, self.model), renamed)
+            positional.append(made)
+        return Built(tuple(positional), keywords, dropped)
+
+
+@dataclass(frozen=True)
+class Built:
+    """The arguments of one call; `dropped` are those that it has no place for."""
+
+    positional: Positional
+    keywords: Mapping[str, Any]
+    dropped: Tuple[str, ...] = ()
+
+
+def fit(method: Callable[..., Any], built: Built) -> Built:
+    """Leave out the keywords that a method does not know. Raises Unfit where one it needs lacks."""
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):
+        return built
+    kinds = [p.kind for p in signature.parameters.values()]
+    keywords = dict(built.keywords)
+    dropped = list(built.dropped)
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        for name in [n for n in keywords if n not in signature.parameters]:
+            del keywords[name]
+            dropped.append(name)
+    try:
+        signature.bind(*built.positional, **keywords)
+    except TypeError as why:
+        raise Unfit(str(why)) from None
+    return Built(built.positional, keywords, tuple(dropped))
+
+
+def construct(model: Callable[..., Any], values: Mapping[str, Any]) -> Tuple[Any, Tuple[str, ...]]:
+    """Return an object of a class made from keywords, and the names it has no place for."""
+    known = getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", None)
+    if known is None:
+        return model(**values), ()
+    fitting = {name: value for name, value in values.items() if name in known}
+    return model(**fitting), tuple(name for name in values if name not in known)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One expression on a client that does an operation."""
+
+    expression: str
+    shape: Shape = Shape()
+    adapt: Optional[Callable[[ModuleType, Any, Arguments], Any]] = None
+    """Instead of `shape`: a function of (SDK module, the method found, arguments)."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: the documented way, then others. No documented one: the first is used."""
+
+    documented: Optional[Way]
+    also: Tuple[Way, ...] = ()
+
+    @property
+    def ways(self) -> Tuple[Way, ...]:
+        """All ways, the documented one first."""
+        return ((self.documented,) if self.documented else ()) + self.also
+
+
+@dataclass(frozen=True)
+class Option:
+    """One constructor parameter: its documented name, then others."""
+
+    documented: str
+    also: Tuple[str, ...] = ()
+    wrap: Optional[Callable[[Any], Any]] = None
+    """Turns the protocol's value (seconds, counts) into the parameter's."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One SDK as a client of one API."""
+
+    api: str
+    package: str
+    """Distribution name, as on PyPI."""
+    module: str
+    """Import name."""
+    clients: Mapping[str, str]
+    """Mode (`sync`, `async`) -> class in the module."""
+    operations: Mapping[str, Operation]
+    options: Mapping[str, Option] = field(default_factory=dict)
+    """Role -> parameter; `api-key` and `base-url` among them."""
+    exceptions: Tuple[str, ...] = ()
+    """Documented exception names."""
+    exceptions_module: str = ""
+    """Where the document imports them from, if not from `module`."""
+    close: Tuple[str, ...] = ("close", "aclose")
+    base_url: Callable[[str], str] = str
+    """Turns the contract's base URL into what the SDK wants."""
+
+
+def way(expression: str, *first: str, rest: str = "keywords", **more: Any) -> Way:
+    """Return a way whose first arguments go by position: `way("get", "id")`."""
+    return Way(expression, Shape(first=first, rest=rest, **more))
+
+
+def find(client: Any, expression: str) -> Any:
+    """Return what `a.b.c` means on a client. Raises Unsupported, naming the missing part."""
+    at, so_far = client, type(client).__name__
+    for part in expression.split("."):
+        if not hasattr(at, part):
+            raise Unsupported(f"`{so_far}` has no attribute `{part}`")
+        at = getattr(at, part)
+        so_far = f"{so_far}.{part}"
+    if not callable(at):
+        raise Unsupported(f"`{so_far}` cannot be called")
+    return at
+
+
+def choose(client: Any, operation: Operation) -> Tuple[Way, Any, Optional[str]]:
+    """Return the first way that exists, its method, and why the documented one does not.
+
+    Raises Unsupported where none exists.
+    """
+    why = None
+    for candidate in operation.ways:
+        try:
+            method = find(client, candidate.expression)
+        except Unsupported as missing:
+            why = why or str(missing)
+            continue
+        return candidate, method, why if candidate is not operation.documented else None
+    raise Unsupported(why or "the table names no way to do it")

@@ -1,0 +1,503 @@
+"""Start a driver, talk to it, and survive it.
+
+A driver is not trusted: it may be silent, chatty, slow, wrong or dead. Each request has a time
+limit, each line a size limit; a driver that breaks either is killed with everything it started,
+said so, and started anew on next use with the clients that were open. Every driver has its own
+process group, which is ended on close, at exit and on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import queue
+import re
+import signal
+import subprocess
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from conformance.drivers import protocol as p
+from conformance.history import Outcome, Sleep
+
+HOST = Path(__file__).with_name("host.py")
+START_TIMEOUT = 30.0
+"""Seconds for a driver to answer `hello`."""
+CALL_TIMEOUT = 30.0
+"""Seconds for any other answer, where the caller names none."""
+STOP_TIMEOUT = 2.0
+
+_UNWANTED = re.compile(
+    r"proxy$|^PYTHON|^VIRTUAL_ENV$|^(AWS|AZURE|GCP|GOOGLE|GITHUB|GITLAB|CI_JOB)_"
+    r"|KEY|TOKEN|SECRET|PASSW|CREDENTIAL|NETRC|_URL$",
+    re.IGNORECASE,
+)
+_SECRET = re.compile(
+    r"(?i)((?:bearer|basic)\s+|(?:api[-_]?key|token|secret|password)[\"']?\s*[:=]\s*[\"']?)"
+    r"[^\s\"',;]{6,}|\b(?:sk|pk|msy|key)_[A-Za-z0-9_-]{8,}"
+)
+_R = TypeVar("_R", bound=p.Reply)
+
+
+class DriverError(Exception):
+    """The driver did not do its part; the text says what it did instead."""
+
+
+class DriverHang(DriverError):
+    """The driver did not answer in time and was ended."""
+
+
+@dataclass(frozen=True)
+class CallReply:
+    """One SDK call as the driver tells it, in the words of the history."""
+
+    outcome: Outcome
+    sleeps: tuple[Sleep, ...] = ()
+    started: float = 0.0
+    ended: float = 0.0
+    via: str | None = None
+    dropped: tuple[str, ...] = ()
+    """Arguments that the SDK's method has no parameter for."""
+    warnings: tuple[str, ...] = ()
+    printed: str = ""
+    """The end of what the SDK printed and logged meanwhile; keys are not redacted in it."""
+    cancelled: bool | None = None
+
+
+def redact(text: str, *secrets: str | None) -> str:
+    """Return `text` without the given secrets and without what looks like a key."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "[redacted]")
+    return _SECRET.sub(lambda m: f"{m.group(1) or ''}[redacted]", text)
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return our environment without proxies, credentials and Python's own switches."""
+    kept = {name: value for name, value in os.environ.items() if not _UNWANTED.search(name)}
+    return {**kept, "NO_PROXY": "*", **(extra or {})}
+
+
+def host_command(
+    python: str | Path, table: str | Path, api: str = "", clock: p.Literal["virtual", "real"] = "virtual"
+) -> list[str]:  # fmt: skip
+    """Return the command that runs a Python SDK by a table inside its own environment."""
+    command = [str(python), "-I", str(HOST), "--table", str(table), "--clock", clock]
+    return [*command, "--api", api] if api else command
+
+
+class DriverProcess:
+    """One driver. Not to be used from several threads at once.
+
+    `command` is run as it stands, without a shell. Raises DriverError where the driver cannot
+    be started or breaks the protocol in `hello`; later faults become outcomes.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        *,
+        start_timeout: float = START_TIMEOUT,
+        call_timeout: float = CALL_TIMEOUT,
+        exceptions: Iterable[str] = (),
+    ) -> None:
+        self.command = tuple(command)
+        self.starts = 0
+        """How often it had to be started."""
+        self._env = clean_environment(env)
+        self._cwd = cwd
+        self._start_timeout = start_timeout
+        self._call_timeout = call_timeout
+        self._exceptions = tuple(exceptions)
+        self._pipe: _Pipe | None = None
+        self._hello: p.ReplyHello | None = None
+        self._opened: dict[str, p.AskOpen] = {}
+        self._live: set[str] = set()
+        self._number = 0
+        self._clients = 0
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> DriverProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running driver, None where none runs."""
+        return self._pipe.process.pid if self._pipe else None
+
+    def hello(self) -> p.ReplyHello:
+        """Return what the driver is and can do; starts it. Raises DriverError."""
+        with self._lock:
+            self._start()
+            assert self._hello is not None
+            return self._hello
+
+    def open(
+        self,
+        base_url: str,
+        api_key: str | None,
+        mode: p.Mode = "sync",
+        options: Mapping[str, Any] | None = None,
+        *,
+        context: bool = False,
+    ) -> str | Outcome:
+        """Construct a client; return its name, or how the attempt ended."""
+        with self._lock:
+            self._clients += 1
+            name = f"c{self._clients}"
+            ask = p.AskOpen(
+                id=0, client=name, base_url=base_url, api_key=api_key, mode=mode,
+                options=dict(options or {}), context=context,
+            )  # fmt: skip
+            try:
+                outcome = self._open(ask)
+            except DriverError as why:
+                return _failed(why)
+            if outcome.kind != "value":
+                return outcome
+            self._opened[name] = ask
+            return name
+
+    def call(
+        self,
+        client: str,
+        operation: str,
+        arguments: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> CallReply:
+        """Call one operation; `timeout` in real seconds, after which it counts as hung."""
+        ask = p.AskCall(id=0, client=client, operation=operation, arguments=dict(arguments or {}))
+        return self._one(ask, timeout)
+
+    def cancel(
+        self,
+        client: str,
+        operation: str,
+        arguments: Mapping[str, Any] | None = None,
+        at_sleep: int = 1,
+        timeout: float | None = None,
+    ) -> CallReply:
+        """Call one operation on an async client; cancel it when it begins its n-th wait."""
+        ask = p.AskCancel(
+            id=0, client=client, operation=operation, arguments=dict(arguments or {}),
+            at_sleep=at_sleep,
+        )  # fmt: skip
+        return self._one(ask, timeout)
+
+    def calls(
+        self,
+        client: str,
+        wanted: Sequence[tuple[str, Mapping[str, Any]]],
+        concurrency: int,
+        timeout: float | None = None,
+    ) -> list[CallReply]:
+        """Call several operations on one client at once; return how each ended, in order."""
+        each = tuple(p.OneCall(operation=o, arguments=dict(a)) for o, a in wanted)
+        ask = p.AskCalls(id=0, client=client, calls=each, concurrency=concurrency)
+        with self._lock:
+            started = time.monotonic()
+            try:
+                self._ready(client)
+                reply = self._ask(ask, p.ReplyCalls, timeout)
+                if len(reply.calls) != len(wanted):
+                    raise self._broken(f"it answered {len(reply.calls)} of {len(wanted)} calls")
+            except DriverError as why:
+                return [CallReply(_failed(why), (), started, time.monotonic()) for _ in wanted]
+            return [_call_reply(done) for done in reply.calls]
+
+    def close(self, client: str) -> Outcome:
+        """Close a client and say how that ended."""
+        with self._lock:
+            self._opened.pop(client, None)
+            if client not in self._live or self._pipe is None:
+                return Outcome("value")
+            self._live.discard(client)
+            try:
+                reply = self._ask(p.AskClose(id=0, client=client), p.ReplyOutcome, None)
+            except DriverError as why:
+                return _failed(why)
+            return reply.outcome.as_outcome()
+
+    def stop(self) -> None:
+        """End the driver: politely first, then with its whole process group."""
+        with self._lock:
+            if self._pipe is None:
+                return
+            with contextlib.suppress(DriverError):
+                self._ask(p.AskStop(id=0), p.ReplyStop, STOP_TIMEOUT)
+            if self._pipe is not None:
+                self._pipe.end(STOP_TIMEOUT)
+            self._forget()
+
+    # --- inside
+
+    def _one(self, ask: p.AskCall | p.AskCancel, timeout: float | None) -> CallReply:
+        with self._lock:
+            started = time.monotonic()
+            try:
+                self._ready(ask.client)
+                reply = self._ask(ask, p.ReplyCall, timeout)
+            except DriverError as why:
+                return CallReply(_failed(why), (), started, time.monotonic())
+            return _call_reply(reply)
+
+    def _start(self) -> None:
+        if self._pipe is not None and not self._pipe.ended:
+            return
+        self._forget()
+        self._pipe = _Pipe(self.command, self._env, self._cwd)
+        self.starts += 1
+        ask = p.AskHello(id=0, exceptions=self._exceptions)
+        hello = self._ask(ask, p.ReplyHello, self._start_timeout)
+        if hello.protocol != p.PROTOCOL:
+            raise self._broken(f"it speaks protocol {hello.protocol}, not {p.PROTOCOL}")
+        self._hello = hello
+
+    def _ready(self, client: str) -> None:
+        """Make sure that the driver runs and the client is open in it."""
+        self._start()
+        if client in self._live:
+            return
+        if client not in self._opened:
+            raise DriverError(f"no client {client!r} was opened")
+        outcome = self._open(self._opened[client])
+        if outcome.kind != "value":
+            raise DriverError(f"the client cannot be opened again: {outcome}")
+
+    def _open(self, ask: p.AskOpen) -> Outcome:
+        self._start()
+        outcome = self._ask(ask, p.ReplyOutcome, None).outcome.as_outcome()
+        if outcome.kind == "value":
+            self._live.add(ask.client)
+        return outcome
+
+    def _ask(self, ask: p.Ask, expected: type[_R], timeout: float | None) -> _R:
+        """Send one request and return its reply. Raises DriverError, and then it has ended."""
+        assert self._pipe is not None
+        self._number += 1
+        message = ask.model_copy(update={"id": self._number})
+        try:
+            line = p.encode(message)
+        except (ValueError, TypeError) as why:
+            raise DriverError(f"the arguments are not JSON: {why}") from why
+        limit = self._call_timeout if timeout is None else timeout
+        try:
+            reply = self._pipe.exchange(line, limit)
+        except DriverError:
+            self._kill()
+            raise
+        return self._check(reply, message, expected)
+
+    def _check(self, line: bytes, ask: p.Ask, expected: type[_R]) -> _R:
+        try:
+            reply = p.decode_reply(line)
+        except ValueError as why:
+            raise self._broken(f"its answer is no reply of the protocol: {_words(why)}") from None
+        if reply.id != ask.id:
+            raise self._broken(f"it answered request {reply.id}; {ask.id} was asked")
+        if isinstance(reply, p.ReplyProblem):
+            raise DriverError(redact(reply.problem))
+        if not isinstance(reply, expected):
+            raise self._broken(f"it answered with `{reply.reply}`")  # type: ignore[union-attr]
+        return reply
+
+    def _broken(self, why: str) -> DriverError:
+        self._kill()
+        return DriverError(f"the driver broke the protocol: {why}")
+
+    def _kill(self) -> None:
+        if self._pipe is not None:
+            self._pipe.end(0)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pipe = None
+        self._live.clear()
+
+
+def _failed(why: DriverError) -> Outcome:
+    return Outcome("hang" if isinstance(why, DriverHang) else "driver_error", detail=str(why))
+
+
+def _call_reply(done: p.Ended) -> CallReply:
+    return CallReply(
+        outcome=done.outcome.as_outcome(),
+        sleeps=tuple(Sleep(s.at, s.seconds) for s in done.sleeps),
+        started=done.started,
+        ended=done.ended,
+        via=done.via,
+        dropped=done.dropped,
+        warnings=done.warnings,
+        printed=done.printed,
+        cancelled=done.cancelled,
+    )
+
+
+def _words(why: ValueError) -> str:
+    """Return what a validation error says, short, without the values."""
+    errors = getattr(why, "errors", None)
+    if errors is None:
+        return str(why)[:300]
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}"
+        for e in errors(include_url=False, include_input=False)[:3]
+    )[:500]
+
+
+_pipes: weakref.WeakSet[_Pipe] = weakref.WeakSet()
+
+
+@dataclass(eq=False)
+class _Pipe:
+    """The running process and its three descriptors."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str | Path | None
+    process: subprocess.Popen[bytes] = field(init=False)
+    _lines: queue.SimpleQueue[bytes | None | DriverError] = field(init=False)
+    _errors: bytearray = field(init=False, default_factory=bytearray)
+    _asking: bool = False
+
+    def __post_init__(self) -> None:
+        self._lines = queue.SimpleQueue()
+        try:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, env=dict(self.env), cwd=self.cwd, bufsize=0,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as why:
+            raise DriverError(f"cannot start {self.command[0]!r}: {why}") from why
+        _pipes.add(self)
+        for work in (self._read, self._listen):
+            threading.Thread(target=work, daemon=True, name=f"driver-{self.process.pid}").start()
+
+    @property
+    def ended(self) -> bool:
+        """True where the process has ended."""
+        return self.process.poll() is not None
+
+    def exchange(self, line: bytes, timeout: float) -> bytes:
+        """Write a line and return the next one. Raises DriverError or DriverHang."""
+        deadline = time.monotonic() + timeout
+        self._drain()
+        writer = threading.Thread(target=self._write, args=(line,), daemon=True)
+        if len(line) > 32 * 1024:  # more than a pipe surely holds: it may never be read
+            writer.start()
+        else:
+            self._write(line)
+        try:
+            found = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise DriverHang(f"no answer within {timeout:g} s{self._said()}") from None
+        if isinstance(found, DriverError):
+            raise found
+        if found is None:
+            raise DriverError(f"the driver ended ({self._status()}){self._said()}")
+        return found
+
+    def end(self, patience: float) -> None:
+        """End the process group; wait up to `patience` seconds for it to go by itself."""
+        with contextlib.suppress(OSError):
+            if self.process.stdin:
+                self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if patience:
+                self.process.wait(patience)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
+        _pipes.discard(self)
+
+    def _drain(self) -> None:
+        """A line that nobody asked for is a broken protocol: find it before the next request."""
+        with contextlib.suppress(queue.Empty):
+            found = self._lines.get_nowait()
+            if isinstance(found, bytes):
+                raise DriverError(
+                    "the driver broke the protocol: it wrote a line that nobody asked for: "
+                    f"{_shown(found)}"
+                )
+            self._lines.put(found)
+
+    def _write(self, line: bytes) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the reader says how it ended
+            assert self.process.stdin is not None
+            view = memoryview(line)
+            while view:
+                view = view[self.process.stdin.write(view) :]
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        pending = bytearray()
+        fd = self.process.stdout.fileno()
+        while True:
+            try:
+                chunk = os.read(fd, 1 << 16)
+            except OSError:
+                chunk = b""
+            if not chunk:
+                break
+            pending += chunk
+            while (at := pending.find(b"\n")) >= 0:
+                self._lines.put(bytes(pending[:at]))
+                del pending[: at + 1]
+            if len(pending) > p.MAX_LINE:
+                limit = f"{p.MAX_LINE // 1024 // 1024} MiB"
+                self._lines.put(
+                    DriverError(f"the driver broke the protocol: a line longer than {limit}")
+                )
+                return
+        self._lines.put(None)
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        fd = self.process.stderr.fileno()
+        while True:
+            try:
+                chunk = os.read(fd, 1 << 16)
+            except OSError:
+                return
+            if not chunk:
+                return
+            self._errors += chunk
+            del self._errors[:-8192]
+
+    def _status(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(2)
+        code = self.process.poll()
+        if code is None:
+            return "it closed its output but still runs"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"signal {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def _said(self) -> str:
+        text = redact(bytes(self._errors).decode("utf-8", "replace")).strip()
+        return f"; its last words: {text[-1500:]}" if text else ""
+
+
+def _shown(line: bytes) -> str:
+    return redact(repr(line[:120].decode("utf-8", "replace")))
+
+
+@atexit.register
+def end_all() -> None:
+    """End every driver that still runs."""
+    for pipe in list(_pipes):
+        pipe.end(0)

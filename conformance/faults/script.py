@@ -41,7 +41,8 @@ by the status of the answer that they harm, and by words `name=value`:
 Header values may hold `{base}` (the session's URL), `{other}` (the same session at another
 origin), `{target}` (path and query of the request, below the base) and points in time:
 `{imf+30}`, `{rfc850-5}`, `{asctime+1.5}`, `{epoch+60}`, `{epoch-ms+60}`; the testbench fills
-them in when it plays them.
+them in when it plays them. A header whose whole value is `{drop}` is left out although the
+contract declares it. Retry-After is sent only where the script gives it, declared or not.
 """
 
 from __future__ import annotations
@@ -231,18 +232,16 @@ class Playback:
                 return index
         return None
 
-    def due(self) -> int | None:
-        """Return the index that the next request meets whatever it is, without counting it."""
-        self.total += 1
+    def peek(self, operation: str | None) -> int | None:
+        """Return the index that a request would meet, without counting it.
+
+        Of an operation that is not known (None), only what `*` takes is foreseen.
+        """
+        before = self.total, dict(self.attempts), list(self.played)
         try:
-            for index, instruction in enumerate(self.script):
-                if instruction.operation is not None:
-                    return None
-                if self._fits(index, instruction, None):
-                    return index
-            return None
+            return self.next(operation)
         finally:
-            self.total -= 1
+            self.total, self.attempts, self.played = before
 
     def unconsumed(self) -> tuple[int, ...]:
         """Return the indexes of instructions that were played less often than they asked for."""

@@ -1,0 +1,88 @@
+"""Forwarding: a session in front of a real server hands requests on and gets answers back.
+
+Answers are passed on as they are, bytes and headers, except for what concerns one connection.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+
+import httpx
+
+from conformance.faults.answers import Answer
+from conformance.history import Request
+
+HOP_BY_HOP = frozenset(
+    (
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+        "transfer-encoding", "upgrade", "host", "content-length",
+    )
+)  # fmt: skip
+"""RFC 9110 §7.6.1, and what is made anew for the next connection."""
+MAX_ANSWER = 64 << 20
+"""Longest answer that is passed on, bytes."""
+
+
+@dataclass
+class Upstream:
+    """The server behind a session. `verify` is an SSL context for `https`."""
+
+    url: str
+    verify: ssl.SSLContext | bool = True
+    timeout: float = 60.0
+    _client: httpx.AsyncClient | None = field(default=None, repr=False)
+
+    async def forward(self, request: Request, base_url: str) -> Answer:
+        """Send a request on and return its answer; 502 where none came, 504 where it took long."""
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                verify=self.verify, timeout=self.timeout, trust_env=False,
+                limits=httpx.Limits(max_connections=None),
+            )  # fmt: skip
+        headers = [
+            (n.encode("latin-1"), v.encode("latin-1"))
+            for n, v in request.headers
+            if n.lower() not in HOP_BY_HOP
+        ]
+        outgoing = httpx.Request(
+            request.method,
+            self.url.rstrip("/") + request.target,
+            headers=headers,
+            content=request.body,
+        )
+        try:
+            return await self._send(outgoing, base_url)
+        except httpx.TimeoutException:
+            return Answer(504)
+        except httpx.HTTPError:
+            return Answer(502)
+
+    async def close(self) -> None:
+        """Close the connections to the server."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def _send(self, request: httpx.Request, base_url: str) -> Answer:
+        assert self._client is not None
+        response = await self._client.send(request, stream=True)
+        try:
+            body = b""
+            async for piece in response.aiter_raw():
+                body += piece
+                if len(body) > MAX_ANSWER:
+                    return Answer(502)
+        finally:
+            await response.aclose()
+        headers = tuple(
+            (n.decode("latin-1"), v.decode("latin-1"))
+            for n, v in response.headers.raw
+            if n.lower().decode("latin-1") not in HOP_BY_HOP
+        )
+        return Answer(
+            response.status_code,
+            tuple((n, v.replace(self.url.rstrip("/"), base_url)) if n.lower() == "location"
+                  else (n, v) for n, v in headers),
+            body,
+        )  # fmt: skip

@@ -1,0 +1,300 @@
+"""Exceptions: which one an SDK must raise for an answer, and whether what it raised is that.
+
+Judges one recorded call against the error table of its operation: class, bases, attributes and
+their values, message, cause, and that nothing foreign leaks. Which attempts came before, and
+whether there should have been more, is `retry.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.history import Call, Raised
+from conformance.oracles.answers import Answer, envelope_value, error_code
+from conformance.verdict import Finding
+from specs import Basis, Operation, error_rule
+from specs.vocabulary import ErrorRule, Errors
+
+BUILTIN = frozenset({"builtins", "exceptions"})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was learned of the SDK before: so that one cause is told once."""
+
+    missing: frozenset[str] = frozenset()
+    """Documented exception classes that the package lacks."""
+    key: str = ""
+    """The API key in use, which nothing may show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The exception that an answer must become, and what that rests on."""
+
+    rule: ErrorRule | None
+    """None: no row fits; any of the SDK's own errors will do."""
+    base: str
+    basis: Basis
+    source: str
+
+    @property
+    def exception(self) -> str:
+        """Name of the documented class."""
+        return self.rule.exception if self.rule else self.base
+
+
+def promise(errors: Errors, answer: Answer) -> Promise:
+    """Return what the error table makes of a failed answer."""
+    rule = error_rule(
+        errors, status=None if answer.network else answer.status,
+        code=error_code(errors, answer), network=answer.network,
+    )  # fmt: skip
+    if rule is None:
+        return Promise(None, errors.base, errors.basis, errors.source)
+    return Promise(
+        rule, errors.base, rule.basis or errors.basis, rule.source or errors.source
+    )
+
+
+def lineage(raised: Raised) -> tuple[str, ...]:
+    """Return the names of an exception's class and all its bases, nearest first."""
+    return (raised.name, *raised.bases)
+
+
+def owned(raised: Raised, errors: Errors) -> bool:
+    """True where an exception is one of the SDK's documented kind."""
+    return errors.base in lineage(raised)
+
+
+def judge(
+    operation: Operation, call: Call, answer: Answer, known: Known = Known(), *, odd: str = ""
+) -> list[Finding]:
+    """Return what a call made of the failed answer that it ended on.
+
+    `odd` names what is unusual about the answer's body (`html`, `empty`): the finding is then
+    about that (ER3), not about the plain mapping (ER1).
+    """
+    errors = operation.errors
+    if errors is None or call.outcome.kind in ("unsupported", "driver_error"):
+        return []
+    told = promise(errors, answer)
+    if call.outcome.kind == "value":
+        return [_value_instead(told, answer, odd)]
+    if call.outcome.kind == "hang" or call.outcome.error is None:
+        return []  # the retry oracle says so
+    raised = call.outcome.error
+    if not owned(raised, errors):
+        return [_leak(errors, told, raised, answer, odd), *_key(raised, known)]
+    return [
+        *_class(told, raised, answer, known, odd),
+        *_bases(told, raised, known),
+        *_attributes(errors, told, raised, answer, odd),
+        *_message(raised, answer),
+        *_key(raised, known),
+        *_cause(raised, answer),
+        *_handling(raised),
+    ]
+
+
+def said(basis: Basis, source: str) -> str:
+    """Return basis and source as findings quote them."""
+    return f"{basis}: {source}" if source else str(basis)
+
+
+def what(answer: Answer) -> str:
+    """Return an answer in words: `status 503`, `a timeout`."""
+    names = {
+        "connect": "a refused connection", "reset": "a broken connection",
+        "timeout": "a timeout", "truncated": "a truncated answer",
+    }  # fmt: skip
+    return names.get(answer.network or "", f"status {answer.status}")
+
+
+def _about(answer: Answer, odd: str) -> str:
+    return f"{what(answer)} with a body that is {odd}" if odd else what(answer)
+
+
+def _requirement(answer: Answer, odd: str) -> str:
+    if answer.network is not None:
+        return "ER15"
+    return "ER3" if odd else "ER1"
+
+
+def _value_instead(told: Promise, answer: Answer, odd: str) -> Finding:
+    return Finding(
+        _requirement(answer, odd), f"returns a value for {_about(answer, odd)}",
+        expected=f"{told.exception} ({said(told.basis, told.source)})", actual="a value",
+        basis=told.basis, cause=f"value-for:{odd or answer.name}",
+    )  # fmt: skip
+
+
+def _leak(errors: Errors, told: Promise, raised: Raised, answer: Answer, odd: str) -> Finding:
+    return Finding(
+        "ER9", f"lets a foreign exception out: {full_name(raised)}",
+        expected=f"{told.exception}, or another {errors.base} "
+        f"({said(told.basis, told.source)})",
+        actual=f"{full_name(raised)} for {_about(answer, odd)}",
+        basis=told.basis, cause=f"leak:{full_name(raised)}",
+    )  # fmt: skip
+
+
+def full_name(raised: Raised) -> str:
+    """Return `json.JSONDecodeError`-like: the package that an exception is from, and its name."""
+    package = raised.module.split(".")[0]
+    return raised.name if package in BUILTIN else f"{package}.{raised.name}"
+
+
+def _class(
+    told: Promise, raised: Raised, answer: Answer, known: Known, odd: str
+) -> Iterator[Finding]:
+    if told.exception in lineage(raised):
+        return
+    if told.exception in known.missing:
+        return  # ER16 says so; nobody can raise a class that is not there
+    place = answer.name if told.rule is None else (told.rule.status or answer.name)
+    yield Finding(
+        _requirement(answer, odd),
+        f"raises another exception than documented for {_about(answer, odd)}",
+        expected=f"{told.exception} ({said(told.basis, told.source)})", actual=raised.name,
+        basis=told.basis,
+        cause=f"class:{told.exception}:{place}" + (f":{odd}" if odd else ""),
+    )  # fmt: skip
+
+
+def _bases(told: Promise, raised: Raised, known: Known) -> Iterator[Finding]:
+    if told.rule is None or raised.name != told.rule.exception:
+        return
+    lacking = [b for b in told.rule.bases if b not in raised.bases and b not in known.missing]
+    if lacking:
+        yield Finding(
+            "ER10", f"{raised.name} does not have its documented base class",
+            expected=f"bases {', '.join(told.rule.bases)} ({said(told.basis, told.source)})",
+            actual=", ".join(raised.bases), basis=told.basis, cause=f"bases:{raised.name}",
+        )  # fmt: skip
+
+
+def _attributes(
+    errors: Errors, told: Promise, raised: Raised, answer: Answer, odd: str
+) -> Iterator[Finding]:
+    if told.rule is None or told.rule.exception not in lineage(raised):
+        return
+    for name, source in told.rule.attributes.items():
+        if name not in raised.attributes:
+            yield Finding(
+                "ER11", f"{told.exception} lacks its documented attribute `{name}`",
+                expected=f"{told.exception}.{name} ({said(told.basis, told.source)})",
+                actual=f"attributes: {', '.join(sorted(raised.attributes)) or 'none'}",
+                basis=told.basis, cause=f"attribute-missing:{told.exception}.{name}",
+            )  # fmt: skip
+            continue
+        wanted = envelope_value(errors, source, answer)
+        value = raised.attributes[name]
+        if odd and source != "status":
+            continue  # an odd body says nothing; only that the error is raised was promised
+        if wanted is not None and not same_value(value, wanted):
+            yield Finding(
+                "ER11", f"{told.exception}.{name} does not have the answer's value",
+                expected=f"{_brief(wanted)}, from {source} ({said(told.basis, told.source)})",
+                actual=_brief(value), basis=told.basis,
+                cause=f"attribute-value:{told.exception}.{name}",
+            )  # fmt: skip
+
+
+def same_value(value: Any, wanted: Any) -> bool:
+    """True where a value in the SDK's types is the one on the wire: 30.0 is `30`."""
+    if value == wanted and isinstance(value, bool) == isinstance(wanted, bool):
+        return True
+    if isinstance(value, Mapping) and isinstance(wanted, Mapping):
+        plain = {k: v for k, v in value.items() if k != "$type"}
+        return all(k in plain and same_value(plain[k], v) for k, v in wanted.items())
+    if isinstance(value, list) and isinstance(wanted, list):
+        pairs = zip(value, wanted, strict=False)
+        return len(value) == len(wanted) and all(same_value(v, w) for v, w in pairs)
+    try:
+        return _number(value) == _number(wanted)
+    except (TypeError, ValueError):
+        return False
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError("not a number")
+    return float(value)
+
+
+def _message(raised: Raised, answer: Answer) -> Iterator[Finding]:
+    text = raised.text or raised.message
+    if not str(text).strip():
+        yield Finding(
+            "ER12", "raises an exception without any message",
+            expected="a text that says what went wrong",
+            actual=f"str() of {raised.name} is empty",
+            cause=f"message-empty:{'network' if answer.network else 'status'}",
+        )  # fmt: skip
+
+
+def _key(raised: Raised, known: Known) -> Iterator[Finding]:
+    if not known.key:
+        return
+    places = {
+        "message": raised.message, "str()": raised.text, "repr()": raised.representation,
+        "attributes": json.dumps(raised.attributes, default=str),
+    }  # fmt: skip
+    for place, text in places.items():
+        if known.key in str(text):
+            yield Finding(
+                "AU7", f"shows the API key in the {place} of an exception",
+                expected="no credentials in anything that is printed or logged",
+                actual=f"the key stands in the {place} of {raised.name}",
+                cause=f"key-in:{place}",
+            )  # fmt: skip
+
+
+def _cause(raised: Raised, answer: Answer) -> Iterator[Finding]:
+    if answer.network is not None and raised.cause is None:
+        yield Finding(
+            "ER14", "does not chain the cause of a network error",
+            expected="an exception raised from the transport's error", actual="no cause",
+            basis=Basis.ASSUMED, cause="no-cause",
+        )  # fmt: skip
+
+
+def _handling(raised: Raised) -> Iterator[Finding]:
+    if raised.picklable is False or raised.copyable is False:
+        how = "pickled" if raised.picklable is False else "copied"
+        yield Finding(
+            "ER13", f"{raised.name} cannot be {how}",
+            expected="an exception that survives pickle and copy, as executors need",
+            actual=raised.fault or f"{how}: failed", basis=Basis.ASSUMED,
+            cause=f"pickle:{raised.name}",
+        )  # fmt: skip
+
+
+def judge_owned(
+    operation: Operation, call: Call, condition: str, basis: Basis = Basis.DOCUMENTED
+) -> list[Finding]:
+    """Return whether a call let a foreign exception out, whatever it was answered with.
+
+    For answers that no table covers (odd 200 bodies, odd headers): a value is fine, an error of
+    the SDK's own is fine, anything else leaks. `condition` says in words what was odd.
+    """
+    errors, raised = operation.errors, call.outcome.error
+    if errors is None or raised is None or owned(raised, errors):
+        return []
+    return [
+        Finding(
+            "ER9", f"lets a foreign exception out: {full_name(raised)}",
+            expected=f"a value or an {errors.base} ({said(errors.basis, errors.source)})",
+            actual=f"{full_name(raised)} for {condition}", basis=basis,
+            cause=f"leak:{full_name(raised)}",
+        )
+    ]  # fmt: skip
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:79] + "…"

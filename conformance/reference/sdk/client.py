@@ -1,0 +1,381 @@
+"""The reference SDK's clients: one conversation, spoken by a blocking and an async engine.
+
+`conversation` holds all behaviour and does no I/O: it yields what it wants done (`Send`,
+`Pause`) and is told what came of it. Both engines run the same conversation, so that sync and
+async cannot differ but by the defects that make them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from conformance.oracles.answers import Answer, Network
+from conformance.reference.defects import Defects
+from conformance.reference.sdk import messages, policy
+from conformance.reference.sdk.errors import exception_for
+from conformance.reference.sdk.messages import Malformed, Outgoing
+from conformance.reference.sdk.transport import (
+    Arrived,
+    AsyncTransport,
+    Failed,
+    SyncTransport,
+    TooLong,
+    kind_of,
+)
+from specs import Contract, Operation, pointer
+
+logger = logging.getLogger("memconform_reference")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this."""
+
+    request: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Let seconds pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What every client made from one contract shares."""
+
+    contract: Contract
+    exceptions: Mapping[str, type]
+    kinds: Mapping[str, type]
+    defects: Defects
+
+
+@dataclass
+class State:
+    """What one client was given."""
+
+    kit: Kit
+    base_url: str
+    key: str | None
+    settings: policy.Settings
+    debug: bool = False
+    last: list[Any] = field(default_factory=list)
+
+
+Step = Send | Pause
+Conversation = Generator[Step, Arrived | Failed | TooLong | None, Any]
+
+
+def conversation(state: State, operation: Operation, arguments: Mapping[str, Any]) -> Conversation:
+    """Yield what one call wants done; return its value or raise its error."""
+    kit, defects = state.kit, state.kit.defects
+    request = messages.request(
+        kit.contract, operation, arguments, state.base_url, state.key, defects
+    )
+    most = policy.attempts(operation, state.settings, defects)
+    first: Answer | None = None
+    number = 0
+    while True:
+        number += 1
+        came = yield Send(_again(request, number, operation, defects))
+        if state.debug:
+            shown = state.key if "auth.key-logged" in defects else "***"
+            logger.warning("%s %s as %s", request.method, operation.path, shown)
+        if isinstance(came, TooLong):
+            raise _own(state, operation, str(came)) from came
+        answer, cause = _answer(came)
+        if answer.ok and isinstance(came, Arrived):
+            if number < most and "retry.after-success" in defects and number == 1:
+                continue
+            return _finish(state, operation, came)
+        first = first or answer
+        retry = number < most and policy.retriable(operation, answer, defects)
+        if retry:
+            seconds = policy.wait(
+                operation, answer, number - 1, state.settings, time.time(), defects
+            )
+            if seconds is not None:
+                yield Pause(seconds)
+                continue
+        return _fail(state, operation, first, answer, cause, number)
+
+
+def _answer(came: Arrived | Failed | TooLong | None) -> tuple[Answer, Exception | None]:
+    if isinstance(came, Failed):
+        return Answer(network=came.network), came.cause
+    assert isinstance(came, Arrived)
+    return came.answer, None
+
+
+def _again(
+    request: Outgoing, number: int, operation: Operation, defects: Defects
+) -> Outgoing:
+    """Return the request as it is sent the `number`-th time: the same."""
+    if number == 1:
+        return request
+    if "retry.body-dropped" in defects:
+        return replace(request, body=b"{}" if request.body else None)
+    if "retry.target-changed" in defects:
+        mark = "&" if "?" in request.url else "?"
+        return replace(request, url=f"{request.url}{mark}retry={number}")
+    if "retry.credentials-dropped" in defects:
+        return replace(request, headers={
+            k: v for k, v in request.headers.items() if k.lower() != "authorization"
+        })  # fmt: skip
+    key = operation.idempotency
+    if key is not None and key.location == "body" and "retry.key-changed" in defects:
+        body = json.loads(request.body or b"{}")
+        body[key.name] = f"again-{number}"
+        return replace(request, body=json.dumps(body, separators=(",", ":")).encode())
+    return request
+
+
+def _finish(state: State, operation: Operation, came: Arrived) -> Any:
+    """Return the value of a 2xx answer."""
+    kit, defects = state.kit, state.kit.defects
+    if came.lines is not None:
+        return came
+    try:
+        body = messages.decoded(operation, came.answer, defects)
+    except Malformed as error:
+        raise _own(state, operation, str(error), came.answer) from error
+    if "client.answers-mixed" in defects:
+        state.last.append(body)
+        body = state.last[-2] if len(state.last) > 1 else body
+    return messages.result(operation, body, came.answer, kit.kinds, defects)
+
+
+def _own(
+    state: State, operation: Operation, text: str, answer: Answer | None = None
+) -> Exception:
+    """Return the SDK's base exception for what no row of the error table covers."""
+    errors = operation.errors
+    if errors is None:
+        return RuntimeError(text)
+    kind = state.kit.exceptions[errors.base]
+    return kind(text)  # type: ignore[no-any-return]
+
+
+def _fail(
+    state: State, operation: Operation, first: Answer, last: Answer, cause: Exception | None,
+    number: int,
+) -> Any:  # fmt: skip
+    """Raise the exception that the last answer calls for."""
+    kit, defects = state.kit, state.kit.defects
+    if "error.swallowed" in defects and (last.status or 0) >= 500:
+        return None
+    if operation.pagination is not None and "paging.error-as-empty" in defects:
+        return _empty_page(operation)
+    answer = first if number > 1 and "retry.first-error" in defects else last
+    if cause is not None and "error.leak-transport" in defects:
+        raise cause
+    _malformed(answer, defects)
+    if number > 1 and operation.errors is not None and "retry.generic-error" in defects:
+        raise kit.exceptions[operation.errors.base]("retries are used up")
+    made = exception_for(operation, answer, kit.exceptions, state.key, defects)
+    if cause is not None and "error.no-cause" in defects:
+        raise made from None
+    raise made from cause
+
+
+def _empty_page(operation: Operation) -> Any:
+    assert operation.pagination is not None
+    return {operation.pagination.items.strip("/").split("/")[0]: []}
+
+
+def _malformed(answer: Answer, defects: Defects) -> None:
+    """Trip over error bodies that are not JSON objects, where a defect says so."""
+    if answer.network is not None:
+        return
+    if "error.html-crash" in defects:
+        json.loads(answer.body.decode("utf-8"))
+    value = answer.json()
+    if value is not None and not isinstance(value, dict) and "error.list-crash" in defects:
+        value.get("error")
+    if "error.utf8-crash" in defects:
+        answer.body.decode("utf-8")
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Events:
+    """Turns lines of `text/event-stream` into events; says where the stream broke."""
+
+    state: State
+    operation: Operation
+    data: list[str] = field(default_factory=list)
+    done: bool = False
+
+    def feed(self, line: str) -> Any:
+        """Return the event that a line completes, or None."""
+        if line.startswith("data:"):
+            self.data.append(line[5:].removeprefix(" "))
+            return None
+        if line or not self.data:
+            return None
+        text, self.data = "\n".join(self.data), []
+        try:
+            event = json.loads(text)
+        except ValueError as error:
+            raise _own(self.state, self.operation, "an event is not JSON") from error
+        stream = self.operation.stream
+        assert stream is not None
+        try:
+            self.done = self.done or pointer(event, stream.type) == stream.done
+        except LookupError:
+            pass
+        return event
+
+    def broken(self, network: Network, cause: Exception | None) -> Exception:
+        """Return the exception for a stream that ended too early."""
+        answer = Answer(network=network)
+        defects = self.state.kit.defects
+        made = exception_for(
+            self.operation, answer, self.state.kit.exceptions, self.state.key, defects
+        )
+        made.__cause__ = cause or EOFError("the stream ended before it was done")
+        return made
+
+
+def events(state: State, operation: Operation, came: Arrived, again: Any) -> Iterator[Any]:
+    """Yield the events of a stream one by one; raise where it breaks."""
+    import httpx
+
+    defects = state.kit.defects
+    reader = Events(state, operation)
+    handed = 0
+    try:
+        for line in came.lines:
+            event = reader.feed(line)
+            if event is not None:
+                handed += 1
+                if not (handed == 1 and "stream.first-event-lost" in defects):
+                    yield event
+    except httpx.HTTPError as error:
+        if "stream.break-swallowed" in defects:
+            return
+        if "stream.retried" in defects and again is not None:
+            yield from events(state, operation, again(), None)
+            return
+        if "stream.leak" in defects:
+            raise
+        raise reader.broken(kind_of(error, True), error) from error
+    if not reader.done and "stream.break-swallowed" not in defects:
+        raise reader.broken("truncated", None)
+
+
+async def async_events(state: State, operation: Operation, came: Arrived) -> AsyncIterator[Any]:
+    """Yield the events of a stream one by one; raise where it breaks."""
+    import httpx
+
+    reader = Events(state, operation)
+    try:
+        async for line in came.lines:
+            event = reader.feed(line)
+            if event is not None:
+                yield event
+    except httpx.HTTPError as error:
+        raise reader.broken(kind_of(error, True), error) from error
+    if not reader.done:
+        raise reader.broken("truncated", None)
+
+
+# --- engines ----------------------------------------------------------------------------------
+
+
+class SyncEngine:
+    """Runs conversations by blocking."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.transport = SyncTransport(state.settings.timeout, state.kit.defects)
+
+    def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
+        """Run one call to its end."""
+        talk = conversation(self.state, operation, arguments)
+        came: Arrived | Failed | TooLong | None = None
+        try:
+            while True:
+                step = talk.send(came)
+                came = None
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                else:
+                    sent = step
+                    came = self._send(step.request)
+        except StopIteration as end:
+            if not isinstance(end.value, Arrived):
+                return end.value
+            return self._stream(operation, end.value, sent)
+
+    def _send(self, request: Outgoing) -> Arrived | Failed | TooLong:
+        try:
+            return self.transport.send(request)
+        except (Failed, TooLong) as error:
+            return error
+
+    def _stream(self, operation: Operation, came: Arrived, sent: Send) -> Iterator[Any]:
+        made = events(
+            self.state, operation, came, lambda: self.transport.send(sent.request)
+        )
+        if "stream.buffered" in self.state.kit.defects:
+            return iter(list(made))
+        return made
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.transport.close()
+
+
+class AsyncEngine:
+    """Runs conversations in an event loop."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.transport = AsyncTransport(state.settings.timeout, state.kit.defects)
+
+    async def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
+        """Run one call to its end."""
+        state = self.state
+        if "async.no-retries" in state.kit.defects:
+            state = replace(state, settings=replace(state.settings, max_retries=0))
+        talk = conversation(state, operation, arguments)
+        came: Arrived | Failed | TooLong | None = None
+        try:
+            while True:
+                step = talk.send(came)
+                came = None
+                if isinstance(step, Pause):
+                    await self._pause(step.seconds)
+                else:
+                    came = await self._send(step.request)
+        except StopIteration as end:
+            if not isinstance(end.value, Arrived):
+                return end.value
+            return async_events(self.state, operation, end.value)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            if "async.cancel-swallowed" not in self.state.kit.defects:
+                raise
+
+    async def _send(self, request: Outgoing) -> Arrived | Failed | TooLong:
+        try:
+            return await self.transport.send(request)
+        except (Failed, TooLong) as error:
+            return error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.transport.close()

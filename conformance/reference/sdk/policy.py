@@ -1,0 +1,184 @@
+"""When the reference SDK sends again, and how long it waits before: pure decisions.
+
+What the contract promises is done as promised. Where it is silent the cautious choice is made:
+what nobody promised to retry is not retried, and no wait is longer than a day.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from conformance.oracles.answers import Answer, retry_after
+from conformance.reference.defects import Defects
+from specs import Operation, pointer
+from specs.vocabulary import Backoff, Retries
+
+DEFAULT_BASE = 0.5
+DEFAULT_CAP = 60.0
+LONGEST = 86_400.0
+"""Longest wait that a server may ask for, seconds; beyond it the call fails at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the constructor was given; None: the contract's default."""
+
+    max_retries: int | None = None
+    backoff_base: float | None = None
+    timeout: float = 30.0
+
+
+def attempts(operation: Operation, settings: Settings, defects: Defects) -> int:
+    """Return how often a call may be sent."""
+    retries = operation.retries
+    if retries is None or "retry.never" in defects:
+        return 1
+    allowed = settings.max_retries
+    if allowed is not None and "retry.option-ignored" in defects:
+        allowed = None
+    if allowed == 0 and "retry.zero-means-default" in defects:
+        allowed = None
+    most = retries.max_attempts if allowed is None else allowed + 1
+    if "retry.once-more" in defects:
+        return most + 1
+    if most > 1 and "retry.one-short" in defects:
+        return most - 1
+    return most
+
+
+def retriable(operation: Operation, answer: Answer, defects: Defects) -> bool:
+    """True where the contract promises to send again after this answer."""
+    retries = operation.retries
+    if retries is None:
+        return False
+    if answer.network is not None:
+        if answer.network in ("reset", "connect") and "retry.network-never" in defects:
+            return False
+        if answer.network == "timeout" and "retry.timeout-never" in defects:
+            return False
+        return answer.network in retries.network
+    if answer.status == 400 and "retry.client-errors" in defects:
+        return True
+    if answer.status == 401 and "retry.unauthorized" in defects:
+        return True
+    if answer.status == 429 and "retry.not-429" in defects:
+        return False
+    if (answer.status or 0) >= 500 and answer.status != 503 and "retry.only-503" in defects:
+        return False
+    return listed(retries, answer.status or 0)
+
+
+def listed(retries: Retries, status: int) -> bool:
+    """True where a status is retried; the more specific pattern wins, of equal ones `never`."""
+    for pattern in (str(status), f"{status // 100}XX"):
+        if pattern in retries.never:
+            return False
+        if any(s.status == pattern for s in retries.statuses):
+            return True
+    return False
+
+
+def wait(
+    operation: Operation, answer: Answer, retry: int, settings: Settings, now: float,
+    defects: Defects,
+) -> float | None:  # fmt: skip
+    """Return the seconds before retry number `retry` (from 0); None: fail instead of waiting."""
+    retries = operation.retries
+    assert retries is not None
+    own = backoff(retries.backoff, retry, settings, defects)
+    wish = server_wish(retries, answer, now, defects)
+    if wish is None or "retry-after.ignored" in defects:
+        return own
+    said = retries.retry_after
+    longest = said.max if said and said.max is not None else LONGEST
+    if wish > longest and "retry-after.unbounded" not in defects:
+        if said is not None and said.max is not None and said.on_exceed == "clamp":
+            return said.max
+        if not (said is not None and said.max is not None and said.on_exceed == "wait"):
+            return None
+    if "retry-after.halved" in defects:
+        return wish / 2
+    if "retry-after.milliseconds" in defects:
+        return wish / 1000
+    return min(wish, 1e8)
+
+
+def server_wish(
+    retries: Retries, answer: Answer, now: float, defects: Defects
+) -> float | None:
+    """Return the seconds that an answer asks to wait, None where it does not or cannot be read."""
+    said = retries.retry_after
+    if said is None or answer.network is not None:
+        return None
+    value = answer.header(said.header)
+    if value is not None:
+        return _read(value, now, defects)
+    if said.pointer is None:
+        return None
+    try:
+        wish = pointer(answer.json(), said.pointer)
+    except LookupError:
+        return None
+    good = isinstance(wish, int | float) and not isinstance(wish, bool) and wish >= 0
+    return float(wish) if good else None
+
+
+def _read(value: str, now: float, defects: Defects) -> float | None:
+    if "," in value or ":" in value:
+        if "retry-after.date-crash" in defects:
+            return float(value)
+        if "retry-after.date-ignored" in defects:
+            return None
+        if "retry-after.local-time" in defects:
+            wish = retry_after(value, now)
+            return None if wish is None else max(0.0, wish - 3600)
+    elif not value.strip().isdigit() and "retry-after.garbage-crash" in defects:
+        return float(value)
+    return retry_after(value, now)
+
+
+def backoff(said: Backoff, retry: int, settings: Settings, defects: Defects) -> float:
+    """Return the SDK's own wait before retry number `retry` (from 0)."""
+    base = settings.backoff_base if settings.backoff_base is not None else said.base
+    if settings.backoff_base is not None and "backoff.option-ignored" in defects:
+        base = said.base
+    if "backoff.none" in defects:
+        return 0.0
+    base = DEFAULT_BASE if base is None else base
+    cap = said.cap or DEFAULT_CAP
+    if "backoff.no-cap" in defects:
+        cap = math.inf
+    growth = (said.multiplier or 2.0) ** retry if said.kind == "exponential" else 1.0
+    if said.kind == "linear":
+        growth = retry + 1.0
+    if "backoff.constant" in defects:
+        growth = 1.0
+    centre = min(cap, base * growth)
+    if "backoff.too-long" in defects:
+        return centre * 60
+    if "backoff.no-jitter" in defects:
+        return centre
+    if centre >= cap and "backoff.jitter-lost-at-cap" in defects:
+        return cap
+    return jittered(said, centre, cap, base)
+
+
+def jittered(said: Backoff, centre: float, cap: float, base: float) -> float:
+    """Return a wait around `centre` with the promised kind of jitter.
+
+    Where some jitter is promised and not which, it is equal jitter: half the delay and up to as
+    much again. At the cap additive jitter goes below it, so that clients stay spread.
+    """
+    draw = random.random()
+    if said.jitter in (False, "none", None):
+        return centre
+    if said.jitter == "full":
+        return centre * draw
+    if said.jitter == "additive":
+        spread = (said.jitter_factor or 0.5) * centre
+        return min(cap, centre + spread * draw) if centre < cap else cap * (1 - 0.25 * draw)
+    if said.jitter == "decorrelated":
+        return min(cap, base + (3 * centre - base) * draw)
+    return centre / 2 + centre / 2 * draw

@@ -1,0 +1,179 @@
+"""Moving bytes: one request sent, one answer or one network fault back, in both modes.
+
+The only part of the reference SDK that touches a socket. Redirects are not followed, so that
+credentials stay where they were meant for; answers are read up to a cap.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from conformance.oracles.answers import Answer, Network
+from conformance.reference.defects import Defects
+from conformance.reference.sdk.messages import Outgoing
+
+MOST = 64 * 1024 * 1024
+"""Longest answer that is read, bytes after decoding."""
+
+
+class Failed(Exception):  # noqa: N818 - a fact, turned into a documented exception by the client
+    """No whole answer came."""
+
+    def __init__(self, network: Network, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.network = network
+        self.cause = cause
+
+
+class TooLong(Exception):  # noqa: N818 - as above
+    """The answer is longer than the client reads."""
+
+
+@dataclass
+class Arrived:
+    """An answer, and for a stream its lines as they come."""
+
+    answer: Answer
+    lines: Any = None
+    response: httpx.Response | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def kind_of(error: httpx.HTTPError, headed: bool) -> Network:
+    """Return which fault an error of the transport is; `headed`: the answer's head had come."""
+    if isinstance(error, httpx.TimeoutException):
+        return "timeout"
+    if headed:
+        return "truncated"
+    return "connect" if isinstance(error, httpx.ConnectError) else "reset"
+
+
+class SyncTransport:
+    """Blocking connections of one client."""
+
+    def __init__(self, timeout: float, defects: Defects) -> None:
+        self.timeout, self.defects = timeout, defects
+        self.client = httpx.Client(**_settings(timeout, defects))
+
+    def send(self, out: Outgoing) -> Arrived:
+        """Send one request. Raises Failed or TooLong."""
+        headed = False
+        try:
+            request = self.client.build_request(
+                out.method, out.url, headers=dict(out.headers), content=out.body
+            )
+            response = self.client.send(request, stream=True, auth=None)
+            headed = True
+            if _is_stream(out, response):
+                answer = Answer(response.status_code, _headers(response))
+                return Arrived(answer, self._lines(response), response)
+            body = self._read(response)
+        except httpx.HTTPError as error:
+            raise Failed(kind_of(error, headed), error) from error
+        return Arrived(Answer(response.status_code, _headers(response), body))
+
+    def _read(self, response: httpx.Response) -> bytes:
+        if "transport.no-cap" in self.defects:
+            return response.read()
+        body, until = bytearray(), time.monotonic() + self.timeout
+        try:
+            for piece in response.iter_bytes():
+                body += piece
+                _check(len(body), until)
+        except TooLong:
+            response.close()
+            raise
+        if "transport.connection-kept" not in self.defects:
+            response.close()
+        return bytes(body)
+
+    def _lines(self, response: httpx.Response) -> Iterator[str]:
+        try:
+            yield from response.iter_lines()
+        finally:
+            response.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        if "transport.close-forgotten" not in self.defects:
+            self.client.close()
+
+
+class AsyncTransport:
+    """Asynchronous connections of one client."""
+
+    def __init__(self, timeout: float, defects: Defects) -> None:
+        self.timeout, self.defects = timeout, defects
+        self.client = httpx.AsyncClient(**_settings(timeout, defects))
+
+    async def send(self, out: Outgoing) -> Arrived:
+        """Send one request. Raises Failed or TooLong."""
+        headed = False
+        try:
+            request = self.client.build_request(
+                out.method, out.url, headers=dict(out.headers), content=out.body
+            )
+            response = await self.client.send(request, stream=True, auth=None)
+            headed = True
+            if _is_stream(out, response):
+                answer = Answer(response.status_code, _headers(response))
+                return Arrived(answer, self._lines(response), response)
+            body = await self._read(response)
+        except httpx.HTTPError as error:
+            raise Failed(kind_of(error, headed), error) from error
+        return Arrived(Answer(response.status_code, _headers(response), body))
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        body, until = bytearray(), time.monotonic() + self.timeout
+        try:
+            async for piece in response.aiter_bytes():
+                body += piece
+                _check(len(body), until)
+        finally:
+            await response.aclose()
+        return bytes(body)
+
+    async def _lines(self, response: httpx.Response) -> AsyncIterator[str]:
+        try:
+            async for line in response.aiter_lines():
+                yield line
+        finally:
+            await response.aclose()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if "transport.close-forgotten" not in self.defects:
+            await self.client.aclose()
+
+
+def _settings(timeout: float, defects: Defects) -> dict[str, Any]:
+    timed: float | None = timeout
+    if "transport.timeout-ignored" in defects:
+        timed = None
+    return {
+        "timeout": timed,
+        "follow_redirects": "auth.follows-redirects" in defects,
+        "trust_env": False,
+        "limits": httpx.Limits(max_connections=128, max_keepalive_connections=64),
+    }
+
+
+def _headers(response: httpx.Response) -> tuple[tuple[str, str], ...]:
+    return tuple(response.headers.multi_items())
+
+
+def _is_stream(out: Outgoing, response: httpx.Response) -> bool:
+    media_type = response.headers.get("content-type", "").split(";")[0].strip()
+    return out.streams and response.status_code == 200 and media_type == "text/event-stream"
+
+
+def _check(length: int, until: float) -> None:
+    if length > MOST:
+        raise TooLong(f"the answer is longer than {MOST} bytes")
+    if time.monotonic() > until:
+        raise httpx.ReadTimeout("the answer took longer than the timeout")

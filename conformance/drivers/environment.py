@@ -36,9 +36,17 @@ _JUNK = {
     ".git", ".hg", ".venv", "venv", ".tox", ".nox", "__pycache__", "node_modules", ".mypy_cache",
     ".pytest_cache", ".ruff_cache", "build", "dist", ".eggs",
 }  # fmt: skip
+_NETWORK_SIGNS = (
+    "failed to fetch", "dns error", "connection refused", "connect error", "timed out", "offline",
+    "error sending request", "network is unreachable", "network connectivity is disabled",
+)  # fmt: skip
+_ABSENT_SIGNS = (
+    "no version of", "not found in the package registry", "no solution found",
+    "there are no versions",
+)  # fmt: skip
 
 
-class EnvironmentUnavailable(Exception):  # noqa: N818 - callers make it inconclusive
+class EnvironmentUnavailable(Exception):
     """The SDK cannot be installed here and now; the text says why."""
 
 
@@ -271,13 +279,9 @@ def _reason(what: str, stderr: str) -> str:
     text = redact(re.sub(r"://[^/@\s]+@", "://[redacted]@", stderr))
     last = " | ".join(line.strip() for line in text.strip().splitlines()[-8:] if line.strip())
     lower = text.lower()
-    network = ("failed to fetch", "dns error", "connection refused", "connect error",
-               "error sending request", "network is unreachable", "timed out", "offline")  # fmt: skip
-    absent = ("no version of", "not found in the package registry", "no solution found",
-              "there are no versions")  # fmt: skip
-    if any(sign in lower for sign in network):
+    if any(sign in lower for sign in _NETWORK_SIGNS):
         said = f"the package index cannot be reached for {what}"
-    elif any(sign in lower for sign in absent):
+    elif any(sign in lower for sign in _ABSENT_SIGNS):
         said = f"there is no such release that fits here: {what}"
     elif "build" in lower:
         said = f"{what} cannot be built"

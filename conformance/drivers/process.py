@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from conformance.drivers import protocol as p
 from conformance.history import Outcome, Sleep
@@ -85,8 +85,11 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def host_command(
-    python: str | Path, table: str | Path, api: str = "", clock: p.Literal["virtual", "real"] = "virtual"
-) -> list[str]:  # fmt: skip
+    python: str | Path,
+    table: str | Path,
+    api: str = "",
+    clock: Literal["virtual", "real"] = "virtual",
+) -> list[str]:
     """Return the command that runs a Python SDK by a table inside its own environment."""
     command = [str(python), "-I", str(HOST), "--table", str(table), "--clock", clock]
     return [*command, "--api", api] if api else command
@@ -309,7 +312,7 @@ class DriverProcess:
         if isinstance(reply, p.ReplyProblem):
             raise DriverError(redact(reply.problem))
         if not isinstance(reply, expected):
-            raise self._broken(f"it answered with `{reply.reply}`")  # type: ignore[union-attr]
+            raise self._broken(f"it answered with `{reply.reply}`")
         return reply
 
     def _broken(self, why: str) -> DriverError:
@@ -366,7 +369,7 @@ class _Pipe:
     env: Mapping[str, str]
     cwd: str | Path | None
     process: subprocess.Popen[bytes] = field(init=False)
-    _lines: queue.SimpleQueue[bytes | None | DriverError] = field(init=False)
+    _lines: queue.SimpleQueue[bytes | DriverError | None] = field(init=False)
     _errors: bytearray = field(init=False, default_factory=bytearray)
     _asking: bool = False
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 from conformance.drivers.hosting import clock
 from conformance.drivers.hosting.render import Renderer
@@ -27,7 +27,7 @@ from conformance.drivers.hosting.table import (
     fit,
 )
 
-Json = Dict[str, Any]
+Json = dict[str, Any]
 
 
 @dataclass
@@ -50,8 +50,8 @@ class Prepared:
     """A call that is ready to be made."""
 
     run: Callable[[], Any]
-    via: Optional[str]
-    dropped: Tuple[str, ...] = ()
+    via: str | None
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Runner:
     # --- clients
 
     def open(
-        self, mode: str, base_url: str, api_key: Optional[str], options: Mapping[str, Any],
+        self, mode: str, base_url: str, api_key: str | None, options: Mapping[str, Any],
         context: bool,
     ) -> Client:  # fmt: skip
         """Construct a client. Raises Unsupported, or whatever the SDK raises."""
@@ -109,7 +109,7 @@ class Runner:
         return factory
 
     def _keywords(
-        self, factory: Any, base_url: str, api_key: Optional[str], options: Mapping[str, Any]
+        self, factory: Any, base_url: str, api_key: str | None, options: Mapping[str, Any]
     ) -> Json:
         given = dict(options)
         given["base-url"] = self.table.base_url(base_url)
@@ -162,14 +162,14 @@ class Runner:
         return self.loop.run_until_complete(self._async(client, operation, arguments, cancel_at))
 
     def calls(
-        self, client: Client, wanted: Sequence[Tuple[str, Arguments]], concurrency: int
-    ) -> List[Json]:
+        self, client: Client, wanted: Sequence[tuple[str, Arguments]], concurrency: int
+    ) -> list[Json]:
         """Make several calls, `concurrency` at once; return how each ended, in order."""
         if client.mode == "sync":
             with ThreadPoolExecutor(max_workers=concurrency) as pool:
                 return list(pool.map(lambda one: self._sync(client, *one), wanted))
 
-        async def together() -> List[Json]:
+        async def together() -> list[Json]:
             room = asyncio.Semaphore(concurrency)
 
             async def one(operation: str, arguments: Arguments) -> Json:
@@ -222,9 +222,9 @@ class Runner:
 
     def _prepare(
         self, client: Client, operation: str, arguments: Arguments
-    ) -> Tuple[Optional[Prepared], Json]:
+    ) -> tuple[Prepared | None, Json]:
         """Return the call, or the outcome that says why there is none."""
-        known: Optional[Operation] = self.table.operations.get(operation)
+        known: Operation | None = self.table.operations.get(operation)
         if known is None:
             return None, _plain("unsupported", f"the table has no operation {operation!r}")
         try:
@@ -232,11 +232,8 @@ class Runner:
         except Unsupported as why:
             return None, _plain("unsupported", str(why))
         via = way.expression if missing else None
-        if way.adapt is not None:
-            adapt = way.adapt
-            return Prepared(lambda: adapt(self.module, method, arguments), via), {}
         try:
-            built: Built = fit(method, way.shape.build(self.module, arguments))
+            built: Built = fit(method, way.build(self.module, arguments))
         except Unfit as why:
             return None, _plain("driver_error", f"{way.expression}: {why}")
         except Exception as why:
@@ -246,7 +243,7 @@ class Runner:
         return Prepared(run, via, built.dropped), {}
 
 
-def parameter(table: Table, factory: Any, role: str) -> Tuple[Optional[str], Optional[str]]:
+def parameter(table: Table, factory: Any, role: str) -> tuple[str | None, str | None]:
     """Return the constructor's parameter for a role, or None and why there is none."""
     option = table.options.get(role)
     if option is None:
@@ -268,8 +265,8 @@ def parameter(table: Table, factory: Any, role: str) -> Tuple[Optional[str], Opt
 def ended(
     outcome: Json,
     started: float = 0.0,
-    recorder: Optional[clock.Recorder] = None,
-    prepared: Optional[Prepared] = None,
+    recorder: clock.Recorder | None = None,
+    prepared: Prepared | None = None,
 ) -> Json:
     """Return the protocol's account of one call."""
     now = clock.monotonic()

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import warnings
-from typing import Any, List
+from typing import Any
 
 MAX_KEPT = 16 * 1024
 MAX_WARNINGS = 20
@@ -28,8 +28,8 @@ class Capture:
         sys.stderr.flush()
         os.dup2(self._file.fileno(), 1)
         os.dup2(self._file.fileno(), 2)
-        self._warnings: List[str] = []
-        self._logged: List[str] = []
+        self._warnings: list[str] = []
+        self._logged: list[str] = []
         warnings.simplefilter("default")
         warnings.showwarning = self._warn
         logger = logging.getLogger(package)
@@ -49,7 +49,10 @@ class Capture:
         limit = MAX_FILE if hard == resource.RLIM_INFINITY else min(MAX_FILE, hard)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 
-    def _warn(self, message: Any, category: Any, filename: str, lineno: int, *_: Any) -> None:
+    def _warn(
+        self, message: Any, category: Any, filename: str, lineno: int, file: Any = None,
+        line: str | None = None,
+    ) -> None:  # fmt: skip
         if len(self._warnings) < MAX_WARNINGS:
             self._warnings.append(f"{category.__name__}: {message}"[:500])
 
@@ -70,7 +73,7 @@ class Capture:
         del self._logged[:]
         return (printed + logged)[-MAX_KEPT:]
 
-    def take_warnings(self) -> List[str]:
+    def take_warnings(self) -> list[str]:
         """Return the warnings since the last time."""
         found = list(self._warnings)
         del self._warnings[:]
@@ -80,7 +83,7 @@ class Capture:
 class _Handler(logging.Handler):
     """Keeps the last records of the SDK's own loggers."""
 
-    def __init__(self, into: List[str]) -> None:
+    def __init__(self, into: list[str]) -> None:
         super().__init__(logging.DEBUG)
         self._into = into
 

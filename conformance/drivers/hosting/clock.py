@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, List, Optional, Tuple
+from typing import Any
 
 LONGEST = 1e9
 """Seconds; a longer wait is recorded as asked for, and moves time by this much."""
@@ -36,6 +36,7 @@ _real_async_sleep = asyncio.sleep
 _real_monotonic = time.monotonic
 _real_event_wait = threading.Event.wait
 _RealDatetime = datetime.datetime
+_UTC = datetime.timezone.utc  # noqa: UP017 - Python 3.9
 
 
 @dataclass
@@ -46,11 +47,11 @@ class Recorder:
     """Offset of virtual time at its beginning."""
     virtual: bool = True
     offset: float = 0.0
-    sleeps: List[Tuple[float, float]] = field(default_factory=list)
+    sleeps: list[tuple[float, float]] = field(default_factory=list)
     """(real monotonic time, seconds asked for) of each wait."""
     cancel_at: int = 0
     """Cancel `task` when this many waits have begun; 0: never."""
-    task: Optional[asyncio.Task[Any]] = None
+    task: asyncio.Task[Any] | None = None
     cancelled: bool = False
 
     @property
@@ -70,16 +71,16 @@ class Recorder:
 
 class _State:
     furthest = 0.0
-    active: List[Recorder] = []  # noqa: RUF012 - one process, one state
+    active: list[Recorder] = []  # noqa: RUF012 - one process, one state
     package = ""
     lock = threading.Lock()
 
 
 _state = _State()
-_current: contextvars.ContextVar[Optional[Recorder]] = contextvars.ContextVar("call", default=None)
+_current: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("call", default=None)
 
 
-def _recorder() -> Optional[Recorder]:
+def _recorder() -> Recorder | None:
     """The call that the running code belongs to; the only one, where a thread does not say."""
     found = _current.get()
     if found is None and len(_state.active) == 1:
@@ -180,7 +181,7 @@ async def _async_sleep(delay: float, result: Any = None, **more: Any) -> Any:
     return await _real_async_sleep(0 if virtual else delay, result, **more)
 
 
-def _event_wait(self: threading.Event, timeout: Optional[float] = None) -> bool:
+def _event_wait(self: threading.Event, timeout: float | None = None) -> bool:
     """Stand for `Event.wait`: virtual only where the SDK itself waits by it."""
     recorder = _recorder()
     if recorder is None or timeout is None or timeout <= 0 or self.is_set():
@@ -215,14 +216,14 @@ class _Datetime(_RealDatetime, metaclass=_DatetimeMeta):
         return _RealDatetime.__new__(made, *args, **kwargs)
 
     @classmethod
-    def now(cls, tz: Optional[datetime.tzinfo] = None) -> Any:
+    def now(cls, tz: datetime.tzinfo | None = None) -> Any:
         """Return the present of the running call."""
         return _RealDatetime.fromtimestamp(time.time(), tz)
 
     @classmethod
     def utcnow(cls) -> Any:
         """Return the present of the running call in UTC, naive."""
-        return _RealDatetime.fromtimestamp(time.time(), datetime.timezone.utc).replace(tzinfo=None)
+        return _RealDatetime.fromtimestamp(time.time(), _UTC).replace(tzinfo=None)
 
     @classmethod
     def today(cls) -> Any:

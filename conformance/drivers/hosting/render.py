@@ -16,7 +16,7 @@ import math
 import pickle
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from conformance.drivers.hosting import clock
 
@@ -35,7 +35,7 @@ class Renderer:
     package: str
     nodes: int = 0
     size: int = 0
-    path: List[int] = field(default_factory=list)
+    path: list[int] = field(default_factory=list)
 
     def value(self, item: Any, depth: int = 0) -> Any:
         """Return `item` as JSON."""
@@ -90,8 +90,8 @@ class Renderer:
             return self._record(item, self.attributes(item), depth)
         return {"$type": type(item).__name__, "$str": self.text(_text(item)[:2000])}
 
-    def _mapping(self, item: Mapping[Any, Any], depth: int) -> Dict[str, Any]:
-        shown: Dict[str, Any] = {}
+    def _mapping(self, item: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
         for key in item:
             if self.nodes > MAX_NODES or self.size > MAX_TOTAL:
                 shown["$cut"] = "size"
@@ -102,8 +102,8 @@ class Renderer:
             shown[name] = self.value(item[key], depth + 1)
         return shown
 
-    def _sequence(self, item: Any, depth: int) -> List[Any]:
-        shown: List[Any] = []
+    def _sequence(self, item: Any, depth: int) -> list[Any]:
+        shown: list[Any] = []
         for entry in item:
             if self.nodes > MAX_NODES or self.size > MAX_TOTAL:
                 shown.append({"$cut": "size", "$of": type(item).__name__})
@@ -111,17 +111,17 @@ class Renderer:
             shown.append(self.value(entry, depth + 1))
         return shown
 
-    def _record(self, item: Any, attributes: Mapping[str, Any], depth: int) -> Dict[str, Any]:
-        shown: Dict[str, Any] = {"$type": type(item).__name__}
+    def _record(self, item: Any, attributes: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        shown: dict[str, Any] = {"$type": type(item).__name__}
         for name, value in attributes.items():
             shown[name] = self.value(value, depth + 1)
         return shown
 
-    def stream(self, iterator: Any, depth: int = 0) -> Dict[str, Any]:
+    def stream(self, iterator: Any, depth: int = 0) -> dict[str, Any]:
         """Consume an iterator; say what it gave, when, and how it broke."""
-        events: List[Any] = []
-        times: List[float] = []
-        shown: Dict[str, Any] = {"$stream": events, "$times": times, "$error": None}
+        events: list[Any] = []
+        times: list[float] = []
+        shown: dict[str, Any] = {"$stream": events, "$times": times, "$error": None}
         try:
             for event in iterator:
                 times.append(clock.monotonic())
@@ -134,11 +134,11 @@ class Renderer:
         _close(iterator)
         return shown
 
-    async def async_stream(self, iterator: Any) -> Dict[str, Any]:
+    async def async_stream(self, iterator: Any) -> dict[str, Any]:
         """Consume an async iterator; the same as `stream`."""
-        events: List[Any] = []
-        times: List[float] = []
-        shown: Dict[str, Any] = {"$stream": events, "$times": times, "$error": None}
+        events: list[Any] = []
+        times: list[float] = []
+        shown: dict[str, Any] = {"$stream": events, "$times": times, "$error": None}
         try:
             async for event in iterator:
                 times.append(clock.monotonic())
@@ -150,9 +150,9 @@ class Renderer:
             shown["$error"] = self.error(error)
         return shown
 
-    def attributes(self, item: Any) -> Dict[str, Any]:
+    def attributes(self, item: Any) -> dict[str, Any]:
         """Return the public attributes and properties of an object; raising ones say so."""
-        found: Dict[str, Any] = {}
+        found: dict[str, Any] = {}
         for name in _attribute_names(item, self.package)[:MAX_ATTRIBUTES]:
             try:
                 found[name] = getattr(item, name)
@@ -162,7 +162,7 @@ class Renderer:
             n: v for n, v in found.items() if not callable(v) or _is_record(v, self.package)
         } | dict(_extras(item))
 
-    def error(self, error: BaseException, depth: int = 0) -> Dict[str, Any]:
+    def error(self, error: BaseException, depth: int = 0) -> dict[str, Any]:
         """Return an exception as the protocol's `error`."""
         picklable, copyable, fault = _trips(error)
         message = getattr(error, "message", None)
@@ -238,9 +238,9 @@ def _is_record(item: Any, package: str) -> bool:
     return str(kind.__module__).split(".")[0] == package
 
 
-def _attribute_names(item: Any, package: str) -> List[str]:
+def _attribute_names(item: Any, package: str) -> list[str]:
     """Names of public attributes: set on the object, slots, and the SDK's own properties."""
-    names: Dict[str, None] = {}
+    names: dict[str, None] = {}
     kind = type(item)
     fields = getattr(kind, "model_fields", None)
     if isinstance(fields, Mapping):
@@ -259,7 +259,7 @@ def _is_property(item: Any) -> bool:
     return isinstance(item, property) or type(item).__name__ == "cached_property"
 
 
-def _extras(item: Any) -> Iterator[Tuple[str, Any]]:
+def _extras(item: Any) -> Iterator[tuple[str, Any]]:
     """What a model keeps beside its declared fields, and lets its caller read as attributes."""
     extra = getattr(item, "__pydantic_extra__", None)
     if isinstance(extra, dict):
@@ -275,7 +275,7 @@ def _close(iterator: Any) -> None:
             return
 
 
-def _trips(error: BaseException) -> Tuple[Optional[bool], Optional[bool], str]:
+def _trips(error: BaseException) -> tuple[bool | None, bool | None, str]:
     """Return whether an exception survives pickling and copying, and what went wrong."""
     faults = []
     results = []
@@ -298,9 +298,9 @@ def _pickled(error: BaseException) -> Any:
     return pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes, in the SDK's process
 
 
-def _causes(error: BaseException) -> List[str]:
+def _causes(error: BaseException) -> list[str]:
     """Names of the exceptions that led to this one, nearest first."""
-    names: List[str] = []
+    names: list[str] = []
     seen = {id(error)}
     at = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     while at is not None and id(at) not in seen and len(names) < 20:

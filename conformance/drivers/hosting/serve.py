@@ -10,9 +10,9 @@ import importlib
 import json
 import os
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 from conformance.drivers.hosting import calls
 from conformance.drivers.hosting.capture import Capture
@@ -22,7 +22,7 @@ PROTOCOL = 1
 MAX_LINE = 15 * 1024 * 1024
 DRIVER = "memconform-host/1"
 
-Json = Dict[str, Any]
+Json = dict[str, Any]
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Server:
     runner: calls.Runner
     capture: Capture
     version: str
-    clients: Dict[str, calls.Client] = field(default_factory=dict)
+    clients: dict[str, calls.Client] = field(default_factory=dict)
 
     @property
     def table(self) -> Table:
@@ -41,7 +41,7 @@ class Server:
 
     def answer(self, request: Mapping[str, Any]) -> Json:
         """Return the reply to one request; never raises."""
-        handlers: Dict[str, Callable[[Mapping[str, Any]], Json]] = {
+        handlers: dict[str, Callable[[Mapping[str, Any]], Json]] = {
             "hello": self.hello,
             "open": self.open,
             "call": self.call,
@@ -95,9 +95,9 @@ class Server:
             "cancels": "async" in probes,
         }
 
-    def _probes(self) -> Tuple[Dict[str, calls.Client], str]:
+    def _probes(self) -> tuple[dict[str, calls.Client], str]:
         """Return a client of each mode that has one, never connected; and why one has none."""
-        probes: Dict[str, calls.Client] = {}
+        probes: dict[str, calls.Client] = {}
         why_not = ""
         for mode in self.table.clients:
             try:
@@ -109,7 +109,7 @@ class Server:
 
     def _option(self, role: str) -> Json:
         option = self.table.options[role]
-        modes: List[str] = []
+        modes: list[str] = []
         missing, via, default = None, None, None
         for mode in self.table.clients:
             try:
@@ -212,9 +212,9 @@ class Server:
 
 
 def _operation(operation: Operation, probes: Mapping[str, calls.Client], why_not: str) -> Json:
-    modes: List[str] = []
-    via: Optional[str] = None
-    missing: Optional[str] = None if probes else why_not or "the package has no client"
+    modes: list[str] = []
+    via: str | None = None
+    missing: str | None = None if probes else why_not or "the package has no client"
     for mode, probe in probes.items():
         try:
             way, _, lacks = choose(probe.instance, operation)
@@ -244,7 +244,7 @@ def _default(factory: Any, name: str) -> Any:
     return default if isinstance(default, (bool, int, float, str)) else None
 
 
-def _submodules(name: str) -> List[str]:
+def _submodules(name: str) -> list[str]:
     """Names of a package's modules, shallow ones first, at most 200."""
     package = importlib.import_module(name)
     paths = getattr(package, "__path__", None)

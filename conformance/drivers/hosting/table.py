@@ -9,20 +9,20 @@ table cannot say as data is a small function. Nothing here calls an SDK.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Callable, Optional, Tuple
+from typing import Any
 
 Arguments = Mapping[str, Any]
-Positional = Tuple[Any, ...]
+Positional = tuple[Any, ...]
 
 
-class Unsupported(Exception):  # noqa: N818 - an answer, not an error
+class Unsupported(Exception):
     """The SDK has no way to do what was asked; the text says why."""
 
 
-class Unfit(Exception):  # noqa: N818 - the table's or the caller's mistake
+class Unfit(Exception):
     """The arguments do not fit the method; the text says which and why."""
 
 
@@ -38,12 +38,12 @@ class Shape:
     `fixed` are keywords that are always passed.
     """
 
-    first: Tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
     rest: str = "keywords"
     model: str = ""
     rename: Mapping[str, str] = field(default_factory=dict)
     convert: Mapping[str, Callable[[ModuleType, Any], Any]] = field(default_factory=dict)
-    beside: Tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     always: bool = True
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -61,7 +61,7 @@ class Shape:
         keywords = {self.rename.get(n, n): left.pop(n) for n in self.beside if n in left}
         keywords.update(self.fixed)
         renamed = {self.rename.get(name, name): value for name, value in left.items()}
-        dropped: Tuple[str, ...] = ()
+        dropped: tuple[str, ...] = ()
         if self.rest == "keywords":
             keywords.update(renamed)
         elif self.rest == "nothing":
@@ -81,7 +81,7 @@ class Built:
 
     positional: Positional
     keywords: Mapping[str, Any]
-    dropped: Tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 def fit(method: Callable[..., Any], built: Built) -> Built:
@@ -104,7 +104,7 @@ def fit(method: Callable[..., Any], built: Built) -> Built:
     return Built(built.positional, keywords, tuple(dropped))
 
 
-def construct(model: Callable[..., Any], values: Mapping[str, Any]) -> Tuple[Any, Tuple[str, ...]]:
+def construct(model: Callable[..., Any], values: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     """Return an object of a class made from keywords, and the names it has no place for."""
     known = getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", None)
     if known is None:
@@ -119,19 +119,23 @@ class Way:
 
     expression: str
     shape: Shape = Shape()
-    adapt: Optional[Callable[[ModuleType, Any, Arguments], Any]] = None
-    """Instead of `shape`: a function of (SDK module, the method found, arguments)."""
+    adapt: Callable[[ModuleType, Arguments], Built] | None = None
+    """Makes the call's arguments where `shape` cannot say how."""
+
+    def build(self, module: ModuleType, arguments: Arguments) -> Built:
+        """Return the call's arguments. Raises Unfit where they cannot be made."""
+        return (self.adapt or self.shape.build)(module, arguments)
 
 
 @dataclass(frozen=True)
 class Operation:
     """One operation: the documented way, then others. No documented one: the first is used."""
 
-    documented: Optional[Way]
-    also: Tuple[Way, ...] = ()
+    documented: Way | None
+    also: tuple[Way, ...] = ()
 
     @property
-    def ways(self) -> Tuple[Way, ...]:
+    def ways(self) -> tuple[Way, ...]:
         """All ways, the documented one first."""
         return ((self.documented,) if self.documented else ()) + self.also
 
@@ -141,8 +145,8 @@ class Option:
     """One constructor parameter: its documented name, then others."""
 
     documented: str
-    also: Tuple[str, ...] = ()
-    wrap: Optional[Callable[[Any], Any]] = None
+    also: tuple[str, ...] = ()
+    wrap: Callable[[Any], Any] | None = None
     """Turns the protocol's value (seconds, counts) into the parameter's."""
 
 
@@ -160,11 +164,11 @@ class Table:
     operations: Mapping[str, Operation]
     options: Mapping[str, Option] = field(default_factory=dict)
     """Role -> parameter; `api-key` and `base-url` among them."""
-    exceptions: Tuple[str, ...] = ()
+    exceptions: tuple[str, ...] = ()
     """Documented exception names."""
     exceptions_module: str = ""
     """Where the document imports them from, if not from `module`."""
-    close: Tuple[str, ...] = ("close", "aclose")
+    close: tuple[str, ...] = ("close", "aclose")
     base_url: Callable[[str], str] = str
     """Turns the contract's base URL into what the SDK wants."""
 
@@ -187,7 +191,7 @@ def find(client: Any, expression: str) -> Any:
     return at
 
 
-def choose(client: Any, operation: Operation) -> Tuple[Way, Any, Optional[str]]:
+def choose(client: Any, operation: Operation) -> tuple[Way, Any, str | None]:
     """Return the first way that exists, its method, and why the documented one does not.
 
     Raises Unsupported where none exists.

@@ -98,20 +98,13 @@ class AnswerBook:
         return replace(answer, body=dump(put(body, flag, True)))
 
     def _example(self, operation: Operation, status: int | None) -> Answer:
+        if status is not None and status >= 400:
+            return _error(operation, status)
         try:
-            code = None if status is None else _code(operation, status)
-            made = as_answer(example_response(operation, status, code=code))
-        except (LookupError, NoExample):
-            if status is None:
-                raise
-            made = Answer(status)
-        kept = tuple((n, v) for n, v in made.headers if n.lower() != "retry-after")
-        if made.status < 400:
-            return replace(made, headers=kept)
-        if not made.body:
-            body = dump(_envelope(operation, made.status))
-            return Answer(made.status, (*kept, *_JSON), body)
-        return replace(made, headers=kept, body=_without_wish(operation, made.body))
+            made = as_answer(example_response(operation, status))
+        except LookupError:
+            made = Answer(status or 200)
+        return replace(made, headers=_without_retry_after(made.headers))
 
     def _stream(self, operation: Operation, stream: Stream, status: int | None) -> Answer:
         base = self._made.setdefault((operation.id, status), self._example(operation, status))
@@ -128,12 +121,35 @@ class AnswerBook:
 _JSON: Headers = (("content-type", "application/json"),)
 
 
-def _without_wish(operation: Operation, body: bytes) -> bytes:
-    """Leave out the wait that an error body repeats: waits are the script's business."""
+def _without_retry_after(headers: Headers) -> Headers:
+    return tuple((n, v) for n, v in headers if n.lower() != "retry-after")
+
+
+def _error(operation: Operation, status: int) -> Answer:
+    try:
+        made = as_answer(example_response(operation, status))
+    except (LookupError, NoExample):
+        made = Answer(status)
+    kept = tuple((n, v) for n, v in made.headers if n.lower() != "content-type")
+    body = dump(error_body(operation, status))
+    return Answer(status, (*_without_retry_after(kept), *_JSON), body)
+
+
+def error_body(operation: Operation, status: int, code: str | None = None) -> Any:
+    """Return the decoded error body that is declared for a status, with a code in its place.
+
+    No wait is repeated in it, even where one is declared: waits are the script's business.
+    Where no example can be made it has just what the envelope's pointers ask for.
+    """
+    code = code or _code(operation, status)
+    try:
+        body = example_response(operation, status, code=code)[2]
+    except (LookupError, NoExample):
+        body = None
+    if body is None:
+        return _envelope(operation, status, code)
     wish = operation.retries.retry_after if operation.retries else None
-    if wish is None or wish.pointer is None:
-        return body
-    return dump(without(json.loads(body), wish.pointer))
+    return without(body, wish.pointer) if wish is not None and wish.pointer else body
 
 
 def wants_stream(operation: Operation, request: Request) -> bool:
@@ -171,12 +187,12 @@ def without(value: Any, path: str) -> Any:
     return put(value, parent, {k: v for k, v in inside.items() if k != name})
 
 
-def _envelope(operation: Operation | None, status: int) -> dict[str, Any]:
+def _envelope(operation: Operation | None, status: int, code: str | None = None) -> dict[str, Any]:
     """Return an error body with what the envelope's pointers ask for."""
     if operation is None or operation.errors is None:
         return {"error": {"code": "error", "message": f"status {status}"}}
     envelope = operation.errors.envelope
-    code = _code(operation, status) or f"status_{status}"
+    code = code or _code(operation, status) or f"status_{status}"
     made: dict[str, Any] = {}
     for path, entry in (
         (envelope.code, code),

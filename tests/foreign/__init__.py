@@ -1,0 +1,1 @@
+"""Servers that are not ours: written from documents, or known to the field, or wrong on purpose."""

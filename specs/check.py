@@ -1,0 +1,426 @@
+"""Is a spec fit for use? Every fault with file, line, what is wrong, why it matters, what to do.
+
+Here are the rules about the file as a whole: that it can be read, that it is OpenAPI 3.1, that
+`x-conformance` uses known words, that sources exist. The rules about what single promises point
+at are in `rules.py`. Nothing here sends anything or judges a subject.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args
+
+import jsonschema_rs
+import yaml
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from specs import positions, rules
+from specs.contract import HERE, METHODS, SpecError, _merge_shared, from_document, names, pointer
+from specs.pointers import Fault
+from specs.vocabulary import Basis, OperationBehaviour, RootBehaviour, Word
+
+SOURCE = re.compile(r"^(?P<document>\S+) § (?P<section>.+)$")
+RELEASE = re.compile(r"\S+ v?\d+(\.\d+)+")
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One fault of a spec; lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    what: str
+    why: str
+    fix: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}"
+        return f"{place}: {self.what}\n    why: {self.why}\n    fix: {self.fix}"
+
+
+class Document(BaseModel):
+    """What is known of a source document; its text is not kept here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    package: str
+    version: str
+    sha256: str
+    sections: tuple[str, ...]
+
+
+@cache
+def documents() -> Mapping[str, Document]:
+    """Return the known source documents by id."""
+    raw = yaml.safe_load((HERE / "documents.yaml").read_text("utf-8"))
+    return MappingProxyType({key: Document(**value) for key, value in raw.items()})
+
+
+def run(paths: Sequence[Path], folder: Path | None = None) -> int:
+    """Check the files (all that ship, where none is given) and print what is found.
+
+    With `folder`, the known source documents are verified against their texts there. Returns the
+    exit code: 0 where nothing is wrong, 1 otherwise.
+    """
+    console, complaints = Console(highlight=False, soft_wrap=True), Console(stderr=True)
+    paths = paths or [HERE / f"{name}.yaml" for name in names()]
+    problems = [problem for path in paths for problem in check(path)]
+    if folder is not None:
+        problems += verify(folder)
+    for problem in problems:
+        console.print(escape(str(problem)))
+    counted = f"{len(paths)} spec{'s' if len(paths) != 1 else ''} checked"
+    if problems:
+        complaints.print(f"{counted}: {len(problems)} problems")
+        return 1
+    console.print(f"{counted}: nothing wrong")
+    return 0
+
+
+def check(path: Path | str) -> list[Problem]:
+    """Return every problem of one spec, in the order of its lines."""
+    path = Path(path)
+    try:
+        located = positions.read(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        fix = "give the path of a spec"
+        return [Problem(str(path), 1, 1, f"cannot be read: {error.strerror}", "no text", fix)]
+    except UnicodeDecodeError as error:
+        return [
+            Problem(
+                str(path),
+                1,
+                1,
+                f"is not UTF-8: {error.reason} at byte {error.start}",
+                "OpenAPI documents are UTF-8",
+                "save it as UTF-8",
+            )
+        ]
+    except positions.Unreadable as error:
+        return [
+            Problem(
+                str(path),
+                *error.place,
+                f"is not YAML: {error}",
+                "nothing behind this place can be read",
+                "mend the syntax here",
+            )
+        ]
+    found = set()
+    for fault in _faults(located, path):
+        place = located.place(fault.path)
+        found.add(Problem(str(path), *place, fault.what, fault.why, fault.fix))
+    return sorted(found)
+
+
+def _faults(located: positions.Located, path: Path) -> Iterator[Fault]:
+    """Yield faults stage by stage; a stage that fails ends it, for the next would only echo."""
+    document = located.document
+    for stage in (_shape, _references, _schemas, _openapi, _words):
+        faults = list(stage(document))
+        yield from faults
+        if faults:
+            break
+    else:
+        try:
+            contract = from_document(document, path)
+        except SpecError as error:
+            yield Fault((), str(error).removeprefix(f"{path}: "), "it cannot be loaded", "mend it")
+            return
+        yield from _sources(document)
+        yield from rules.faults(contract)
+    for repeated in located.repeated:
+        yield Fault(
+            repeated, f"{repeated[-1]!r} is given twice", "only the last one counts", "keep one"
+        )
+
+
+def _shape(document: Any) -> Iterator[Fault]:
+    if not isinstance(document, dict):
+        yield Fault(
+            (), "is not a mapping", "an OpenAPI document is one", "write an OpenAPI document"
+        )
+        return
+    if not str(document.get("openapi", "")).startswith("3.1"):
+        yield Fault(
+            ("openapi",),
+            f"openapi is {document.get('openapi')!r}",
+            "schemas are read as JSON Schema 2020-12, which only 3.1 means",
+            "write `openapi: 3.1.0` and convert the schemas",
+        )
+    for key in ("paths", "x-conformance"):
+        if not isinstance(document.get(key), dict):
+            yield Fault(
+                (),
+                f"has no `{key}`",
+                "there would be nothing to judge",
+                f"add `{key}` (see specs/x-conformance.schema.json)",
+            )
+
+
+def _references(document: Any) -> Iterator[Fault]:
+    for path, node in _nodes(document):
+        reference = node.get("$ref") if isinstance(node, dict) else None
+        if not isinstance(reference, str):
+            continue
+        if not reference.startswith("#/"):
+            yield Fault(
+                (*path, "$ref"),
+                f"{reference!r} points out of this file",
+                "a spec is one file",
+                "copy what it points to under `components`",
+            )
+            continue
+        try:
+            pointer(document, reference.removeprefix("#"))
+        except (LookupError, TypeError):
+            yield Fault(
+                (*path, "$ref"),
+                f"{reference!r} points to nothing",
+                "what it stands for is unknown",
+                _did_you_mean(reference, document),
+            )
+
+
+def _did_you_mean(reference: str, document: Any) -> str:
+    parent, _, name = reference.removeprefix("#").rpartition("/")
+    try:
+        known = list(pointer(document, parent))
+    except (LookupError, TypeError):
+        return "define it under `components`"
+    near = get_close_matches(name, known, 1)
+    return f"write {f'#{parent}/{near[0]}'!r}" if near else f"define it under `#{parent}`"
+
+
+def _schemas(document: Any) -> Iterator[Fault]:
+    for path, schema in _raw_schemas(document):
+        try:
+            jsonschema_rs.meta.validate(schema)
+        except jsonschema_rs.ValidationError as error:
+            yield Fault(
+                (*path, *map(str, error.instance_path)),
+                f"is no JSON Schema: {error.message}",
+                "answers could not be judged by it",
+                "see JSON Schema 2020-12",
+            )
+
+
+def _openapi(document: Any) -> Iterator[Fault]:
+    for error in OpenAPIV31SpecValidator(document).iter_errors():
+        yield Fault(
+            tuple(map(str, error.absolute_path)),
+            f"is not OpenAPI 3.1: {error.message.splitlines()[0]}",
+            "tools that read OpenAPI would stumble here",
+            "see the OpenAPI 3.1 specification for this place",
+        )
+
+
+def _words(document: Any) -> Iterator[Fault]:
+    """Yield what `x-conformance` says in words that it does not have."""
+    root = _parsed(RootBehaviour, document["x-conformance"], ("x-conformance",))
+    yield from root if isinstance(root, list) else ()
+    for path, operation in _operations(document):
+        own = operation.get("x-conformance")
+        if "operationId" not in operation:
+            yield Fault(
+                path, "has no operationId", "cases and drivers name operations by it", "give it one"
+            )
+        if not isinstance(own, dict):
+            yield Fault(
+                path,
+                "has no x-conformance",
+                "nobody knows what its promises rest on",
+                "give at least `basis` and `source`",
+            )
+        elif isinstance(root, RootBehaviour):
+            parsed = _parsed(OperationBehaviour, _merge_shared(root, own), (*path, "x-conformance"))
+            yield from parsed if isinstance(parsed, list) else ()
+
+
+def _parsed(model: type[Word], raw: Any, path: positions.Path) -> Word | list[Fault]:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        return [_word_fault(model, path, e["loc"], dict(e)) for e in error.errors()]
+
+
+def _word_fault(
+    model: type[Word], path: positions.Path, loc: Sequence[str | int], error: dict[str, Any]
+) -> Fault:
+    # Where a block may also be `false`, pydantic names the alternatives in the location.
+    steps = [str(s) for s in loc if not re.fullmatch(r"[A-Z]\w+|literal\[.*\]|function.*", str(s))]
+    here = (*path, *steps)
+    if error["type"] == "extra_forbidden":
+        known = _known(model, steps[:-1])
+        near = get_close_matches(steps[-1], known, 1, 0.5)
+        return Fault(
+            here,
+            f"{steps[-1]!r} is no word of x-conformance here",
+            "a promise that nobody reads is not tested",
+            f"write {near[0]!r}" if near else f"use one of: {', '.join(known)}",
+        )
+    if error["type"] == "missing":
+        return Fault(
+            here[:-1], f"{steps[-1]!r} is missing", "it has no default", f"add `{steps[-1]}`"
+        )
+    return Fault(
+        here,
+        f"{'.'.join(steps)}: {error['msg']}, got {error['input']!r:.60}",
+        "no case would understand it",
+        "see specs/x-conformance.schema.json",
+    )
+
+
+def _known(model: type[BaseModel], steps: Sequence[str]) -> list[str]:
+    """Return the words that may stand at a place inside a model."""
+    for step in steps:
+        field = next((f for n, f in model.model_fields.items() if step in (f.alias, n)), None)
+        if field is not None:
+            model = next(iter(_models(field.annotation)), model)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
+
+
+def _sources(document: Any) -> Iterator[Fault]:
+    blocks: list[tuple[positions.Path, Any]] = [(("x-conformance",), document["x-conformance"])]
+    blocks += [
+        ((*path, "x-conformance"), operation["x-conformance"])
+        for path, operation in _operations(document)
+    ]
+    for path, block in blocks:
+        for inner, node in _nodes(block):
+            if isinstance(node, dict) and "basis" in node:
+                yield from _source((*path, *inner), node)
+
+
+def _source(path: positions.Path, node: dict[str, Any]) -> Iterator[Fault]:
+    source, basis = node.get("source"), node["basis"]
+    if not source:
+        yield Fault(
+            (*path, "basis"),
+            f"is {basis} without a source",
+            "a promise that cannot be looked up cannot be argued about",
+            "add `source`: document and section, the releases that show it, or why it is assumed",
+        )
+    elif basis == Basis.DOCUMENTED:
+        for part in source.split("; "):
+            yield from _documented((*path, "source"), part)
+    elif basis == Basis.OBSERVED and not RELEASE.search(source):
+        yield Fault(
+            (*path, "source"),
+            f"{source!r} names no release",
+            "an observed fact is one of the releases that it was observed in",
+            "name package and version, `octamem 1.0.1`",
+        )
+
+
+def _documented(path: positions.Path, source: str) -> Iterator[Fault]:
+    match = SOURCE.match(source)
+    if match is None:
+        yield Fault(
+            path,
+            f"{source!r} names no section",
+            "nobody could find the sentence",
+            "write `DOCUMENT § Section`",
+        )
+        return
+    known = documents().get(match["document"])
+    if known is not None and match["section"] not in known.sections:
+        near = get_close_matches(match["section"], known.sections, 1, 0.5)
+        yield Fault(
+            path,
+            f"{match['document']} has no section {match['section']!r}",
+            "the promise cannot be looked up",
+            f"write {near[0]!r}" if near else "take a title from documents.yaml",
+        )
+
+
+def verify(folder: Path) -> list[Problem]:
+    """Return where the known documents differ from the texts in `folder`."""
+    found = []
+    listing = str(HERE / "documents.yaml")
+    located = positions.read(Path(listing).read_text("utf-8"))
+    for id, known in documents().items():
+        place = located.place((id,))
+        file = next((f for f in sorted(folder.glob(f"{id}*")) if f.is_file()), None)
+        if file is None:
+            found.append(
+                Problem(
+                    listing,
+                    *place,
+                    f"{id}: no such text in {folder}",
+                    "it cannot be verified",
+                    "add the text, or leave it out",
+                )
+            )
+            continue
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != known.sha256:
+            found.append(
+                Problem(
+                    listing,
+                    *place,
+                    f"{id}: the text is another one",
+                    "the specs were written from the text of the digest",
+                    "read the changes, mend the specs, then the digest",
+                )
+            )
+        lines = [line.strip() for line in content.decode("utf-8", "replace").splitlines()]
+        for index, title in enumerate(known.sections):
+            # Pages turned to text glue a title to what stands before or behind it.
+            if not any(line.startswith(title) or line.endswith(title) for line in lines):
+                found.append(
+                    Problem(
+                        listing,
+                        *located.place((id, "sections", index)),
+                        f"{id}: no section {title!r} in the text",
+                        "a source that cites it leads nowhere",
+                        "mend the title",
+                    )
+                )
+    return found
+
+
+def _operations(document: Any) -> Iterator[tuple[positions.Path, dict[str, Any]]]:
+    for template, item in document["paths"].items():
+        for verb in METHODS:
+            if isinstance(item, dict) and isinstance(item.get(verb), dict):
+                yield ("paths", template, verb), item[verb]
+
+
+def _raw_schemas(document: Any) -> Iterator[tuple[positions.Path, Any]]:
+    """Yield every schema that stands by itself, references unresolved."""
+    for name, schema in document.get("components", {}).get("schemas", {}).items():
+        yield ("components", "schemas", name), schema
+    for path, node in _nodes(document):
+        inside = path[:2] == ("components", "schemas") or "x-conformance" in path
+        if isinstance(node, dict) and "schema" in node and not inside:
+            yield (*path, "schema"), node["schema"]
+
+
+def _nodes(node: Any, path: positions.Path = ()) -> Iterator[tuple[positions.Path, Any]]:
+    yield path, node
+    inner: Iterable[tuple[object, Any]] = ()
+    if isinstance(node, dict):
+        inner = node.items()
+    elif isinstance(node, list):
+        inner = enumerate(node)
+    for key, value in inner:
+        yield from _nodes(value, (*path, str(key)))

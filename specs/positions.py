@@ -1,0 +1,83 @@
+"""Where in a YAML or JSON file something stands, so that a complaint can name line and column.
+
+Reading and locating only: what is wrong with what was read is said in `check.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import yaml
+
+from specs.contract import Loader
+
+Path = tuple[str, ...]
+"""Keys and indexes from the document's root, as strings."""
+
+
+class Place(NamedTuple):
+    """Line and column, both counted from 1."""
+
+    line: int
+    column: int
+
+
+class Unreadable(ValueError):
+    """The text is no YAML; `place` says where reading stopped."""
+
+    def __init__(self, message: str, place: Place) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+@dataclass(frozen=True)
+class Located:
+    """A document, the place of everything in it, and keys that are given twice."""
+
+    document: Any
+    places: dict[Path, Place]
+    repeated: tuple[Path, ...]
+
+    def place(self, path: Sequence[str | int]) -> Place:
+        """Return where `path` stands; where nothing does, its nearest ancestor."""
+        wanted = tuple(map(str, path))
+        while wanted and wanted not in self.places:
+            wanted = wanted[:-1]
+        return self.places.get(wanted, Place(1, 1))
+
+
+def read(text: str) -> Located:
+    """Return what a text holds and where. Raises Unreadable."""
+    try:
+        node = yaml.compose(text, Loader=Loader)
+        document = yaml.load(text, Loader=Loader)  # noqa: S506 - a safe loader, YAML 1.2's words
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+        raise Unreadable(" ".join(filter(None, (error.context, error.problem))), place) from error
+    except yaml.YAMLError as error:
+        raise Unreadable(str(error), Place(1, 1)) from error
+    places: dict[Path, Place] = {}
+    repeated: list[Path] = []
+    for path, place in _walk(node, ()):
+        if path in places:
+            repeated.append(path)
+        places[path] = place
+    return Located(document, places, tuple(repeated))
+
+
+def _walk(node: yaml.Node | None, path: Path) -> Iterator[tuple[Path, Place]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            inner = (*path, str(key.value))
+            yield inner, Place(key.start_mark.line + 1, key.start_mark.column + 1)
+            yield from _walk(value, inner)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            inner = (*path, str(index))
+            yield inner, Place(value.start_mark.line + 1, value.start_mark.column + 1)
+            yield from _walk(value, inner)

@@ -1,0 +1,169 @@
+"""Does a contract agree with itself as a whole? Rules that look at no single operation.
+
+The error table and its codes, the client's options, credentials, and objects that leave open
+what they may hold. Rules about one operation are in `rules.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+
+from specs.contract import Contract
+from specs.pointers import Fault, reach
+from specs.positions import Path
+from specs.vocabulary import Errors
+
+
+def faults(contract: Contract) -> Iterator[Fault]:
+    """Yield everything that a contract as a whole gets wrong."""
+    for rule in (_client, _security, _codes, _undecided):
+        yield from rule(contract)
+
+
+def _codes(contract: Contract) -> Iterator[Fault]:
+    """Rows of the error table can be reached, and their codes are ones that answers can carry."""
+    errors = contract.root.errors
+    if errors is None:
+        return
+    seen: list[tuple[str, str | None]] = []
+    for index, rule in enumerate(errors.map):
+        path = ("x-conformance", "errors", "map", str(index))
+        if rule.status is None and not rule.network:
+            yield Fault(
+                path,
+                "fits neither a status nor a network fault",
+                "it is never used",
+                "add `status` or `network`",
+            )
+        if rule.status is None:
+            continue
+        covering = {rule.status, f"{rule.status[0]}XX"}
+        if any(status in covering and code in (None, rule.code) for status, code in seen):
+            yield Fault(
+                path,
+                f"an earlier row takes every {rule.status}",
+                "it is never used",
+                "put the narrower row first",
+            )
+        seen.append((rule.status, rule.code))
+        yield from code_faults(contract, errors, rule.status, rule.code, path)
+    for name, answer in errors.answers.items():
+        path = ("x-conformance", "errors", "answers", name)
+        yield from code_faults(contract, errors, str(answer.status), answer.code, path)
+
+
+def code_faults(
+    contract: Contract, errors: Errors, status: str, code: str | None, path: Path
+) -> Iterator[Fault]:
+    """Yield a fault unless answers of a status may carry a code."""
+    place = errors.envelope.code
+    if code is None:
+        return
+    if place is None:
+        yield Fault(
+            path,
+            f"tells {code!r} apart, and the envelope has no code",
+            "the row could never fit",
+            "add `envelope.code`",
+        )
+        return
+    answers = [
+        r.schema
+        for o in contract
+        for s, r in o.responses.items()
+        if (s == status or s == f"{status[0]}XX") and r.schema is not None
+    ]
+    allowed = [
+        jsonschema_rs.validator_for(dict(found)).is_valid(code)
+        for schema in answers
+        for found in reach(schema, place)
+        if {"type", "enum", "const", "pattern"} & set(found)
+    ]
+    if allowed and not any(allowed):
+        yield Fault(
+            path,
+            f"no {status} answer may carry the code {code!r}",
+            "its schema forbids it",
+            "add the code to the schema, or mend it here",
+        )
+
+
+def _undecided(contract: Contract) -> Iterator[Fault]:
+    """Objects say whether they may have members that nobody announced."""
+    waiting: list[tuple[Path, Any]] = [((), contract.document)]
+    while waiting:
+        path, node = waiting.pop()
+        if isinstance(node, list):
+            waiting += [((*path, str(i)), inner) for i, inner in enumerate(node)]
+        if not isinstance(node, dict):
+            continue
+        given = node.get("type")
+        kinds = given if isinstance(given, list) else [given]
+        closed = {"additionalProperties", "unevaluatedProperties"} & set(node)
+        if isinstance(node.get("properties"), dict) and "object" in kinds and not closed:
+            yield Fault(
+                path,
+                "an object does not say whether it may have other members",
+                "whether they are tested would be chance",
+                "add `additionalProperties: true` or `false`",
+            )
+        waiting += [
+            ((*path, str(k)), v)
+            for k, v in node.items()
+            if k not in ("examples", "example", "default", "const", "enum", "x-conformance")
+        ]
+
+
+def _client(contract: Contract) -> Iterator[Fault]:
+    client = contract.client
+    if client is None:
+        return
+    path = ("x-conformance", "client")
+    roles = [option.role for option in client.options]
+    for role in sorted({role for role in roles if roles.count(role) > 1}):
+        yield Fault(
+            (*path, "options"),
+            f"two options have the role {role}",
+            "a driver would not know which to set",
+            "keep one",
+        )
+    if "api-key" not in roles:
+        yield Fault(
+            (*path, "options"),
+            "no option has the role api-key",
+            "no client could be made",
+            "add it",
+        )
+    if client.sync is None and client.asynchronous is None:
+        yield Fault(
+            path, "names no client class", "no client could be made", "add `sync` or `async`"
+        )
+
+
+def _security(contract: Contract) -> Iterator[Fault]:
+    """Keys are shown in headers that the document's security schemes know."""
+    schemes = contract.document.get("components", {}).get("securitySchemes", {})
+    known = {
+        "authorization"
+        if scheme.get("type") in ("http", "oauth2", "openIdConnect")
+        else str(scheme.get("name", "")).lower()
+        for scheme in schemes.values()
+    }
+    for index, shown in enumerate(contract.auth):
+        if shown.header.lower() not in known:
+            yield Fault(
+                ("x-conformance", "auth", str(index)),
+                f"no security scheme uses the header {shown.header!r}",
+                "other tools would send no key",
+                "add it to components.securitySchemes",
+            )
+    if not contract.auth and any(operation.authenticated for operation in contract):
+        yield Fault(
+            ("x-conformance",),
+            "operations need a key, and `auth` says not how to show it",
+            "no case could send one",
+            "add `auth`",
+        )

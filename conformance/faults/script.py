@@ -203,6 +203,11 @@ class Script:
         """Return the text form, `ingest#1 before-handler 503 retry-after=2; …`."""
         return "; ".join(i.short() for i in self)
 
+    def brief(self, longest: int = 60) -> str:
+        """Return the text form with long words cut: for people to read, not for `parse`."""
+        cut = (w if len(w) <= longest else _cut(w, longest) for w in _words(self.short()))
+        return " ".join(cut).replace(" ;", ";")
+
     @classmethod
     def parse(cls, text: str) -> Script:
         """Return the script that a text means. Raises ScriptError in words where it means none."""
@@ -424,7 +429,7 @@ _TRIGGER = re.compile(
     r"(#(?P<attempt>next|[0-9]+)(x(?P<times>[0-9]+)|(?P<on>\+))?)?"
 )
 _STRING = r'"(?:[^"\\]|\\.)*"'
-_WORD = re.compile(rf"""\s*(?P<end>;)|\s*(?P<word>(?:[^\s;"]|{_STRING})+)""")
+_WORD = re.compile(rf"""\s*(?P<word>;|(?:[^\s;"]|{_STRING})+)""", re.DOTALL)
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/+@*{}()-]+")
 _PAIR = re.compile(rf"(?P<name>header:{_STRING}|[^=\"]+)=(?P<value>{_STRING}|[^\"]*)", re.DOTALL)
 _WORDS = ("after", "seconds", "size", "framing", "body")
@@ -476,21 +481,28 @@ def _short_body(body: bytes) -> str:
         return "base64:" + base64.b64encode(body).decode()
 
 
-def _statements(text: str) -> Iterator[list[str]]:
-    words: list[str] = []
-    place = 0
-    while text[place:].strip():
+def _words(text: str) -> Iterator[str]:
+    place, end = 0, len(text.rstrip())
+    while place < end:
         match = _WORD.match(text, place)
         if match is None:
             raise ScriptError(f"a quoted text is not closed: {text[place:].strip()[:60]!r}")
         place = match.end()
-        if match["word"]:
-            words.append(match["word"])
+        yield match["word"]
+
+
+def _statements(text: str) -> Iterator[list[str]]:
+    words: list[str] = []
+    for word in (*_words(text), ";"):
+        if word != ";":
+            words.append(word)
         elif words:
             yield words
             words = []
-    if words:
-        yield words
+
+
+def _cut(word: str, longest: int) -> str:
+    return f"{word[:longest]}…({len(word)} characters)"
 
 
 def _parse_instruction(words: list[str]) -> Instruction:

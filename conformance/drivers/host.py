@@ -15,6 +15,7 @@ import sys
 import threading
 import types
 from pathlib import Path
+from typing import Any
 
 _HERE = Path(__file__).resolve().parent
 
@@ -49,7 +50,7 @@ def _watch_parent() -> None:
     threading.Thread(target=watch, daemon=True, name="memconform-watch").start()
 
 
-def _load_tables(path: str) -> tuple:  # type: ignore[type-arg]  # a plain tuple: Python 3.9
+def _load_tables(path: str) -> tuple[Any, ...]:
     spec = importlib.util.spec_from_file_location("memconform_table", path)
     if spec is None or spec.loader is None:
         raise SystemExit(f"{path} is not a Python file")
@@ -91,8 +92,8 @@ def main() -> None:
     table = next((t for t in tables if arguments.api in ("", t.api)), None)
     if table is None:
         raise SystemExit(f"{arguments.table} has no table for {arguments.api!r}")
-    clock.install(table.module)
-    captured = capture.Capture(table.module)
+    clock.install(table.root)
+    captured = capture.Capture(table.root)
     try:
         module = importlib.import_module(table.module)
         version = _version(table.package)

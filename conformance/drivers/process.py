@@ -62,6 +62,8 @@ class CallReply:
     started: float = 0.0
     ended: float = 0.0
     via: str | None = None
+    said: str = ""
+    """The call as its caller would write it, `client.search(query='x')`."""
     dropped: tuple[str, ...] = ()
     """Arguments that the SDK's method has no parameter for."""
     warnings: tuple[str, ...] = ()
@@ -124,6 +126,8 @@ class DriverProcess:
         self._hello: p.ReplyHello | None = None
         self._opened: dict[str, p.AskOpen] = {}
         self._live: set[str] = set()
+        self.said: dict[str, str] = {}
+        """Client -> the expression that constructed it."""
         self._number = 0
         self._clients = 0
         self._lock = threading.RLock()
@@ -280,9 +284,11 @@ class DriverProcess:
 
     def _open(self, ask: p.AskOpen) -> Outcome:
         self._start()
-        outcome = self._ask(ask, p.ReplyOutcome, None).outcome.as_outcome()
+        reply = self._ask(ask, p.ReplyOutcome, None)
+        outcome = reply.outcome.as_outcome()
         if outcome.kind == "value":
             self._live.add(ask.client)
+            self.said[ask.client] = reply.said
         return outcome
 
     def _ask(self, ask: p.Ask, expected: type[_R], timeout: float | None) -> _R:
@@ -340,6 +346,7 @@ def _call_reply(done: p.Ended) -> CallReply:
         started=done.started,
         ended=done.ended,
         via=done.via,
+        said=done.said,
         dropped=done.dropped,
         warnings=done.warnings,
         printed=done.printed,

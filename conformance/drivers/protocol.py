@@ -196,6 +196,7 @@ class ReplyHello(Reply):
     api: str
     sdk: Sdk
     language: str = "python"
+    module: str = Field(default="", description="what a caller of the SDK imports")
     clients: dict[Mode, str] = Field(description="mode -> class; a mode that lacks is left out")
     context_manager: tuple[Mode, ...] = ()
     operations: dict[str, OperationInfo]
@@ -290,6 +291,7 @@ class Ended(Message):
     ended: float
     sleeps: tuple[SleepInfo, ...] = ()
     via: str | None = None
+    said: str = Field(default="", description="the call as its caller would write it")
     dropped: tuple[str, ...] = Field(
         default=(), description="arguments that the SDK's method has no parameter for"
     )
@@ -306,6 +308,11 @@ class ReplyOutcome(Reply):
     reply: Literal["outcome"] = "outcome"
     outcome: OutcomeInfo
     printed: str = ""
+    said: str = Field(
+        default="",
+        description="for `open`: the expression that constructed the client, with "
+        "API_KEY and BASE_URL for the two",
+    )
 
 
 class ReplyCall(Reply, Ended):

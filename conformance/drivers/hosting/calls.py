@@ -38,6 +38,8 @@ class Client:
     instance: Any
     inside: Any = None
     entered: bool = False
+    said: str = ""
+    """The expression that constructed it."""
 
     @property
     def target(self) -> Any:
@@ -52,6 +54,7 @@ class Prepared:
     run: Callable[[], Any]
     via: str | None
     dropped: tuple[str, ...] = ()
+    said: str = ""
 
 
 @dataclass
@@ -65,7 +68,7 @@ class Runner:
 
     def renderer(self) -> Renderer:
         """Return a renderer for one reply."""
-        return Renderer(self.table.module)
+        return Renderer(self.table.root)
 
     # --- clients
 
@@ -77,15 +80,17 @@ class Runner:
         factory = self.factory(mode)
         keywords = self._keywords(factory, base_url, api_key, options)
 
+        said = self._constructor(mode, keywords)
+
         def make() -> Client:
             instance = factory(**keywords)
             if not context:
-                return Client(mode, instance)
+                return Client(mode, instance, said=said)
             if mode == "sync":
                 _need(instance, "__enter__")
-                return Client(mode, instance, instance.__enter__(), entered=True)
+                return Client(mode, instance, instance.__enter__(), entered=True, said=said)
             _need(instance, "__aenter__")
-            return Client(mode, instance, None, entered=True)
+            return Client(mode, instance, None, entered=True, said=said)
 
         if mode == "sync":
             return make()
@@ -123,6 +128,13 @@ class Runner:
             wrap = self.table.options[role].wrap
             keywords[name] = wrap(value) if wrap else value
         return keywords
+
+    def _constructor(self, mode: str, keywords: Mapping[str, Any]) -> str:
+        """Return the expression that constructs a client, without its key and address."""
+        marks = {"api-key": "API_KEY", "base-url": "BASE_URL"}
+        named = {n: mark for r, mark in marks.items() for n in _names(self.table, r)}
+        shown = (f"{n}={named.get(n) or _literal(v)}" for n, v in keywords.items())
+        return f"{self.table.clients[mode]}({', '.join(shown)})"
 
     def close(self, client: Client) -> None:
         """Close a client as documented. Raises Unsupported, or whatever the SDK raises."""
@@ -240,7 +252,8 @@ class Runner:
             detail = f"{way.expression}: {type(why).__name__}: {why}"[:2000]
             return None, _plain("driver_error", detail)
         run = _bound(method, built)
-        return Prepared(run, via, built.dropped), {}
+        said = _spoken(way.expression, built, client.mode)
+        return Prepared(run, via, built.dropped, said), {}
 
 
 def parameter(table: Table, factory: Any, role: str) -> tuple[str | None, str | None]:
@@ -276,8 +289,28 @@ def ended(
         "ended": now,
         "sleeps": [{"at": at, "seconds": s} for at, s in (recorder.sleeps if recorder else ())],
         "via": prepared.via if prepared else None,
+        "said": prepared.said if prepared else "",
         "dropped": list(prepared.dropped) if prepared else [],
     }
+
+
+def _names(table: Table, role: str) -> tuple[str, ...]:
+    option = table.options.get(role)
+    return (option.documented, *option.also) if option else ()
+
+
+def _spoken(expression: str, built: Built, mode: str) -> str:
+    """Return a call as its caller would write it; long ones are cut."""
+    parts = [_literal(value) for value in built.positional]
+    parts += [f"{name}={_literal(value)}" for name, value in built.keywords.items()]
+    return f"{'await ' if mode == 'async' else ''}client.{expression}({', '.join(parts)})"[:8000]
+
+
+def _literal(value: Any) -> str:
+    try:
+        return repr(value).encode("ascii", "backslashreplace").decode("ascii")
+    except Exception:
+        return "..."
 
 
 def _bound(method: Callable[..., Any], built: Built) -> Callable[[], Any]:

@@ -106,9 +106,9 @@ def recording(virtual: bool, cancel_at: int = 0) -> Iterator[Recorder]:
 def install(package: str) -> None:
     """Replace the functions that wait and tell time; `package` is the SDK's import name."""
     _state.package = package
-    time.sleep = _sleep
-    asyncio.sleep = _async_sleep  # type: ignore[assignment]
-    threading.Event.wait = _event_wait  # type: ignore[method-assign]
+    setattr(time, "sleep", _sleep)  # noqa: B010 - what is replaced has other types
+    setattr(asyncio, "sleep", _async_sleep)  # noqa: B010
+    setattr(threading.Event, "wait", _event_wait)  # noqa: B010
     for name in ("monotonic", "perf_counter"):
         _move(name, lambda recorder: recorder.offset)
     _move("time", lambda recorder: recorder.slept)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conformance.drivers.hosting import calls
+from conformance.drivers.hosting.calls import Client
 from conformance.drivers.hosting.capture import Capture
 from conformance.drivers.hosting.table import Operation, Table, Unsupported, choose
 
@@ -32,7 +33,7 @@ class Server:
     runner: calls.Runner
     capture: Capture
     version: str
-    clients: dict[str, calls.Client] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
 
     @property
     def table(self) -> Table:
@@ -81,6 +82,7 @@ class Server:
             "api": self.table.api,
             "sdk": {"name": self.table.package, "version": self.version},
             "language": "python",
+            "module": self.table.module,
             "clients": {mode: self.table.clients[mode] for mode in probes},
             "context_manager": [m for m, p in probes.items() if _is_context(m, p.instance)],
             "operations": {
@@ -95,9 +97,9 @@ class Server:
             "cancels": "async" in probes,
         }
 
-    def _probes(self) -> tuple[dict[str, calls.Client], str]:
+    def _probes(self) -> tuple[dict[str, Client], str]:
         """Return a client of each mode that has one, never connected; and why one has none."""
-        probes: dict[str, calls.Client] = {}
+        probes: dict[str, Client] = {}
         why_not = ""
         for mode in self.table.clients:
             try:
@@ -131,15 +133,18 @@ class Server:
 
     def _exception(self, name: str) -> Json:
         home = self.table.exceptions_module or self.table.module
-        places = [home, *_submodules(self.table.module)]
-        for place in places:
+        for place in (home, *_submodules(self.table.root)):
             try:
                 found = getattr(importlib.import_module(place), name, None)
             except Exception:  # noqa: S112 - a module that cannot be imported has no class for us
                 continue
-            if isinstance(found, type) and issubclass(found, BaseException):
+            if not (isinstance(found, type) and issubclass(found, BaseException)):
+                continue
+            own = str(found.__module__).split(".")[0] == self.table.root
+            if place == home or own:
                 bases = [b.__name__ for b in found.__mro__[1:] if b is not object]
-                return {"found": f"{place}.{name}", "exported": place == home, "bases": bases}
+                where = home if place == home else found.__module__
+                return {"found": f"{where}.{name}", "exported": place == home, "bases": bases}
         return {"found": None, "exported": False, "bases": []}
 
     # --- clients and calls
@@ -157,7 +162,7 @@ class Server:
             rendered = self.runner.renderer().error(error)
             return self._outcome({"kind": "error", "error": rendered})
         self.clients[request["client"]] = client
-        return self._outcome({"kind": "value"})
+        return self._outcome({"kind": "value"}, client.said)
 
     def close(self, request: Mapping[str, Any]) -> Json:
         """Close a client and forget it."""
@@ -195,15 +200,16 @@ class Server:
             self._heard(done[-1])
         return {"reply": "calls", "calls": done}
 
-    def _client(self, request: Mapping[str, Any]) -> calls.Client:
+    def _client(self, request: Mapping[str, Any]) -> Client:
         name = request.get("client")
         if name not in self.clients:
             raise LookupError(f"no client named {name!r} is open")
         return self.clients[str(name)]
 
-    def _outcome(self, outcome: Json) -> Json:
+    def _outcome(self, outcome: Json, said: str = "") -> Json:
         whole = {"value": None, "error": None, "detail": "", **outcome}
-        return {"reply": "outcome", "outcome": whole, "printed": self.capture.take()}
+        printed = self.capture.take()
+        return {"reply": "outcome", "outcome": whole, "printed": printed, "said": said}
 
     def _heard(self, done: Json) -> Json:
         done["printed"] = self.capture.take()
@@ -211,7 +217,7 @@ class Server:
         return done
 
 
-def _operation(operation: Operation, probes: Mapping[str, calls.Client], why_not: str) -> Json:
+def _operation(operation: Operation, probes: Mapping[str, Client], why_not: str) -> Json:
     modes: list[str] = []
     via: str | None = None
     missing: str | None = None if probes else why_not or "the package has no client"
@@ -225,8 +231,6 @@ def _operation(operation: Operation, probes: Mapping[str, calls.Client], why_not
         if lacks:
             via, missing = way.expression, missing or lacks
     name = operation.documented.expression if operation.documented else None
-    if name is None and modes:
-        via = via or operation.also[0].expression
     return {"modes": modes, "name": name, "via": via, "missing": missing}
 
 

@@ -172,6 +172,11 @@ class Table:
     base_url: Callable[[str], str] = str
     """Turns the contract's base URL into what the SDK wants."""
 
+    @property
+    def root(self) -> str:
+        """The top-level package: what is in it is the SDK's own."""
+        return self.module.split(".")[0]
+
 
 def way(expression: str, *first: str, rest: str = "keywords", **more: Any) -> Way:
     """Return a way whose first arguments go by position: `way("get", "id")`."""

@@ -21,7 +21,8 @@ def events(module: ModuleType, arguments: Arguments) -> Built:
     given = arguments.get("events", [])
     if not isinstance(given, list):
         return Built((given,), {})
-    made, dropped = [], set()
+    made: list[object] = []
+    dropped: set[str] = set()
     for event in given:
         if not isinstance(event, dict):
             made.append(event)

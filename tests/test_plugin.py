@@ -1,0 +1,76 @@
+"""The suites as plain pytest: options, collection, results, and manners towards other suites."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance.reference.backend.server import Embedded
+from conformance.report.results import Results
+from conformance.verdict import Verdict
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Embedded]:
+    """The perfect reference backend."""
+    with Embedded() as served:
+        yield served
+
+
+def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run pytest as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:locust", "-p", "no:cacheprovider", *words],
+        capture_output=True, text=True, timeout=240, check=False, cwd=cwd,
+    )  # fmt: skip
+
+
+def options(backend: Embedded, out: Path) -> list[str]:
+    """Where the backend is and where the result goes."""
+    keys = [word for key in backend.keys[:2] for word in ("--api-key", key)]
+    return ["--base-url", backend.url_for("octamem"), "--api", "octamem", *keys, "--out", str(out)]
+
+
+def test_installed_suite_runs_as_pytest(backend: Embedded, tmp_path: Path) -> None:
+    """`pytest --pyargs conformance.backend` judges a base URL and writes results.json."""
+    done = run("--pyargs", "conformance.backend", *options(backend, tmp_path / "out"), cwd=tmp_path)
+    assert 0 == done.returncode, done.stdout[-3000:] + done.stderr
+    made = Results.model_validate_json((tmp_path / "out" / "results.json").read_text("utf-8"))
+    assert "octamem" == made.subjects[0].api
+    assert Verdict.FAIL not in {c.verdict for c in made.subjects[0].cases}
+    assert backend.keys[0] not in (tmp_path / "out" / "results.json").read_text("utf-8")
+
+
+def test_failing_case_says_expected_and_actual(tmp_path: Path) -> None:
+    """A failed case is shown as requirement, expected and actual, not as a traceback of ours."""
+    with Embedded(defects=["auth.missing-key-accepted"]) as broken:
+        done = run(
+            "--pyargs", "conformance.backend", *options(broken, tmp_path / "out"), "-k", "auth or missing",
+            cwd=tmp_path,
+        )  # fmt: skip
+    assert 1 == done.returncode, done.stdout[-3000:]
+    assert "AU3" in done.stdout
+    assert "expected:" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_suite_without_a_subject_is_a_usage_error(tmp_path: Path) -> None:
+    """Without --base-url nothing is collected: exit 2, and a sentence that says what to type."""
+    done = run("--pyargs", "conformance.backend", cwd=tmp_path)
+    assert 2 == done.returncode
+    assert "--base-url" in done.stdout + done.stderr
+
+
+def test_other_suites_are_left_alone(tmp_path: Path) -> None:
+    """The plugin changes neither collection nor exit code of a suite that is not ours."""
+    (tmp_path / "test_theirs.py").write_text("def test_it():\n    assert True\n", "utf-8")
+    done = run("-q", str(tmp_path), cwd=tmp_path)
+    assert 0 == done.returncode, done.stdout
+    assert "1 passed" in done.stdout
+    assert "memconform" not in done.stdout

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import uv
 
-from conformance.drivers.process import redact
+from conformance.drivers.pipe import redact
 from conformance.drivers.tables import normalise
 
 FORMAT = "1"

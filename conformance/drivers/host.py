@@ -72,7 +72,7 @@ def _share_tls() -> None:
             made[key] = real(*args, **kwargs)  # type: ignore[arg-type]
         return made[key]
 
-    ssl.create_default_context = shared  # type: ignore[assignment]
+    ssl.create_default_context = shared
 
 
 def main() -> None:

@@ -8,25 +8,22 @@ process group, which is ended on close, at exit and on Ctrl-C.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
-import queue
 import re
-import signal
-import subprocess
 import threading
 import time
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from conformance.drivers import protocol as p
+from conformance.drivers.pipe import DriverError, DriverHang, Pipe, redact
 from conformance.history import Outcome, Sleep
 
 HOST = Path(__file__).with_name("host.py")
+__all__ = ["CallReply", "DriverError", "DriverHang", "DriverProcess", "host_command", "redact"]
 START_TIMEOUT = 30.0
 """Seconds for a driver to answer `hello`."""
 CALL_TIMEOUT = 30.0
@@ -38,19 +35,7 @@ _UNWANTED = re.compile(
     r"|KEY|TOKEN|SECRET|PASSW|CREDENTIAL|NETRC|_URL$",
     re.IGNORECASE,
 )
-_SECRET = re.compile(
-    r"(?i)((?:bearer|basic)\s+|(?:api[-_]?key|token|secret|password)[\"']?\s*[:=]\s*[\"']?)"
-    r"[^\s\"',;]{6,}|\b(?:sk|pk|msy|key)_[A-Za-z0-9_-]{8,}"
-)
 _R = TypeVar("_R", bound=p.Reply)
-
-
-class DriverError(Exception):
-    """The driver did not do its part; the text says what it did instead."""
-
-
-class DriverHang(DriverError):
-    """The driver did not answer in time and was ended."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +55,6 @@ class CallReply:
     printed: str = ""
     """The end of what the SDK printed and logged meanwhile; keys are not redacted in it."""
     cancelled: bool | None = None
-
-
-def redact(text: str, *secrets: str | None) -> str:
-    """Return `text` without the given secrets and without what looks like a key."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "[redacted]")
-    return _SECRET.sub(lambda m: f"{m.group(1) or ''}[redacted]", text)
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -122,7 +99,7 @@ class DriverProcess:
         self._start_timeout = start_timeout
         self._call_timeout = call_timeout
         self._exceptions = tuple(exceptions)
-        self._pipe: _Pipe | None = None
+        self._pipe: Pipe | None = None
         self._hello: p.ReplyHello | None = None
         self._opened: dict[str, p.AskOpen] = {}
         self._live: set[str] = set()
@@ -263,7 +240,7 @@ class DriverProcess:
         if self._pipe is not None and not self._pipe.ended:
             return
         self._forget()
-        self._pipe = _Pipe(self.command, self._env, self._cwd)
+        self._pipe = Pipe(self.command, self._env, self._cwd)
         self.starts += 1
         ask = p.AskHello(id=0, exceptions=self._exceptions)
         hello = self._ask(ask, p.ReplyHello, self._start_timeout)
@@ -363,151 +340,3 @@ def _words(why: ValueError) -> str:
         f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}"
         for e in errors(include_url=False, include_input=False)[:3]
     )[:500]
-
-
-_pipes: weakref.WeakSet[_Pipe] = weakref.WeakSet()
-
-
-@dataclass(eq=False)
-class _Pipe:
-    """The running process and its three descriptors."""
-
-    command: tuple[str, ...]
-    env: Mapping[str, str]
-    cwd: str | Path | None
-    process: subprocess.Popen[bytes] = field(init=False)
-    _lines: queue.SimpleQueue[bytes | DriverError | None] = field(init=False)
-    _errors: bytearray = field(init=False, default_factory=bytearray)
-    _asking: bool = False
-
-    def __post_init__(self) -> None:
-        self._lines = queue.SimpleQueue()
-        try:
-            self.process = subprocess.Popen(
-                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, env=dict(self.env), cwd=self.cwd, bufsize=0,
-                start_new_session=True,
-            )  # fmt: skip
-        except OSError as why:
-            raise DriverError(f"cannot start {self.command[0]!r}: {why}") from why
-        _pipes.add(self)
-        for work in (self._read, self._listen):
-            threading.Thread(target=work, daemon=True, name=f"driver-{self.process.pid}").start()
-
-    @property
-    def ended(self) -> bool:
-        """True where the process has ended."""
-        return self.process.poll() is not None
-
-    def exchange(self, line: bytes, timeout: float) -> bytes:
-        """Write a line and return the next one. Raises DriverError or DriverHang."""
-        deadline = time.monotonic() + timeout
-        self._drain()
-        writer = threading.Thread(target=self._write, args=(line,), daemon=True)
-        if len(line) > 32 * 1024:  # more than a pipe surely holds: it may never be read
-            writer.start()
-        else:
-            self._write(line)
-        try:
-            found = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            raise DriverHang(f"no answer within {timeout:g} s{self._said()}") from None
-        if isinstance(found, DriverError):
-            raise found
-        if found is None:
-            raise DriverError(f"the driver ended ({self._status()}){self._said()}")
-        return found
-
-    def end(self, patience: float) -> None:
-        """End the process group; wait up to `patience` seconds for it to go by itself."""
-        with contextlib.suppress(OSError):
-            if self.process.stdin:
-                self.process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if patience:
-                self.process.wait(patience)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
-        _pipes.discard(self)
-
-    def _drain(self) -> None:
-        """A line that nobody asked for is a broken protocol: find it before the next request."""
-        with contextlib.suppress(queue.Empty):
-            found = self._lines.get_nowait()
-            if isinstance(found, bytes):
-                raise DriverError(
-                    "the driver broke the protocol: it wrote a line that nobody asked for: "
-                    f"{_shown(found)}"
-                )
-            self._lines.put(found)
-
-    def _write(self, line: bytes) -> None:
-        with contextlib.suppress(OSError, ValueError):  # the reader says how it ended
-            assert self.process.stdin is not None
-            view = memoryview(line)
-            while view:
-                view = view[self.process.stdin.write(view) :]
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        pending = bytearray()
-        fd = self.process.stdout.fileno()
-        while True:
-            try:
-                chunk = os.read(fd, 1 << 16)
-            except OSError:
-                chunk = b""
-            if not chunk:
-                break
-            pending += chunk
-            while (at := pending.find(b"\n")) >= 0:
-                self._lines.put(bytes(pending[:at]))
-                del pending[: at + 1]
-            if len(pending) > p.MAX_LINE:
-                limit = f"{p.MAX_LINE // 1024 // 1024} MiB"
-                self._lines.put(
-                    DriverError(f"the driver broke the protocol: a line longer than {limit}")
-                )
-                return
-        self._lines.put(None)
-
-    def _listen(self) -> None:
-        assert self.process.stderr is not None
-        fd = self.process.stderr.fileno()
-        while True:
-            try:
-                chunk = os.read(fd, 1 << 16)
-            except OSError:
-                return
-            if not chunk:
-                return
-            self._errors += chunk
-            del self._errors[:-8192]
-
-    def _status(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(2)
-        code = self.process.poll()
-        if code is None:
-            return "it closed its output but still runs"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                return f"signal {signal.Signals(-code).name}"
-        return f"exit code {code}"
-
-    def _said(self) -> str:
-        text = redact(bytes(self._errors).decode("utf-8", "replace")).strip()
-        return f"; its last words: {text[-1500:]}" if text else ""
-
-
-def _shown(line: bytes) -> str:
-    return redact(repr(line[:120].decode("utf-8", "replace")))
-
-
-@atexit.register
-def end_all() -> None:
-    """End every driver that still runs."""
-    for pipe in list(_pipes):
-        pipe.end(0)

@@ -1,0 +1,381 @@
+"""The generic handlers: what an `effect` means, done on the store.
+
+One function per kind of effect, made for one operation by `generic`. They know resources (from
+the adapter) and the contract's words, and no API.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from conformance.reference.backend import pagination
+from conformance.reference.backend.adapters.base import Adapter, Resource
+from conformance.reference.backend.calls import Body, Call, Handler, Problem, Reply, parent, put
+from conformance.reference.backend.store import NOT_GONE, Document, Where, after
+from specs import Operation
+from specs.vocabulary import Effect
+
+UNKNOWN = "there is nothing with this id"
+
+
+def generic(adapter: Adapter, operation: Operation) -> Handler:
+    """Return the handler of an operation by its effect.
+
+    Raises ValueError where neither the effect nor the adapter says what to do.
+    """
+    effect = operation.effect
+    maker = _MAKERS.get(effect.kind) if effect else None
+    if effect is None or maker is None or effect.resource not in adapter.resources:
+        raise ValueError(
+            f"{operation.id}: nothing answers it; give it an effect with a resource of the "
+            "adapter, or a handler in the adapter"
+        )
+    return maker(Things(adapter.resources[effect.resource], effect.resource, effect, operation))
+
+
+class Things:
+    """The documents of one resource, as one operation sees them."""
+
+    def __init__(
+        self, resource: Resource, collection: str, effect: Effect, operation: Operation
+    ) -> None:
+        self.resource, self.collection = resource, collection
+        self.effect, self.operation = effect, operation
+        self.schema = operation.success.schema or {}
+
+    def space(self, call: Call, reads: str = "") -> int:
+        """Return the caller's space; a defect named by `reads` looks into a stranger's."""
+        if reads and len(call.tenants) > 1 and reads in call.defects:
+            return call.space(self.collection, _stranger(call))
+        return call.space(self.collection)
+
+    def find(self, call: Call, defect: str) -> tuple[int, Document]:
+        """Return the space and the document that the request names.
+
+        Raises Problem(`unknown-id`) where it is not there, or not within the request's scope.
+        """
+        target = self.effect.target
+        id = str(call.argument(target)) if target else ""
+        space = self.space(call)
+        document = call.store.get(space, id, call.now)
+        if document is None and "delete.still-readable" in call.defects:
+            document = call.store.get(_trash(call), id, call.now)
+        if document is None and defect in call.defects:
+            for tenant in call.tenants:
+                space = call.space(self.collection, tenant)
+                document = call.store.get(space, id, call.now)
+                if document is not None:
+                    break
+        if document is None or not self._in_scope(call, document):
+            if document is None and self._exists_elsewhere(call, id):
+                raise Problem("forbidden", "this belongs to another tenant")
+            raise Problem("unknown-id", UNKNOWN)
+        return space, document
+
+    def _exists_elsewhere(self, call: Call, id: str) -> bool:
+        if "isolation.existence-revealed" not in call.defects:
+            return False
+        return any(
+            call.store.get(call.space(self.collection, tenant), id, call.now)
+            for tenant in call.tenants
+        )
+
+    def _in_scope(self, call: Call, document: Document) -> bool:
+        return all(
+            document.body.get(name) == call.argument(name)
+            for name in self.effect.scope
+            if name in call.arguments
+        )
+
+    def check_parents(self, call: Call) -> None:
+        """Raise Problem(`unknown-id`) where the request names a parent that is not there."""
+        if self.operation.response(404) is None or "404" not in self.operation.responses:
+            return
+        for name, kind in self.effect.scope.items():
+            value = call.argument(name)
+            if kind == "free" or value is None or "state.parent-not-checked" in call.defects:
+                continue
+            if call.store.get(call.space(kind), str(value), call.now) is None:
+                raise Problem("unknown-id", UNKNOWN)
+
+    def conditions(self, call: Call) -> list[Where]:
+        """Return the conditions that the request's filters mean."""
+        found = []
+        for name, value in filters(call).items():
+            if "filter.ignored" in call.defects or f"filter.ignored.{name}" in call.defects:
+                continue
+            known = self.effect.renamed.get(name, name)
+            found.append(self.resource.condition(known, value))
+        return found
+
+    def wrap(self, document: Body, path: str | None) -> Any:
+        """Return a representation where the answer has it: beside the pointer to its id."""
+        shown = self.resource.show(document)
+        return put({}, parent(path or ""), shown)
+
+    def visible(self, call: Call, body: Body) -> float:
+        """Return from when on a new document can be seen."""
+        return self.resource.visible(call, body) if self.resource.visible else call.now
+
+
+def filters(call: Call) -> Body:
+    """Return the arguments of a list or search that narrow it, by wire name."""
+    declared, effect = call.operation.pagination, call.operation.effect
+    moving = {"sort", "order", "limit", effect.query if effect else None}
+    if declared is not None:
+        moving |= {declared.limit, declared.offset, declared.page, declared.cursor}
+    given = {**call.values, **call.arguments}
+    return {
+        name: value for name, value in given.items() if name not in moving and value is not None
+    }
+
+
+def _stranger(call: Call) -> str:
+    others = [tenant for tenant in call.tenants if tenant != call.principal.tenant]
+    return others[0] if others else call.principal.tenant
+
+
+def insert(call: Call, resource: Resource, collection: str, body: Body, visible: float) -> None:
+    """Store a new document. Raises Problem(`conflict`) where its id is taken."""
+    text = resource.text(body)
+    if "search.new-not-found" in call.defects:
+        text = ""
+    try:
+        call.store.insert(call.space(collection), str(body[resource.id]), body, visible, text)
+    except sqlite3.IntegrityError as why:
+        raise Problem("duplicate", "this id is taken") from why
+
+
+def remove(call: Call, resource: Resource, space: int, document: Document) -> None:
+    """Delete a document and what hangs on it."""
+    call.store.delete(space, document, resource.text(document.body))
+    if resource.removed is not None:
+        resource.removed(call, document.body)
+
+
+def create(things: Things) -> Handler:
+    """Return a handler that makes one document."""
+    effect, resource = things.effect, things.resource
+
+    def handle(call: Call) -> Reply:
+        things.check_parents(call)
+        body = resource.make(call, {**call.values, **_scope(call)})
+        if "state.create-not-stored" not in call.defects:
+            insert(call, resource, things.collection, body, things.visible(call, body))
+        if "state.created-twice" in call.defects:
+            twin = resource.make(call, {**call.values, **_scope(call)})
+            insert(call, resource, things.collection, twin, things.visible(call, twin))
+        return Reply(things.wrap(body, effect.id))
+
+    return handle
+
+
+def _scope(call: Call) -> Body:
+    effect = call.operation.effect
+    names = effect.scope if effect else {}
+    return {name: call.arguments[name] for name in names if name in call.arguments}
+
+
+def read(things: Things) -> Handler:
+    """Return a handler that shows one document."""
+
+    def handle(call: Call) -> Reply:
+        _, document = things.find(call, "isolation.read")
+        return Reply(things.wrap(document.body, things.effect.id))
+
+    return handle
+
+
+def update(things: Things) -> Handler:
+    """Return a handler that changes what the request names and leaves the rest."""
+    resource = things.resource
+
+    def handle(call: Call) -> Reply:
+        space, document = things.find(call, "isolation.write")
+        before = call.stale or document.body
+        changes = dict(call.values)
+        if "update.ignores-one" in call.defects and changes:
+            changes.pop(next(iter(changes)))
+        body = resource.change(call, before, changes)
+        if "update.drops-others" in call.defects:
+            fresh = resource.make(call, changes)
+            keep = (resource.id, *resource.kept)
+            body = {**fresh, **changes, **{k: before[k] for k in keep if k in before}}
+        _store_changed(call, things, space, document, body)
+        return Reply(things.wrap(body, things.effect.id))
+
+    return handle
+
+
+def replace(things: Things) -> Handler:
+    """Return a handler that gives a document a whole new content."""
+    resource = things.resource
+
+    def handle(call: Call) -> Reply:
+        space, document = things.find(call, "isolation.write")
+        keep = (resource.id, *resource.kept)
+        body = {
+            **resource.make(call, {**call.values, **_scope(call)}),
+            **{name: document.body[name] for name in keep if name in document.body},
+        }
+        if "replace.merges" in call.defects:
+            body = {**document.body, **call.values}
+        _store_changed(call, things, space, document, body)
+        return Reply(things.wrap(body, things.effect.id))
+
+    return handle
+
+
+def _store_changed(call: Call, things: Things, space: int, document: Document, body: Body) -> None:
+    if "update.not-stored" in call.defects:
+        return
+    resource = things.resource
+    new = resource.text(body)
+    if "search.stale-after-update" in call.defects:
+        new = resource.text(document.body)
+    call.store.replace(space, document, body, resource.text(document.body), new)
+    if "update.touches-another" in call.defects:
+        for other in call.store.find(space, call.now, limit=2):
+            if other.id != document.id:
+                touched = {**body, resource.id: other.id}
+                call.store.replace(space, other, touched)
+
+
+def delete(things: Things) -> Handler:
+    """Return a handler that removes one document."""
+
+    def handle(call: Call) -> Reply:
+        space, document = things.find(call, "isolation.delete")
+        defects = call.defects
+        if "delete.still-listed" in defects:
+            call.store.hide(space, document, things.resource.text(document.body))
+        elif "delete.still-found" in defects:
+            call.store.hide(space, document)
+        elif "delete.still-readable" in defects:
+            remove(call, things.resource, space, document)
+            call.store.insert(_trash(call), document.id, document.body, call.now)
+        elif "delete.does-nothing" not in defects:
+            remove(call, things.resource, space, document)
+        if "delete.takes-another" in defects:
+            for other in call.store.find(space, call.now, limit=1):
+                remove(call, things.resource, space, other)
+        return Reply(_confirmation(things, document))
+
+    return handle
+
+
+def _trash(call: Call) -> int:
+    return call.space("trash")
+
+
+def _confirmation(things: Things, document: Document) -> Any:
+    """Return the answer to a deletion: what its schema asks for, of the usual members."""
+    usual = {"success": True, "deleted": True, "ok": True, things.resource.id: document.id,
+             "id": document.id, "status": "deleted", "message": "deleted"}  # fmt: skip
+    properties = things.schema.get("properties", {})
+    return {name: value for name, value in usual.items() if name in properties}
+
+
+def page(things: Things) -> Handler:
+    """Return a handler that lists documents, by page where the contract declares pages."""
+
+    def handle(call: Call) -> Reply:
+        things.check_parents(call)
+        space = things.space(call, "isolation.list")
+        where = things.conditions(call)
+        order = things.resource.sorts.get(call.argument("sort"), things.resource.order)
+        with call.store.reading():
+            return _page(things, call, space, where, order)
+
+    return handle
+
+
+def _page(things: Things, call: Call, space: int, where: list[Where], order: str) -> Reply:
+    declared = call.operation.pagination
+    resource, store = things.resource, call.store
+    if declared is None:
+        found = store.find(space, call.now, where, order)
+        items = put({}, things.effect.items or "", [resource.show(d.body) for d in found])
+        return Reply(_echo(things, call, items, len(found), None))
+    if declared.order == "desc" and order == "seq":
+        order = "seq DESC"
+    cut = pagination.window(call, declared, space)
+    if "page.order-unstable" in call.defects:
+        order = "random()"
+    if "delete.still-found" in call.defects:
+        where = [*where, NOT_GONE]
+    total = store.count(space, call.now, [] if "page.total-unfiltered" in call.defects else where)
+    if cut.after is not None:
+        where = [*where, after(cut.after, order.endswith("DESC"))]
+    if cut.offset >= total and cut.offset > 0 and "page.beyond-end-fails" in call.defects:
+        raise Problem("unknown-id", "there is no such page")
+    found = store.find(space, call.now, where, order, cut.limit + 1, cut.offset)
+    more, found = len(found) > cut.limit, found[: cut.limit]
+    if "page.repeats-item" in call.defects and found and cut.offset:
+        found = [*store.find(space, call.now, where, order, 1, cut.offset - 1), *found][: cut.limit]
+    if "page.drops-last" in call.defects and more:
+        found = found[:-1]
+    shown = [resource.show(d.body) for d in found]
+    last = found[-1].seq if found else None
+    body, headers = pagination.render(
+        call, declared, cut, shown, total=total, more=more, last=last, space=space
+    )
+    return Reply(_echo(things, call, body, total, cut), headers=headers)
+
+
+def _echo(things: Things, call: Call, body: Any, total: int, cut: pagination.Window | None) -> Any:
+    """Fill in members that pages usually repeat, where the schema asks for them."""
+    if isinstance(body, dict):
+        usual: Body = {"total": total, "count": total}
+        if cut is not None:
+            usual.update(limit=cut.limit, offset=cut.offset, page=cut.page)
+        properties = things.schema.get("properties", {})
+        for name, value in usual.items():
+            if name in properties:
+                body.setdefault(name, value)
+    return body
+
+
+def search(things: Things) -> Handler:
+    """Return a handler that finds documents by words, or by filters where no query is given."""
+    effect = things.effect
+
+    def handle(call: Call) -> Reply:
+        found = hits(things, call, call.argument(effect.query) if effect.query else None)
+        shown = [_scored(things.resource.show(d.body), score) for score, d in found]
+        return Reply(_echo(things, call, put({}, effect.items or "", shown), len(shown), None))
+
+    return handle
+
+
+def hits(
+    things: Things, call: Call, query: str | None, limit: int | None = None, minimum: float = 0.0
+) -> list[tuple[float, Document]]:
+    """Return what a search finds, best first, with scores above 0 and at most 1."""
+    space = things.space(call, "isolation.search")
+    where = things.conditions(call)
+    wanted = int(call.argument("limit", 10)) if limit is None else limit
+    if "search.limit-ignored" in call.defects:
+        wanted = -1
+    with call.store.reading():
+        if query is None:
+            found = call.store.find(space, call.now, where, "seq DESC", wanted)
+            return [(1.0, document) for document in found]
+        return call.store.search(space, call.now, query, where, wanted, minimum)
+
+
+def _scored(shown: Body, score: float) -> Body:
+    return {**shown, "score": round(score, 6)}
+
+
+_MAKERS: dict[str, Callable[[Things], Handler]] = {
+    "create": create,
+    "read": read,
+    "update": update,
+    "replace": replace,
+    "delete": delete,
+    "list": page,
+    "search": search,
+}

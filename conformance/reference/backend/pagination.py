@@ -1,0 +1,178 @@
+"""How a list is cut into pages, in the five usual styles, and how a page says what follows.
+
+Cursors are signed and carry the space and the filters they were made for, so a forged one, a
+stranger's, or one used with other filters is refused. Which style and names apply is declared.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from conformance.reference.backend.calls import Call, Problem, put
+from specs.vocabulary import Pagination
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 1000
+"""Page sizes where the contract is silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list is wanted."""
+
+    limit: int
+    offset: int = 0
+    page: int = 1
+    after: int | None = None
+    """Place of the last document of the page before; cursors only."""
+
+
+def window(call: Call, declared: Pagination, space: int) -> Window:
+    """Return the part of the list that a request asks for.
+
+    Raises Problem for a cursor that is forged, of another list or of other filters, and for a
+    page size above the maximum where the contract calls that an error.
+    """
+    limit = _limit(call, declared)
+    if declared.style in ("cursor", "token") or (declared.style == "link" and declared.cursor):
+        raw = call.argument(declared.cursor or "cursor")
+        return Window(limit, after=_unseal(call, declared, raw, space) if raw else None)
+    if declared.style == "page" or (declared.style == "link" and declared.page):
+        page = max(1, int(call.argument(declared.page or "page", 1)))
+        return Window(limit, offset=(page - 1) * limit, page=page)
+    offset = int(call.argument(declared.offset or "offset", 0))
+    if offset > 0 and "page.offset-off-by-one" in call.defects:
+        offset -= 1
+    if offset > 0 and "page.gap" in call.defects:
+        offset += 1
+    if "page.offset-ignored" in call.defects:
+        offset = 0
+    return Window(limit, offset=offset)
+
+
+def _limit(call: Call, declared: Pagination) -> int:
+    default = declared.default_limit or DEFAULT_LIMIT
+    highest = declared.max_limit or max(MAX_LIMIT, default)
+    raw = call.argument(declared.limit) if declared.limit else None
+    if raw is None or "page.limit-ignored" in call.defects:
+        return default if "page.default-limit" not in call.defects else default + 1
+    limit = int(raw)
+    if limit <= 0:
+        return default
+    if limit > highest:
+        if declared.over_max == "error":
+            raise Problem("invalid", f"{declared.limit} is at most {highest}")
+        return limit if "page.over-max-not-clamped" in call.defects else highest
+    if "page.limit-plus-one" in call.defects:
+        return limit + 1
+    return limit
+
+
+def render(
+    call: Call,
+    declared: Pagination,
+    cut: Window,
+    items: list[Any],
+    *,
+    total: int,
+    more: bool,
+    last: int | None,
+    space: int,
+) -> tuple[Any, list[tuple[str, str]]]:
+    """Return the body of a page and the headers that go with it.
+
+    `more` says whether items follow, `last` is the place of the last one on this page.
+    """
+    total, more = _lies(call, cut, total, more)
+    body: Any = put({}, declared.items, items)
+    if declared.total:
+        put(body, declared.total, total)
+    if declared.has_more:
+        put(body, declared.has_more, more)
+    onward = _onward(call, declared, cut, last, space) if more else None
+    if declared.next:
+        link = onward and f"?{urlencode(_query(call, onward), doseq=True)}"
+        value = link if declared.style == "link" else next(iter((onward or {}).values()), None)
+        put(body, declared.next, value)
+    if declared.style == "link" and onward and not declared.next:
+        target = quote(_path(call)) + "?" + urlencode(_query(call, onward), doseq=True)
+        return body, [("link", f'<{target}>; rel="next"')]
+    return body, []
+
+
+def _lies(call: Call, cut: Window, total: int, more: bool) -> tuple[int, bool]:
+    defects = call.defects
+    if "page.total-off-by-one" in defects:
+        total += 1
+    if "page.total-is-page-size" in defects:
+        total = min(total, cut.limit)
+    if "page.has-more-always" in defects:
+        more = True
+    if "page.has-more-never" in defects:
+        more = False
+    if not more and cut.offset + cut.limit == total and "page.has-more-at-exact-end" in defects:
+        more = True
+    return total, more
+
+
+def _onward(
+    call: Call, declared: Pagination, cut: Window, last: int | None, space: int
+) -> dict[str, Any]:
+    if declared.style in ("cursor", "token") or (declared.style == "link" and declared.cursor):
+        return {declared.cursor or "cursor": _seal(call, declared, last or 0, space)}
+    if declared.style == "page" or (declared.style == "link" and declared.page):
+        return {declared.page or "page": cut.page + 1}
+    return {declared.offset or "offset": cut.offset + cut.limit}
+
+
+def _query(call: Call, onward: Mapping[str, Any]) -> dict[str, Any]:
+    own = {p.name for p in call.operation.parameters_in("query")}
+    kept = {name: value for name, value in call.arguments.items() if name in own}
+    return {**kept, **onward}
+
+
+def _path(call: Call) -> str:
+    path = call.operation.path
+    for name, value in call.arguments.items():
+        path = path.replace("{" + name + "}", str(value))
+    return path
+
+
+def _filters(call: Call, declared: Pagination) -> str:
+    moving = {declared.limit, declared.cursor, declared.offset, declared.page}
+    kept = {name: value for name, value in call.arguments.items() if name not in moving}
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _seal(call: Call, declared: Pagination, last: int, space: int) -> str:
+    claim = json.dumps([last, space, _filters(call, declared)]).encode()
+    return base64.urlsafe_b64encode(_sign(call, claim) + claim).decode().rstrip("=")
+
+
+def _unseal(call: Call, declared: Pagination, raw: str, space: int) -> int:
+    try:
+        sealed = base64.urlsafe_b64decode(str(raw) + "=" * (-len(str(raw)) % 4))
+        signature, claim = sealed[:16], sealed[16:]
+        if not hmac.compare_digest(signature, _sign(call, claim)):
+            raise ValueError("signature")
+        last, where, filters = json.loads(claim)
+    except (ValueError, binascii.Error) as why:
+        raise Problem("invalid", "the cursor was not made here") from why
+    if where != space:
+        raise Problem("invalid", "the cursor belongs to another list")
+    if filters != _filters(call, declared):
+        raise Problem("invalid", "the cursor was made for other filters")
+    return int(last)
+
+
+def _sign(call: Call, claim: bytes) -> bytes:
+    return hmac.digest(call.store.secret, claim, "sha256")[:16]

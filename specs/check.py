@@ -24,11 +24,24 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from specs import positions, rules
+from specs import pointers, positions, rules
 from specs.contract import HERE, METHODS, SpecError, _merge_shared, from_document, names, pointer
 from specs.pointers import Fault
 from specs.vocabulary import Basis, OperationBehaviour, RootBehaviour, Word
 
+KEYWORDS = frozenset({
+    "$ref", "$defs", "$id", "$schema", "$anchor", "$comment", "$dynamicRef", "$dynamicAnchor",
+    "$vocabulary", "title", "description", "default", "examples", "example", "deprecated",
+    "readOnly", "writeOnly", "type", "enum", "const", "format", "pattern", "minLength",
+    "maxLength", "contentMediaType", "contentEncoding", "contentSchema", "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "properties", "patternProperties",
+    "additionalProperties", "propertyNames", "unevaluatedProperties", "required", "minProperties",
+    "maxProperties", "dependentRequired", "dependentSchemas", "items", "prefixItems", "contains",
+    "minContains", "maxContains", "minItems", "maxItems", "uniqueItems", "unevaluatedItems",
+    "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "discriminator", "xml",
+    "externalDocs",
+})  # fmt: skip
+"""Words of JSON Schema 2020-12 and of OpenAPI 3.1's vocabulary beside it."""
 SOURCE = re.compile(r"^(?P<document>\S+) § (?P<section>.+)$")
 RELEASE = re.compile(r"\S+ v?\d+(\.\d+)+")
 
@@ -127,7 +140,7 @@ def check(path: Path | str) -> list[Problem]:
 def _faults(located: positions.Located, path: Path) -> Iterator[Fault]:
     """Yield faults stage by stage; a stage that fails ends it, for the next would only echo."""
     document = located.document
-    for stage in (_shape, _references, _schemas, _openapi, _words):
+    for stage in (_shape, _references, _schemas, _keywords, _openapi, _words):
         faults = list(stage(document))
         yield from faults
         if faults:
@@ -214,6 +227,22 @@ def _schemas(document: Any) -> Iterator[Fault]:
                 "answers could not be judged by it",
                 "see JSON Schema 2020-12",
             )
+
+
+def _keywords(document: Any) -> Iterator[Fault]:
+    """Yield words inside schemas that JSON Schema does not have: mostly typing errors."""
+    for path, outer in _raw_schemas(document):
+        for inner, schema in pointers.inside(outer):
+            for word in schema:
+                if word in KEYWORDS or str(word).startswith("x-"):
+                    continue
+                near = get_close_matches(str(word), KEYWORDS, 1)
+                yield Fault(
+                    (*path, *inner, str(word)),
+                    f"{word!r} is no word of JSON Schema",
+                    "it says nothing, and what it was meant to say is not tested",
+                    f"write {near[0]!r}" if near else "mend it, or start its name with `x-`",
+                )
 
 
 def _openapi(document: Any) -> Iterator[Fault]:

@@ -147,7 +147,7 @@ def _value(schema: Schema | bool, source: _Source, optional: bool) -> Any:
             branches = schema[word] if word == "allOf" else [source.pick(_not_null(schema[word]))]
             for branch in branches:
                 base = _merged(base, branch)
-            return _value(base, source, optional)
+            return _value(_telling(base), source, optional)
     return _MAKERS[_type(schema)](schema, source, optional)
 
 
@@ -319,6 +319,14 @@ def _merged(left: Schema, right: Schema) -> dict[str, Any]:
         if word in left and word in right:
             made[word] = tighter(left[word], right[word])
     return made
+
+
+def _telling(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a merged schema with only those of its examples that fit all that was merged."""
+    if "examples" not in schema:
+        return schema
+    validator = jsonschema_rs.validator_for(schema, validate_formats=True)
+    return {**schema, "examples": [e for e in schema["examples"] if validator.is_valid(e)]}
 
 
 def _matching(pattern: str, source: _Source, schema: Schema) -> str:

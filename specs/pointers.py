@@ -56,6 +56,21 @@ def branches(schema: Any) -> Iterator[Schema]:
             yield from branches(branch)
 
 
+def inside(schema: Any, path: Path = ()) -> Iterator[tuple[Path, Schema]]:
+    """Yield a schema and every schema inside it, with the path from the outermost."""
+    if not isinstance(schema, dict):
+        return
+    yield path, schema
+    for word in ("properties", "patternProperties", "$defs", "dependentSchemas"):
+        for name, each in schema.get(word, {}).items():
+            yield from inside(each, (*path, word, name))
+    for word in ("allOf", "anyOf", "oneOf", "prefixItems"):
+        for index, each in enumerate(schema.get(word, ())):
+            yield from inside(each, (*path, word, str(index)))
+    for word in ("items", "additionalProperties", "not", "if", "then", "else", "contains"):
+        yield from inside(schema.get(word), (*path, word))
+
+
 def types(schemas: list[Schema]) -> set[str]:
     """Return the JSON types that schemas name; a const or enum names the type of its values."""
     found: set[str] = set()

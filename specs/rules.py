@@ -14,7 +14,7 @@ import jsonschema_rs
 
 from specs import rules_whole
 from specs.contract import Contract, Operation, Schema
-from specs.pointers import Fault, branches, reach, steps, suggest, types
+from specs.pointers import Fault, inside, reach, steps, suggest, types
 from specs.positions import Path
 from specs.rules_whole import code_faults
 from specs.vocabulary import Effect, Refusal, Roles
@@ -462,7 +462,7 @@ def _examples(contract: Contract, operation: Operation, place: _Place) -> Iterat
         path = (*place.base, "responses", status)
         schemas += [(path, s) for s in (*response.content.values(), *response.headers.values())]
     for path, outer in schemas:
-        for schema in _inside(outer):
+        for _, schema in inside(outer):
             given = [("examples", v) for v in schema.get("examples", ())]
             given += [("default", schema["default"])] if "default" in schema else []
             validator = None
@@ -477,16 +477,6 @@ def _examples(contract: Contract, operation: Operation, place: _Place) -> Iterat
                         "it would be sent, or answered, and refused",
                         "mend either",
                     )
-
-
-def _inside(schema: Any) -> Iterator[Schema]:
-    """Yield a schema and every schema inside it."""
-    for each in branches(schema):
-        yield each
-        for inner in (*each.get("properties", {}).values(), *each.get("prefixItems", ())):
-            yield from _inside(inner)
-        for word in ("items", "additionalProperties"):
-            yield from _inside(each.get(word))
 
 
 RULES: tuple[Callable[[Contract, Operation, _Place], Iterator[Fault]], ...] = (

@@ -1,0 +1,50 @@
+"""`python -m load --base-url URL --api NAME --api-key K --load-profile smoke`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from load.profile import ProfileError, names
+from load.result import exit_code, sentences
+from load.runner import LoadError, run
+from specs import SpecError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a profile, print what broke, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m load", description="a judged load run")
+    parser.add_argument("--base-url", required=True)
+    parser.add_argument("--api", required=True)
+    parser.add_argument("--api-key", action="append", default=[])
+    parser.add_argument("--load-profile", default="smoke", help=f"one of {', '.join(names())}")
+    parser.add_argument("--out")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int)
+    given = parser.parse_args(arguments)
+    keys = given.api_key or [k for k in os.environ.get("MEMCONFORM_API_KEYS", "").split(",") if k]
+    try:
+        entry = run(
+            given.base_url, given.api, keys, given.load_profile, given.out, given.seed,
+            given.processes,
+        )  # fmt: skip
+    except (ProfileError, SpecError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - this is the command line
+        return 2
+    except LoadError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.code if error.code in (2, 3) else 3
+    for line in sentences(entry):
+        print(line)  # noqa: T201
+    details = entry.details
+    print(  # noqa: T201
+        f"{entry.api}: {entry.verdict}; {details['sent']} requests, "
+        f"p50 {details['response'].get('p50', 0) * 1000:.1f} ms, "
+        f"p99 {details['response'].get('p99', 0) * 1000:.1f} ms"
+    )
+    return exit_code(entry)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

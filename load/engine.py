@@ -1,0 +1,362 @@
+"""One worker's run: tickets in, requests out, every answer judged and counted.
+
+The engine is driven by as many greenlets as the profile has users (`users.py` makes them Locust
+users); each takes the next ticket, waits for its intended start, sends, and hands the answer to
+judge, lane and tally. Response time counts from the intended start, service time from the send;
+`lag` is how late a waiting user was woken: the generator's own delay, never the server's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Protocol
+
+import gevent
+from gevent import get_hub
+from gevent.event import Event
+
+from conformance.verdict import Finding
+from load.judge import BAD, EMPTY, exchange_of
+from load.plan import Lane, Shot, Task
+from load.profile import Profile
+from load.record import Tally, coarse
+from load.schedule import Schedule
+from load.transport_fast import Timeout, Trouble
+
+
+class Wire(Protocol):
+    """What the engine needs of a transport: one connection, one request at a time."""
+
+    greenlet: Any
+    busy_since: float
+    opened: int
+    unannounced: int
+
+    def exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
+        """Send prepared bytes; return (status, head, body). Raises Trouble."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+@dataclass(eq=False)
+class Buffer:
+    """What one operation did since the last flush: plain lists, appended to at full speed."""
+
+    response: list[int] = field(default_factory=list)
+    service: list[int] = field(default_factory=list)
+    sent: int = 0
+    good: int = 0
+    received: int = 0
+
+
+@dataclass(eq=False)
+class Engine:
+    """One worker of a run. `begin` starts the time line; `play` is one user's whole life."""
+
+    profile: Profile
+    schedule: Schedule
+    lanes: Sequence[Lane]
+    connect: Callable[[], Wire]
+    index: int = 0
+    workers: int = 1
+    tally: Tally = field(default_factory=Tally)
+    on_flush: Callable[[dict[str, Buffer], float], None] | None = None
+    """Called with what each operation did since the last time: feeds Locust's own table."""
+
+    def __post_init__(self) -> None:
+        self.started = Event()
+        self.finished = Event()
+        self.t0 = 0.0
+        self.busy: dict[Wire, Shot] = {}
+        self._wires: list[Wire] = []
+        self._lag: list[int] = []
+        self._buffers: list[Buffer] = [Buffer() for _ in self.lanes[0].plan.tasks]
+        self._tickets: Iterator[float] = self._all_tickets()
+        self._taken = 0
+        self._pending = 0
+        self._over = False
+        self._last_flush = 0.0
+        self._epoch = time.time() - perf_counter()
+
+    def _all_tickets(self) -> Iterator[float]:
+        if self.profile.kind == "closed":
+            end = self.schedule.seconds
+            while (now := perf_counter() - self.t0) < end:
+                yield now
+            return
+        names = [(s.end, s.stage.name) for s in self.schedule.spans]
+        end, name = names.pop(0) if names else (0.0, "")
+        for offset in self.schedule.tickets(self.index, self.workers):
+            while offset >= end and names:
+                end, name = names.pop(0)
+            self.tally.stages[name] += 1
+            yield offset
+
+    def begin(self) -> None:
+        """Prepare what the journeys need, start the time line, watch over it. Blocks until over."""
+        watcher = gevent.spawn(self._watch)
+        try:
+            self._prepare()
+            self.t0 = perf_counter() + 0.02
+            self._last_flush = self.t0
+            self.started.set()
+            self._await_end()
+        finally:
+            watcher.kill()
+            self._close(perf_counter())
+
+    def interrupt(self) -> None:
+        """Count what is there now: the run is ended from outside."""
+        if not self.finished.is_set() and self.started.is_set():
+            self._close(perf_counter())
+
+    def _prepare(self) -> None:
+        """Make resources of each kind, so that reads have something to read from the start."""
+        wire = self._wire()
+        tasks = list(dict.fromkeys(self.lanes[0].plan.makers.values()))
+        for lane in self.lanes:
+            for task in sorted(tasks, key=lambda t: len(t.needs)):
+                for _ in range(self.profile.prepare):
+                    self.send(wire, lane, lane.shoot(task), None)
+
+    def _await_end(self) -> None:
+        """Return when the schedule is over and every answer is in, or the drain has passed."""
+        end = self.t0 + self.schedule.seconds
+        while perf_counter() < end or not self._over:
+            if perf_counter() > end + self.profile.drain:
+                break
+            gevent.sleep(min(0.05, max(end - perf_counter(), 0.005)))
+        while self._pending and perf_counter() < end + self.profile.drain:
+            gevent.sleep(0.005)
+
+    def play(self) -> None:
+        """Be one user: take tickets until there are none. Blocks."""
+        self.started.wait()
+        wire = self._wire()
+        lanes, count, tickets = self.lanes, len(self.lanes), self._tickets
+        lag, t0, closed = self._lag.append, self.t0, self.profile.kind == "closed"
+        sleep = gevent.sleep
+        while not self._over:
+            offset = next(tickets, None)
+            if offset is None:
+                self._over = True
+                return
+            self._taken += 1
+            self._pending += 1
+            number = self._taken
+            intended = t0 + offset
+            if not closed:
+                wait = intended - perf_counter()
+                if wait > 0:
+                    sleep(wait)
+                    lag(int((perf_counter() - intended) * 1e6))
+            lane = lanes[number % count]
+            self.send(wire, lane, lane.shoot(), intended)
+            self._pending -= 1
+
+    def send(self, wire: Wire, lane: Lane, shot: Shot, intended: float | None) -> Any:
+        """Send one request, judge and count it; return the decoded good answer, else BAD.
+
+        With `intended` None it is no part of the schedule: judged, but not timed.
+        """
+        task = shot.task
+        self.busy[wire] = shot
+        sent = perf_counter()
+        try:
+            status, head, body = wire.exchange(shot.data)
+            done = perf_counter()
+            value = task.judge.quick(status, head, body, shot.asked, self._epoch + done)
+            if value is BAD or shot.replay_of is not None:
+                value = self._look(lane, shot, (status, head, body), sent, done, intended)
+            else:
+                lane.learn(shot, value)
+                if intended is not None:
+                    buffer = self._buffers[task.index]
+                    buffer.response.append(int((done - intended) * 1e6))
+                    buffer.service.append(int((done - sent) * 1e6))
+                    buffer.received += len(body)
+            return value
+        except Trouble as trouble:
+            self._failed(lane, shot, trouble.kind, sent, perf_counter(), intended)
+            return BAD
+        finally:
+            del self.busy[wire]
+            for resource in shot.held:
+                lane.release(resource)
+
+    def _look(
+        self, lane: Lane, shot: Shot, answer: tuple[int, bytes, bytes], sent: float, done: float,
+        intended: float | None,
+    ) -> Any:  # fmt: skip
+        """The slow path: let the oracles explain an answer that was not plainly good."""
+        status, head, body = answer
+        task = shot.task
+        exchange = exchange_of(
+            self._taken, task.name, shot.data, status, head, body, sent - self.t0, done - self.t0
+        )
+        found = task.judge.explain(exchange, shot.asked, self._epoch + done)
+        tally = self.tally.of(task.name)
+        error = self._error_of(task, status)
+        if status == 404 and shot.held and all(r.known and r.ours for r in shot.held):
+            found.append(_lost(task))
+        for finding in found:
+            self.tally.saw(
+                finding.at(timeline=(_line(task, status, len(body), done - sent),), witness=())
+            )
+        if error == "limited":
+            tally.limited += 1
+        elif error == "refused":
+            tally.refused += 1
+        elif error is not None:
+            tally.errors[error] += 1
+            if status >= 500:
+                lane.unsure(shot)
+        value = BAD
+        if error is None:
+            value = exchange.response.json_or_none() if exchange.response else None
+            value = EMPTY if value is None else value
+            lane.learn(shot, value)
+            if found:
+                tally.wrong += 1
+            elif intended is not None:
+                tally.good += 1
+        self._time(task, sent, done, intended, error, len(body))
+        return value
+
+    def _error_of(self, task: Task, status: int) -> str | None:
+        """Return the kind of failure that a status is; None for success."""
+        operation = task.operation
+        limit = operation.rate_limit
+        if status == (limit.exceeded_status if limit else 429):
+            return "limited"
+        if operation.roles is not None and status == operation.roles.status:
+            return "refused"
+        if 200 <= status < 300:
+            return None
+        return f"http-{status}"
+
+    def _failed(
+        self, lane: Lane, shot: Shot, kind: str, sent: float, done: float, intended: float | None
+    ) -> None:
+        self.tally.of(shot.task.name).errors[kind] += 1
+        lane.unsure(shot)
+        self._time(shot.task, sent, done, intended, kind, 0)
+
+    def _time(
+        self, task: Task, sent: float, done: float, intended: float | None, error: str | None,
+        size: int,
+    ) -> None:  # fmt: skip
+        """Count the times of an answer off the fast path; what was turned away fast is not one."""
+        if intended is None:
+            return
+        tally = self.tally.of(task.name)
+        tally.sent += 1
+        tally.received += size
+        point = self.tally.series.at(done - self.t0)
+        point.sent += 1
+        if error in ("limited", "refused"):
+            point.limited += error == "limited"
+            return
+        response = int((done - intended) * 1e6)
+        tally.response.add([response])
+        tally.service.add([int((done - sent) * 1e6)])
+        point.times[coarse(response)] += 1
+        point.answered += 1
+        point.failed += error is not None
+
+    def _wire(self) -> Wire:
+        wire = self.connect()
+        self._wires.append(wire)
+        return wire
+
+    def _watch(self) -> None:
+        """Once in a while: end what takes too long, flush the buffers, feel the own pulse."""
+        pulse = 0.05
+        while True:
+            before = perf_counter()
+            gevent.sleep(pulse)
+            now = perf_counter()
+            if self.started.is_set() and not self._over:
+                self._lag.append(int(max(now - before - pulse, 0) * 1e6))
+            for wire in self.busy:
+                if wire.greenlet is not None and now - wire.busy_since > self.profile.timeout:
+                    get_hub().loop.run_callback(_give_up, wire, wire.busy_since)
+            if self.started.is_set() and now - self._last_flush >= 1.0:
+                self.flush(now)
+
+    def flush(self, now: float) -> None:
+        """Move what the buffers hold into the tally. Times on the series are the flush's."""
+        point = self.tally.series.at(max(self._last_flush - self.t0, 0.0))
+        fed = {}
+        for task, buffer in zip(self.lanes[0].plan.tasks, self._buffers, strict=True):
+            response, service = buffer.response, buffer.service
+            if not response:
+                continue
+            tally = self.tally.of(task.name)
+            count = len(response)
+            tally.sent += count
+            tally.good += count
+            tally.received += buffer.received
+            for value, times in tally.response.add(response).items():
+                point.times[coarse(value)] += times
+            tally.service.add(service)
+            point.sent += count
+            point.answered += count
+            fed[task.name] = Buffer(response, service, count, count, buffer.received)
+            buffer.response, buffer.service, buffer.received = [], [], 0
+        self.tally.lag.add(self._lag)
+        self._lag.clear()
+        self._last_flush = now
+        if self.on_flush is not None:
+            self.on_flush(fed, now)
+
+    def _close(self, now: float) -> None:
+        """Count what is still in flight as failures of its age, and close everything."""
+        if self.finished.is_set():
+            return
+        self._over = True
+        self.flush(now)
+        for wire, shot in list(self.busy.items()):
+            if wire.greenlet is None:
+                continue
+            self.tally.numbers["in-flight"] += 1
+            tally = self.tally.of(shot.task.name)
+            tally.sent += 1
+            tally.errors["in-flight"] += 1
+            age = int((now - wire.busy_since) * 1e6)
+            tally.response.add([age])
+            tally.service.add([age])
+        self.tally.numbers["taken"] += self._taken
+        for wire in self._wires:
+            self.tally.numbers["opened"] += wire.opened
+            self.tally.numbers["unannounced"] += wire.unannounced
+        self.finished.set()
+
+
+def _give_up(wire: Wire, since: float) -> None:
+    """Throw into the greenlet that waits, unless its answer came in the meantime.
+
+    Runs in the hub: thrown from another greenlet, that one would never be resumed.
+    """
+    if wire.greenlet is not None and wire.busy_since == since:
+        wire.greenlet.throw(Timeout())
+
+
+def _line(task: Task, status: int, size: int, seconds: float) -> str:
+    operation = task.operation
+    return f"{operation.verb} {operation.path} → {status}, {size} bytes, {seconds * 1000:.1f} ms"
+
+
+def _lost(task: Task) -> Finding:
+    effect = task.operation.effect
+    return Finding(
+        "LD6",
+        f"{task.name}: what was acknowledged as written, and never deleted, is not found",
+        operation=task.name,
+        basis=effect.basis if effect else task.operation.basis,
+        cause=f"lost-under-load {task.name}",
+    )

@@ -1,0 +1,357 @@
+"""Gates: what a run's figures must keep, each judged as a case with a sentence in words.
+
+A gate is a pure function of the figures; it yields findings, or raises Inconclusive where the
+figures say nothing. Gates run on the master only, after every worker's last report, through the
+same `conformance.cases.execute` as every other case. Nothing here measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import median
+
+from conformance.cases import CaseResult, Registry, execute
+from conformance.verdict import Finding, Inconclusive, NotApplicable
+from load.plan import Plan
+from load.profile import Gates, Latency, Profile
+from load.record import Histogram, OperationTally, Tally
+from load.schedule import Schedule
+from specs import Basis, Contract
+
+CASES = Registry("load")
+
+
+@dataclass
+class Figures:
+    """All that gates may look at."""
+
+    contract: Contract
+    profile: Profile
+    plan: Plan
+    schedule: Schedule
+    tally: Tally
+    workers_planned: int = 1
+    workers_done: int = 1
+    seconds: float = 0.0
+    """Length of the time line as it was run."""
+    interrupted: str = ""
+    """Why the run ended early; '' where it did not."""
+    problems: list[str] = field(default_factory=list)
+    """Errors of our own."""
+    virtual_seconds: float = 0.0
+
+    @property
+    def exchanged(self) -> int:
+        """Requests sent, as `conformance.cases` counts them."""
+        return 0
+
+    @property
+    def gates(self) -> Gates:
+        """The profile's gates."""
+        return self.profile.gates
+
+    def total(self) -> OperationTally:
+        """Counts of all operations together."""
+        return self.tally.total()
+
+
+def _finding(
+    requirement: str, cause: str, message: str, expected: object = None, actual: object = None,
+    operation: str | None = None,
+) -> Finding:  # fmt: skip
+    return Finding(
+        requirement, message, operation=operation, expected=expected, actual=actual,
+        basis=Basis.DOCUMENTED, cause=cause,
+    )  # fmt: skip
+
+
+def _need(figures: Figures) -> OperationTally:
+    total = figures.total()
+    if not total.sent:
+        raise Inconclusive("no request of the schedule was sent, so there is nothing to judge")
+    return total
+
+
+@CASES.case("load.latency", "LD1")
+def latency(figures: Figures) -> Iterator[Finding]:
+    """Response times, counted from the intended starts, stay within the profile's limits."""
+    total = _need(figures)
+    gates = figures.gates
+    if not gates.latency.limits() and not gates.operation and gates.slowest_over_median is None:
+        raise NotApplicable("the profile sets no latency gate")
+    yield from _slower("", total.response, gates.latency)
+    for name, limits in gates.operation.items():
+        if name in figures.tally.operations:
+            yield from _slower(name, figures.tally.operations[name].response, limits)
+    if gates.slowest_over_median is not None:
+        yield from _one_slow(figures, gates.slowest_over_median)
+
+
+def _slower(operation: str, times: Histogram, limits: Latency) -> Iterator[Finding]:
+    for name, percentile, limit in limits.limits():
+        reached = times.percentile(percentile)
+        if reached > limit:
+            where = f"{operation}: " if operation else ""
+            yield _finding(
+                "LD1", f"latency {operation} {name}".strip(),
+                f"{where}the response time's {name} is {_time(reached)}; "
+                f"the gate allows {_time(limit)}",
+                f"at most {_time(limit)}", _time(reached), operation or None,
+            )  # fmt: skip
+
+
+def _one_slow(figures: Figures, factor: float) -> Iterator[Finding]:
+    medians = {
+        name: tally.service.percentile(50)
+        for name, tally in figures.tally.operations.items()
+        if tally.service.total >= 5
+    }
+    if len(medians) < 3:
+        return
+    usual = median(medians.values())
+    for name, reached in medians.items():
+        if reached > 0.05 and reached > factor * usual:
+            yield _finding(
+                "LD1", f"slow-operation {name}",
+                f"{name} takes {_time(reached)} at its median where the operations' usual is "
+                f"{_time(usual)}",
+                f"at most {factor:g} times the usual", _time(reached), name,
+            )  # fmt: skip
+
+
+@CASES.case("load.drift", "LD1")
+def drift(figures: Figures) -> Iterator[Finding]:
+    """The median at the end is not much above the median at the beginning."""
+    limit = figures.gates.drift
+    if limit is None:
+        raise NotApplicable("the profile sets no drift gate")
+    points = [p for _, p in sorted(figures.tally.series.points.items()) if p.times]
+    if len(points) < 4:
+        raise Inconclusive("fewer than four stretches of time have answers: no drift to judge")
+    quarter = max(1, len(points) // 4)
+    first, last = Histogram(), Histogram()
+    for point in points[:quarter]:
+        first.merge_counts(point.times)
+    for point in points[-quarter:]:
+        last.merge_counts(point.times)
+    before, after = first.percentile(50), last.percentile(50)
+    if after > limit * max(before, 0.002):
+        yield _finding(
+            "LD1", "drift",
+            f"the median response time grew from {_time(before)} to {_time(after)} over the run",
+            f"at most {limit:g} times the first quarter's", _time(after),
+        )  # fmt: skip
+
+
+@CASES.case("load.errors", "LD2")
+def errors(figures: Figures) -> Iterator[Finding]:
+    """No more requests fail than the error budget allows."""
+    total = _need(figures)
+    budget = figures.gates.errors
+    if budget is None:
+        raise NotApplicable("the profile sets no error budget")
+    failed = total.failed
+    if failed > budget * total.sent:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in total.errors.most_common(5))
+        yield _finding(
+            "LD2", "errors",
+            f"{failed} of {total.sent} requests failed ({kinds}); the budget is {budget:.3%}",
+            f"at most {budget:.3%}", f"{failed / total.sent:.3%}",
+        )  # fmt: skip
+    for kind, share in figures.gates.errors_by_kind.items():
+        count = total.errors.get(kind, 0)
+        if count > share * total.sent:
+            yield _finding(
+                "LD2", f"errors {kind}",
+                f"{count} of {total.sent} requests failed as {kind}; the budget is {share:.3%}",
+                f"at most {share:.3%}", f"{count / total.sent:.3%}",
+            )  # fmt: skip
+    yield from _closed(figures, total)
+
+
+def _closed(figures: Figures, total: OperationTally) -> Iterator[Finding]:
+    allowed = figures.gates.closed_connections
+    closed = figures.tally.numbers["unannounced"]
+    if allowed is not None and closed > max(2, allowed * total.sent):
+        yield _finding(
+            "LD2", "unannounced-closes",
+            f"the server closed {closed} kept connections right after an answer without saying "
+            "`Connection: close`",
+            f"at most {allowed:.1%} of requests", f"{closed / total.sent:.1%}",
+        )  # fmt: skip
+
+
+@CASES.case("load.throughput", "LD3")
+def throughput(figures: Figures) -> Iterator[Finding]:
+    """As many requests are answered as the schedule planned."""
+    total = _need(figures)
+    wanted = figures.gates.throughput
+    planned = figures.tally.numbers["planned"]
+    if wanted is None or figures.profile.kind == "closed" or not planned:
+        raise NotApplicable("the profile plans no rate")
+    answered = total.sent - sum(
+        n for kind, n in total.errors.items() if not kind.startswith("http-")
+    )
+    if answered < wanted * planned:
+        yield _finding(
+            "LD3", "throughput",
+            f"{answered} of {planned} planned requests were answered",
+            f"at least {wanted:.0%}", f"{answered / planned:.1%}",
+        )  # fmt: skip
+
+
+@CASES.case("load.generator", "LD4")
+def generator(figures: Figures) -> Iterator[Finding]:
+    """The generator kept its schedule, so the times are the server's."""
+    _need(figures)
+    limit = figures.gates.lag
+    if limit is None:
+        raise NotApplicable("the profile sets no bound on the generator's lag")
+    lag = figures.tally.lag.percentile(99)
+    if lag > limit:
+        raise Inconclusive(
+            f"the generator was the bottleneck: it sent {_time(lag)} late at p99, where "
+            f"{_time(limit)} is allowed; use more --processes or machines, or a lower rate"
+        )
+    yield from ()
+
+
+@CASES.case("load.answers", "LD5")
+def answers(figures: Figures) -> Iterator[Finding]:
+    """Every answer under load keeps what the contract promises of it."""
+    _need(figures)
+    allowed = figures.gates.findings
+    if allowed is None:
+        raise NotApplicable("the profile does not gate findings")
+    seen = [s for (r, _), s in figures.tally.findings.items() if r in ("LD5", "LD12")]
+    if len(seen) <= allowed:
+        return
+    for each in seen:
+        times = f" ({each.count} times)" if each.count > 1 else ""
+        yield each.finding.at(message=each.finding.message + times)
+
+
+@CASES.case("load.lost", "LD6")
+def lost(figures: Figures) -> Iterator[Finding]:
+    """No write that was acknowledged is missing afterwards."""
+    yield from _ledger(figures, "lost", "LD6", figures.gates.lost)
+    for (requirement, _), seen in figures.tally.findings.items():
+        if requirement == "LD6":
+            yield seen.finding
+
+
+@CASES.case("load.duplicated", "LD7")
+def duplicated(figures: Figures) -> Iterator[Finding]:
+    """No write that was acknowledged once is there twice."""
+    yield from _ledger(figures, "duplicated", "LD7", figures.gates.duplicated)
+    for (requirement, _), seen in figures.tally.findings.items():
+        if requirement == "LD7":
+            yield seen.finding
+
+
+@CASES.case("load.altered", "LD12")
+def altered(figures: Figures) -> Iterator[Finding]:
+    """No acknowledged write is changed afterwards, and nothing deleted comes back."""
+    yield from _ledger(figures, "altered", "LD12", figures.gates.altered)
+    yield from _ledger(figures, "resurrected", "LD12", figures.gates.resurrected)
+
+
+_WORDS = {
+    "lost": "acknowledged writes are missing",
+    "duplicated": "acknowledged writes are there more than once",
+    "altered": "acknowledged writes read differently",
+    "resurrected": "deleted resources are there again",
+}
+
+
+def _ledger(
+    figures: Figures, what: str, requirement: str, allowed: int | None
+) -> Iterator[Finding]:
+    numbers = figures.tally.numbers
+    if allowed is None or not figures.profile.ledger:
+        raise NotApplicable("the profile does not read writes back")
+    if not numbers["written"]:
+        raise NotApplicable("the run wrote nothing that can be read back")
+    if numbers["unread"] and not numbers[what]:
+        raise Inconclusive(
+            f"{numbers['unread']} of {numbers['written']} acknowledged writes could not be read back"
+        )
+    if not numbers[f"checked-{what}"]:
+        raise NotApplicable("the contract gives no way to read this back")
+    if numbers[what] > allowed:
+        yield _finding(
+            requirement, what,
+            f"{numbers[what]} of {numbers[f'checked-{what}']} checked: {_WORDS[what]}",
+            allowed, numbers[what],
+        )  # fmt: skip
+
+
+@CASES.case("load.in-flight", "LD8")
+def in_flight(figures: Figures) -> Iterator[Finding]:
+    """No request is without an answer when the run ends."""
+    _need(figures)
+    allowed = figures.gates.in_flight
+    if allowed is None:
+        raise NotApplicable("the profile does not gate requests in flight")
+    hanging = figures.tally.numbers["in-flight"]
+    if hanging > allowed:
+        yield _finding(
+            "LD8", "in-flight",
+            f"{hanging} requests had no answer {figures.profile.drain:g} s after the schedule ended",
+            f"at most {allowed}", hanging,
+        )  # fmt: skip
+
+
+@CASES.case("load.evidence", "LD10")
+def evidence(figures: Figures) -> Iterator[Finding]:
+    """Every operation of the plan has enough judged answers to speak of."""
+    total = figures.total()
+    wanted = figures.gates.evidence
+    if total.sent and figures.gates.limited is not None:
+        if total.limited > figures.gates.limited * total.sent:
+            raise Inconclusive(
+                f"{total.limited} of {total.sent} requests were turned away by the rate limit; "
+                "give more --api-key, raise the limit, or lower the profile's rate"
+            )
+    thin = {
+        task.name: figures.tally.of(task.name).judged
+        for task in figures.plan.tasks
+        if figures.tally.of(task.name).judged < wanted
+    }
+    if thin:
+        shown = ", ".join(f"{name} {count}" for name, count in sorted(thin.items())[:6])
+        more = f" and {len(thin) - 6} more" if len(thin) > 6 else ""
+        raise Inconclusive(
+            f"too little evidence: at least {wanted} judged answers are wanted of every "
+            f"operation, these have fewer: {shown}{more}"
+        )
+    yield from ()
+
+
+@CASES.case("load.complete", "LD13")
+def complete(figures: Figures) -> Iterator[Finding]:
+    """All planned stages ran, on all workers, to their end."""
+    if figures.problems:
+        raise RuntimeError("; ".join(figures.problems[:3]))
+    if figures.interrupted:
+        raise Inconclusive(f"the run was ended early: {figures.interrupted}")
+    if figures.workers_done < figures.workers_planned:
+        raise Inconclusive(
+            f"{figures.workers_planned - figures.workers_done} of {figures.workers_planned} "
+            "workers never sent their last report: what they measured is missing"
+        )
+    for stage in figures.profile.stages:
+        if figures.profile.kind == "open" and not figures.tally.stages[stage.name]:
+            if stage.planned >= 1:
+                raise Inconclusive(f"the stage {stage.name!r} never ran")
+    yield from ()
+
+
+def judge(figures: Figures) -> list[CaseResult]:
+    """Return what each gate says. Findings with one cause are counted, not repeated."""
+    return [execute(case, figures) for case in CASES]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"

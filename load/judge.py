@@ -1,0 +1,251 @@
+"""Judging every answer of a load run at full speed, by the oracles that judge everything else.
+
+Two passes. `Judge.quick` is compiled once per operation and passes what is plainly right: status,
+media type, schema, required headers, rate-limit arithmetic. Whatever it does not pass goes to
+`Judge.explain`, which builds an `Exchange` and asks `conformance.oracles`; only they can condemn.
+So quick may be too strict (it costs time) but never too lax: tests hold it to that. Nothing here
+sends, waits, counts or reads a clock, and no finding carries a value from a payload.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.history import Exchange, Headers, Request, Response
+from conformance.oracles import contract as shapes
+from conformance.oracles import envelope, headers
+from conformance.verdict import Finding
+from specs import Basis, Operation, pointer
+
+BAD: Any = type("Bad", (), {"__repr__": lambda self: "BAD"})()
+"""What `quick` returns where an answer must be explained."""
+EMPTY: Any = type("Empty", (), {"__repr__": lambda self: "EMPTY"})()
+"""What `quick` returns for a good answer without a JSON body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the judge must know of a request beyond its operation."""
+
+    number: int = 0
+    id: Any = None
+    """The id that was asked for, where one was."""
+    mark: bytes | None = None
+    """Text that the answer must carry: what was last written and acknowledged."""
+    foreign: tuple[bytes, ...] = ()
+    """Texts that only other keys' data carry."""
+
+
+PLAIN = Asked()
+
+
+class Judge:
+    """Everything promised of one operation's answers, compiled."""
+
+    __slots__ = ("_figures", "_id", "_limit", "_media", "_names", "_valid", "operation")
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self._valid: dict[int, Callable[[Any], bool] | None] = {}
+        self._media: dict[int, bytes] = {}
+        self._names: dict[int, tuple[bytes, ...]] = {}
+        for status in range(200, 300):
+            response = operation.response(status)
+            if response is None or response.status == "default":
+                continue
+            schema = response.schema
+            self._valid[status] = shapes.shape(schema).valid if schema is not None else None
+            self._media[status] = next(
+                (m.split(";")[0].encode() for m in response.content if "json" in m), b""
+            )
+            self._names[status] = tuple(_line(n) for n in response.required_headers)
+        effect = operation.effect
+        shown = effect is not None and effect.kind in ("read", "update", "replace")
+        self._id = effect.id if effect is not None and shown and effect.target else None
+        self._limit = _compile_limit(operation)
+        usage = operation.usage if operation.authenticated else None
+        self._figures: tuple[bytes, ...] = ()
+        if usage is not None:
+            given = [n for f in usage.figures for n in (f.used, f.limit) if n]
+            self._figures = tuple(_line(n) for n in given)
+
+    def quick(self, status: int, head: bytes, body: bytes, asked: Asked, now: float) -> Any:
+        """Return the decoded body of a plainly good answer, EMPTY, or BAD. Raises nothing.
+
+        `now` is seconds since the epoch when the answer came.
+        """
+        valid = self._valid.get(status, BAD)
+        if valid is BAD:
+            return BAD
+        folded = head.lower()
+        for name in self._names[status]:
+            if name not in folded:
+                return BAD
+        if self._limit is not None and not self._limit.agrees(folded, now):
+            return BAD
+        for name in self._figures:
+            if not _value(folded, name).isdigit():
+                return BAD
+        if valid is None:
+            return BAD if body and status == 204 else EMPTY
+        if self._media[status] not in folded:
+            return BAD
+        try:
+            value = json.loads(body)
+            if not valid(value):
+                return BAD
+        except (ValueError, RecursionError):
+            return BAD
+        if asked is not PLAIN and self._differs(value, body, asked):
+            return BAD
+        return value
+
+    def _differs(self, value: Any, body: bytes, asked: Asked) -> bool:
+        if asked.mark is not None and asked.mark not in body:
+            return True
+        if asked.id is not None and self._id is not None and not _says(value, self._id, asked.id):
+            return True
+        return any(foreign in body for foreign in asked.foreign)
+
+    def explain(self, exchange: Exchange, asked: Asked, now: float) -> list[Finding]:
+        """Return what is wrong with an answer; empty where it is a well-formed error answer.
+
+        5xx and 429 are answers like others here: how many there may be is the gates' affair.
+        """
+        found = [
+            *(f for f in shapes.judge(self.operation, exchange) if f.requirement != "CT6"),
+            *envelope.judge(self.operation, exchange),
+            *headers.judge(self.operation, exchange, now),
+        ]
+        made = [_as_load(self.operation, finding) for finding in found]
+        if exchange.response is not None and 200 <= exchange.response.status < 300:
+            made += self._about_asked(exchange.response, asked)
+        return made
+
+    def _about_asked(self, response: Response, asked: Asked) -> Iterator[Finding]:
+        value = response.json_or_none()
+        if value is not None and asked.id is not None and self._id is not None:
+            if not _says(value, self._id, asked.id):
+                yield self._own(
+                    "LD5", "wrong-id", "the answer is about another id than was asked for"
+                )
+        if value is not None and asked.mark is not None and asked.mark not in response.body:
+            yield self._own(
+                "LD12", "altered", "the answer does not show what was last acknowledged as written"
+            )
+        if any(foreign in response.body for foreign in asked.foreign):
+            yield self._own("LD5", "foreign-data", "the answer carries another API key's data")
+
+    def _own(self, requirement: str, cause: str, message: str) -> Finding:
+        return Finding(
+            requirement,
+            f"{self.operation.id}: {message}",
+            operation=self.operation.id,
+            basis=self.operation.effect.basis if self.operation.effect else Basis.DOCUMENTED,
+            cause=f"{cause} {self.operation.id}",
+        )
+
+
+def exchange_of(
+    number: int, operation: str, data: bytes, status: int, head: bytes, body: bytes,
+    sent: float, received: float,
+) -> Exchange:  # fmt: skip
+    """Return the exchange that oracles read, out of raw bytes; the credentials stay out."""
+    first, _, rest = data.partition(b"\r\n")
+    method, _, target = first.decode("latin-1").partition(" ")
+    return Exchange(
+        number=number,
+        operation=operation,
+        request=Request(method, target.rpartition(" ")[0], (), rest.partition(b"\r\n\r\n")[2]),
+        response=Response(status, parse_head(head), body),
+        sent=sent,
+        received=received,
+    )
+
+
+def parse_head(head: bytes) -> Headers:
+    """Return the fields of a raw head, in the order sent."""
+    fields = []
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        fields.append((name.decode("latin-1"), value.strip().decode("latin-1")))
+    return tuple(fields)
+
+
+class _Limit:
+    """Three x-ratelimit header lines and when they cannot all be true."""
+
+    __slots__ = ("_limit", "_remaining", "_reset", "_unit", "_window")
+
+    def __init__(self, names: tuple[str, ...], unit: str, window: float) -> None:
+        self._limit, self._remaining, self._reset = (_line(n) for n in names)
+        self._unit = {"epoch-seconds": 1.0, "epoch-ms": 1000.0}.get(unit, 0.0)
+        self._window = window
+
+    def agrees(self, folded: bytes, now: float) -> bool:
+        try:
+            limit = int(_value(folded, self._limit))
+            remaining = int(_value(folded, self._remaining))
+            reset = float(_value(folded, self._reset))
+        except ValueError:
+            return False
+        away = reset / self._unit - now if self._unit else reset
+        return 0 <= remaining <= limit and -1.0 <= away <= self._window
+
+
+def _compile_limit(operation: Operation) -> _Limit | None:
+    limit = operation.rate_limit
+    if limit is None or limit.headers == "none" or not operation.authenticated:
+        return None
+    names = headers.names(limit)
+    if len(names) != 3 or limit.reset_unit == "http-date":
+        return _Unsure()
+    window = max((p.w for p in limit.policies), default=headers.FAR)
+    return _Limit(names, limit.reset_unit or "delta-seconds", window)
+
+
+class _Unsure(_Limit):
+    """Headers that are not simple numbers: every answer goes to the oracles."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        pass
+
+    def agrees(self, folded: bytes, now: float) -> bool:
+        return False
+
+
+def _line(name: str) -> bytes:
+    return b"\r\n" + name.lower().encode() + b":"
+
+
+def _value(folded: bytes, line: bytes) -> bytes:
+    start = folded.find(line)
+    if start < 0:
+        return b""
+    start += len(line)
+    end = folded.find(b"\r\n", start)
+    return (folded[start:] if end < 0 else folded[start:end]).strip()
+
+
+def _says(value: Any, path: str, wanted: Any) -> bool:
+    try:
+        return bool(str(pointer(value, path)) == str(wanted))
+    except LookupError:
+        return True  # an absent id is the schema's affair
+
+
+def _as_load(operation: Operation, finding: Finding) -> Finding:
+    """Return an oracle's finding as one of LD5; its own requirement stays in the cause."""
+    return finding.at(
+        requirement="LD5",
+        operation=operation.id,
+        message=f"{operation.id}: {finding.message} ({finding.requirement})",
+        cause=f"{finding.requirement} {finding.cause}"
+        if operation.id in finding.cause
+        else f"{finding.requirement} {operation.id} {finding.cause}",
+    )

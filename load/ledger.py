@@ -1,0 +1,231 @@
+"""The ledger: every acknowledged write is read back through the API after the load.
+
+Lost: acknowledged and not found. Altered: found with another text than was last acknowledged.
+Resurrected: deleted with an acknowledgement and there again. Duplicated: one write's mark under
+two ids. What the contract gives no way to read is not judged; what could not be read is counted
+as unread, and so inconclusive. Writes whose answer never came are unsure: either outcome is right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import gevent.pool
+
+from load.call import Slot, compile_template
+from load.engine import Engine, Wire
+from load.plan import Lane, Resource
+from load.transport_fast import Trouble
+from specs import Operation, pointer
+
+READERS = 8
+"""Connections that read back at once."""
+PAGES_MAX = 400
+CLEANUP_MAX = 20_000
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """How one resource is read by its id."""
+
+    operation: Operation
+    target: str
+
+
+def check(engine: Engine, connect: Callable[[], Wire]) -> None:
+    """Read every acknowledged write back and count what became of it."""
+    numbers = engine.tally.numbers
+    for lane in engine.lanes:
+        kinds: dict[str, list[Resource]] = {}
+        for resource in lane.written:
+            kinds.setdefault(resource.kind, []).append(resource)
+        for kind, written in kinds.items():
+            numbers["unsure"] += sum(not r.known for r in written)
+            reader = _reader(lane, kind)
+            if reader is not None:
+                numbers["written"] += len(written)
+                _in_parallel(
+                    connect, written, lambda w, r, q=reader, n=lane: _read(engine, n, w, q, r)
+                )
+            lister = _lister(lane, kind)
+            if lister is not None:
+                _duplicates(engine, lane, connect(), lister, written)
+
+
+def tidy(engine: Engine, connect: Callable[[], Wire]) -> None:
+    """Delete what the run created, where the contract has a way."""
+    for lane in engine.lanes:
+        todo = [r for r in lane.written if not r.deleted][:CLEANUP_MAX]
+        removers = {r.kind: _by_target(lane, r.kind, "delete") for r in todo}
+        with_way = [r for r in todo if removers[r.kind] is not None]
+
+        def remove(wire: Wire, resource: Resource, lane: Lane = lane, ways: Any = removers) -> None:
+            way = ways[resource.kind]
+            status, _, _ = wire.exchange(_request(lane, way, resource.id))
+            engine.tally.numbers["cleaned"] += status < 300
+
+        _in_parallel(connect, with_way, remove)
+
+
+def _in_parallel(
+    connect: Callable[[], Wire], items: Iterable[Resource], do: Callable[[Wire, Resource], None]
+) -> None:
+    todo = iter(list(items))
+
+    def work() -> None:
+        wire = connect()
+        for item in todo:
+            try:
+                do(wire, item)
+            except Trouble:
+                continue
+        wire.close()
+
+    pool = gevent.pool.Pool(READERS)
+    for _ in range(READERS):
+        pool.spawn(work)
+    pool.join(raise_error=True)
+
+
+def _read(engine: Engine, lane: Lane, wire: Wire, reader: _Reader, resource: Resource) -> None:
+    numbers = engine.tally.numbers
+    request = _request(lane, reader, resource.id)
+    for _ in range(TRIES):
+        try:
+            status, _, body = wire.exchange(request)
+        except Trouble:
+            continue
+        if status < 500 and status not in (401, 403, 429):
+            break
+    else:
+        numbers["unread"] += 1
+        return
+    numbers["read-back"] += 1
+    there = 200 <= status < 300
+    if not resource.known:
+        return
+    if resource.deleted:
+        numbers["deleted"] += 1
+        numbers["checked-resurrected"] += 1
+        numbers["resurrected"] += there
+        return
+    numbers["checked-lost"] += 1
+    if not there:
+        numbers["lost"] += 1
+        return
+    if resource.mark is not None:
+        numbers["checked-altered"] += 1
+        numbers["altered"] += resource.mark.encode() not in body
+
+
+def _duplicates(
+    engine: Engine, lane: Lane, wire: Wire, lister: Operation, written: list[Resource]
+) -> None:
+    """Walk a list and count marks that stand under more than one id."""
+    effect, numbers = lister.effect, engine.tally.numbers
+    assert effect is not None
+    mark = re.compile(re.escape(lane.name) + r"n\d{8}z")
+    ids_of: dict[str, set[Any]] = {}
+    try:
+        for item in _walk(lane, wire, lister):
+            text = json.dumps(item)
+            identity = _at(item, effect.item_id)
+            for each in set(mark.findall(text)):
+                ids_of.setdefault(each, set()).add(identity)
+    except (Trouble, _Unwalkable) as why:
+        engine.tally.notes.append(f"{lister.id} could not be walked to its end: {why}")
+        return
+    if not ids_of:
+        return
+    numbers["checked-duplicated"] += len(ids_of)
+    twice = [m for m, ids in ids_of.items() if len(ids) > 1]
+    numbers["duplicated"] += len(twice)
+
+
+class _Unwalkable(Exception):
+    """A list cannot be walked to its end."""
+
+
+def _walk(lane: Lane, wire: Wire, lister: Operation) -> Iterable[Any]:
+    effect, paging = lister.effect, lister.pagination
+    assert effect is not None and paging is not None
+    arguments: dict[str, Any] = {}
+    size = min(paging.max_limit or 100, 100)
+    if paging.limit:
+        arguments[paging.limit] = size
+    offset, page = 0, 1
+    for _ in range(PAGES_MAX):
+        if paging.offset:
+            arguments[paging.offset] = offset
+        if paging.page:
+            arguments[paging.page] = page
+        status, head, body = wire.exchange(_render(lane, lister, arguments))
+        if status != 200:
+            raise _Unwalkable(f"answered {status}")
+        try:
+            value = json.loads(body)
+        except ValueError:
+            raise _Unwalkable("a page is not JSON") from None
+        items = _at(value, effect.items or paging.items)
+        if not isinstance(items, list):
+            raise _Unwalkable("a page has no items")
+        yield from items
+        following = _at(value, paging.next) if paging.next else None
+        if paging.style in ("cursor", "token") and paging.cursor:
+            if not following:
+                return
+            arguments[paging.cursor] = following
+        elif not items or paging.style == "link" or (len(items) < size and paging.limit):
+            return
+        offset += len(items)
+        page += 1
+        del head
+    raise _Unwalkable(f"more than {PAGES_MAX} pages")
+
+
+def _at(value: Any, path: str | None) -> Any:
+    try:
+        return pointer(value, path) if path is not None else None
+    except LookupError:
+        return None
+
+
+def _reader(lane: Lane, kind: str) -> _Reader | None:
+    return _by_target(lane, kind, "read")
+
+
+def _by_target(lane: Lane, kind: str, what: str) -> _Reader | None:
+    for operation in lane.plan.contract:
+        effect = operation.effect
+        if effect is None or effect.kind != what or effect.resource != kind or not effect.target:
+            continue
+        if all(p.name == effect.target or not p.required for p in operation.parameters):
+            return _Reader(operation, effect.target)
+    return None
+
+
+def _lister(lane: Lane, kind: str) -> Operation | None:
+    for operation in lane.plan.contract:
+        effect = operation.effect
+        if effect is None or effect.kind != "list" or effect.resource != kind:
+            continue
+        required = [p for p in operation.parameters if p.required and p.location == "path"]
+        if operation.pagination is not None and effect.items is not None and not required:
+            return operation
+    return None
+
+
+def _request(lane: Lane, reader: _Reader, identity: Any) -> bytes:
+    return _render(lane, reader.operation, {reader.target: identity})
+
+
+def _render(lane: Lane, operation: Operation, arguments: dict[str, Any]) -> bytes:
+    headers: list[tuple[str, str | Slot]] = lane.credentials if operation.authenticated else []
+    template = compile_template(operation, lane.where, arguments, headers)
+    assert template.fixed is not None
+    return template.fixed

@@ -1,0 +1,175 @@
+"""A load run's entry in `results.json`, its details for charts, and its exit code.
+
+Pure: figures in, values out. What a chart needs is here as plain series (seconds, counts), so
+that a report can draw it without knowing histograms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.report.results import SubjectEntry, summarise
+from conformance.verdict import Level, Verdict
+from load.gates import Figures, judge
+from load.record import Histogram, OperationTally
+from specs.catalogue import Requirement, requirements
+
+PERCENTS = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
+DECISIVE = ("load.generator", "load.evidence", "load.complete")
+"""Cases without which a green run says nothing: inconclusive here is exit 5."""
+
+
+def entry(
+    figures: Figures,
+    *,
+    base_url: str,
+    wall_seconds: float,
+    catalogue: Mapping[str, Requirement] | None = None,
+) -> SubjectEntry:
+    """Return the judged entry of a run."""
+    results = judge(figures)
+    sent = figures.total().sent
+    made = summarise(
+        "load",
+        figures.contract.api,
+        f"{figures.contract.api} under {figures.profile.name}",
+        results,
+        catalogue or requirements(),
+        version=figures.contract.version,
+        base_url=base_url,
+        wall_seconds=wall_seconds,
+        details=details(figures),
+    )
+    return made.model_copy(update={"counts": {**made.counts, "exchanges": sent}})
+
+
+def exit_code(made: SubjectEntry) -> int:
+    """Return 3 for an error of ours, 1 for a broken MUST, 5 for too little evidence, else 0."""
+    if any(case.verdict is Verdict.ERROR for case in made.cases):
+        return 3
+    if any(finding.level is Level.MUST for finding in made.findings):
+        return 1
+    if any(c.verdict is Verdict.INCONCLUSIVE and c.case in DECISIVE for c in made.cases):
+        return 5
+    return 0
+
+
+def sentences(made: SubjectEntry) -> list[str]:
+    """Return what a person is told at the end: every gate that broke or could not be judged."""
+    lines = [f"{f.requirement} {f.message}" for f in made.findings]
+    lines += [
+        f"{c.case}: {c.verdict}: {c.reason}"
+        for c in made.cases
+        if c.verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR) and c.reason
+    ]
+    return lines
+
+
+def details(figures: Figures) -> dict[str, Any]:
+    """Return everything that only a load run has: figures, series, stages, the ledger."""
+    tally, profile, total = figures.tally, figures.profile, figures.total()
+    seconds = max(figures.seconds, 1e-9)
+    return {
+        "profile": profile.name,
+        "kind": profile.kind,
+        "summary": profile.summary,
+        "arrival": profile.arrival,
+        "users": profile.users,
+        "workers": figures.workers_planned,
+        "seconds": round(figures.seconds, 3),
+        "planned": tally.numbers["planned"],
+        "sent": total.sent,
+        "answered": total.good + total.wrong,
+        "limited": total.limited,
+        "rate": round(total.sent / seconds, 2),
+        "bytes": total.received,
+        "errors": dict(total.errors.most_common()),
+        "connections": {
+            "opened": tally.numbers["opened"],
+            "closed-without-notice": tally.numbers["unannounced"],
+        },
+        "response": percentiles(total.response),
+        "service": percentiles(total.service),
+        "lag": percentiles(tally.lag),
+        "curve": [[p, round(s, 6)] for p, s in total.response.curve()],
+        "service-curve": [[p, round(s, 6)] for p, s in total.service.curve()],
+        "series": series(figures),
+        "stages": [
+            {
+                "name": s.stage.name,
+                "start": s.start,
+                "end": s.end,
+                "rate": s.stage.rate,
+                "to": s.stage.end,
+                "planned": round(s.stage.planned),
+                "taken": tally.stages[s.stage.name],
+            }
+            for s in figures.schedule.spans
+        ],
+        "operations": {n: _operation(t) for n, t in sorted(tally.operations.items())},
+        "excluded": {e.operation: e.reason for e in figures.plan.excluded},
+        "ledger": {
+            k: tally.numbers[k]
+            for k in ("written", "read-back", "unread", "lost", "duplicated", "altered",
+                      "resurrected", "deleted", "unsure", "cleaned")
+        },
+        "notes": tally.notes,
+        "histogram": _encoded(total.response),
+        **tally.facts,
+    }  # fmt: skip
+
+
+def percentiles(times: Histogram) -> dict[str, float]:
+    """Return mean, the usual percentiles and the maximum, in seconds."""
+    if not times.total:
+        return {}
+    values = times.percentiles([*PERCENTS.values(), 100.0])
+    found = dict(zip([*PERCENTS, "max"], (round(v, 6) for v in values), strict=True))
+    return {"mean": round(times.mean(), 6), **found}
+
+
+def series(figures: Figures) -> list[dict[str, float]]:
+    """Return the run over time: planned, sent, answered, failed per second, and percentiles."""
+    made = []
+    width = figures.tally.series.width
+    for index, point in sorted(figures.tally.series.points.items()):
+        start = index * width
+        times = Histogram(point.times)
+        planned = figures.schedule.planned(start + width) - figures.schedule.planned(start)
+        p50, p99 = times.percentiles([50, 99])
+        made.append(
+            {
+                "t": start,
+                "planned": round(planned / width, 3),
+                "sent": round(point.sent / width, 3),
+                "answered": round(point.answered / width, 3),
+                "failed": round(point.failed / width, 3),
+                "limited": round(point.limited / width, 3),
+                "p50": round(p50, 6),
+                "p99": round(p99, 6),
+            }
+        )
+    return made
+
+
+def _operation(tally: OperationTally) -> dict[str, Any]:
+    return {
+        "sent": tally.sent,
+        "judged": tally.judged,
+        "wrong": tally.wrong,
+        "limited": tally.limited,
+        "refused": tally.refused,
+        "errors": dict(tally.errors),
+        "bytes": tally.received,
+        "response": percentiles(tally.response),
+        "service": percentiles(tally.service),
+    }
+
+
+def _encoded(times: Histogram) -> str:
+    """Return the response times in HdrHistogram's compressed log format, base64."""
+    if not times.total:
+        return ""
+    encoded = times.hdr().encode()
+    return encoded.decode() if isinstance(encoded, bytes) else str(encoded)

@@ -1,0 +1,130 @@
+"""Running a load run as a child process: Locust patches its process, so it gets its own.
+
+`run` starts Locust in its own session, tells progress, reads the child's `results.json`, and
+leaves no process behind, however it ends. API keys go through the environment, never the command
+line. Nothing of Locust is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from conformance.report.results import Results, SubjectEntry
+from load.profile import load_profile
+
+Progress = Callable[[int, int, str], None]
+GRACE = 120.0
+"""Seconds beyond a profile's plan after which a child is ended."""
+TAIL = 1500
+"""Characters of a failed child's output that are shown."""
+
+
+class LoadError(RuntimeError):
+    """The load run ended without a result. The message says how, `code` is the child's."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def command(
+    base_url: str, api: str, profile: str | Path, out: Path, seed: int, processes: int | None
+) -> list[str]:
+    """Return the command line of the child."""
+    made = [
+        sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py")),
+        "--headless", "--skip-log-setup", "--only-summary", "--host", base_url, "--api", api,
+        "--load-profile", str(profile), "--out", str(out), "--seed", str(seed),
+    ]  # fmt: skip
+    if processes is not None and processes > 1:
+        made += ["--processes", str(processes), "--master-bind-host", "127.0.0.1",
+                 "--master-host", "127.0.0.1", "--master-bind-port", str(_port())]  # fmt: skip
+        made += ["--master-port", made[-1]]
+    return made
+
+
+def run(
+    base_url: str,
+    api: str,
+    keys: Sequence[str],
+    profile: str | Path = "smoke",
+    out: str | Path | None = None,
+    seed: int = 0,
+    processes: int | None = None,
+    progress: Progress | None = None,
+) -> SubjectEntry:
+    """Run a profile on an API and return its judged entry.
+
+    `keys` are API keys; several spread the load over tenants. With `out`, the child's
+    `results.json` and its log are left there. Raises ProfileError, SpecError for what cannot be
+    used, and LoadError where the child left no result.
+    """
+    plan = load_profile(profile)
+    with tempfile.TemporaryDirectory(prefix="memconform-load-") as temporary:
+        folder = Path(out) if out is not None else Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "results.json").unlink(missing_ok=True)
+        log = folder / "locust.log"
+        environment = {**os.environ, "MEMCONFORM_API_KEYS": ",".join(keys)}
+        environment.setdefault("LOCUST_SKIP_UPDATE_CHECK", "1")
+        limit = plan.seconds + plan.drain + GRACE
+        with log.open("wb") as sink:
+            child = subprocess.Popen(
+                command(base_url, api, profile, folder, seed, processes),
+                stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment,
+                start_new_session=True,
+            )  # fmt: skip
+            try:
+                code = _wait(child, limit, int(plan.seconds), progress)
+            finally:
+                _end(child)
+        made = folder / "results.json"
+        if not made.exists():
+            tail = log.read_text("utf-8", "replace")[-TAIL:]
+            raise LoadError(f"the load run ended with code {code} and no result: {tail}", code)
+        results = Results.model_validate_json(made.read_bytes())
+        return results.subjects[0]
+
+
+def _wait(
+    child: subprocess.Popen[bytes], limit: float, planned: int, progress: Progress | None
+) -> int:
+    began = time.monotonic()
+    while True:
+        try:
+            return child.wait(timeout=0.25)
+        except subprocess.TimeoutExpired:
+            passed = time.monotonic() - began
+            if progress is not None:
+                progress(min(int(passed), planned), planned, "seconds of load")
+            if passed > limit:
+                return -1
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child and everything in its session, for certain."""
+    for sign, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0)):
+        if child.poll() is not None:
+            break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=patience)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,218 @@
+"""One run in one process: options in, engine made, tallies merged, entry out.
+
+What master, worker and single process share. It knows nothing of Locust; `users.py` wires it to
+Locust's events.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import specs
+from conformance.report.results import Results, Run, SubjectEntry
+from load import ledger
+from load.call import Origin, origin
+from load.engine import Buffer, Engine, Wire
+from load.gates import Figures
+from load.plan import Lane, Plan, make_plan
+from load.profile import Profile, load_profile
+from load.record import Tally, pack, unpack
+from load.result import entry
+from load.schedule import Schedule, from_profile
+from load.transport_fast import Connection
+from specs import Contract
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is told, checked."""
+
+    api: str
+    base_url: str
+    keys: tuple[str, ...]
+    profile: str
+    seed: int = 0
+    out: Path | None = None
+    insecure: bool = False
+
+
+@dataclass
+class Session:
+    """A run in this process. Raises SpecError, ProfileError, KeyError, ValueError when made."""
+
+    options: Options
+    contract: Contract = field(init=False)
+    profile: Profile = field(init=False)
+    plan: Plan = field(init=False)
+    schedule: Schedule = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.contract = specs.load(self.options.api)
+        self.profile = load_profile(self.options.profile)
+        self.plan = make_plan(self.contract, self.profile)
+        if not self.plan.tasks:
+            raise ValueError(f"nothing to send: no operation of {self.contract.api} is left in")
+        self.schedule = from_profile(self.profile, self.options.seed)
+        self.where = address(self.options.base_url, self.contract)
+        self.engine: Engine | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget an earlier run: a new one starts."""
+        self.run_id = _run_id(self.options.seed)
+        self.reports: dict[str, Tally] = {}
+        self.live: dict[str, Tally] = {}
+        self.workers = 1
+        self.interrupted = ""
+        self.problems: list[str] = []
+        self.began = time.perf_counter()
+        self.started = datetime.now(UTC)
+        self.entry: SubjectEntry | None = None
+        self.engine = None
+
+    def make_engine(
+        self,
+        run_id: str,
+        index: int = 0,
+        workers: int = 1,
+        on_flush: Callable[[dict[str, Buffer], float], None] | None = None,
+    ) -> Engine:
+        """Return this process's engine: its lanes, its share of the tickets, its connections."""
+        lanes = make_lanes(
+            self.plan, self.where, self.options.keys, run_id, self.options.seed, index
+        )
+        self.engine = Engine(
+            self.profile, self.schedule, lanes, connector(self.where, self.options.insecure),
+            index, workers, on_flush=on_flush,
+        )  # fmt: skip
+        return self.engine
+
+    def drive(self) -> Tally:
+        """Run this process's part to its end, ledger and tidying included. Blocks."""
+        engine = self.engine
+        assert engine is not None
+        try:
+            engine.begin()
+            wire = connector(self.where, self.options.insecure)
+            if self.profile.ledger:
+                ledger.check(engine, wire)
+            if self.profile.cleanup:
+                ledger.tidy(engine, wire)
+        except Exception as error:  # told as an error of ours, never the subject's failure
+            self.problems.append(f"{type(error).__name__}: {error}")
+            engine.tally.notes.append(f"error: {type(error).__name__}: {error}")
+            engine.tally.numbers["problems"] += 1
+        return engine.tally
+
+    def report(self, worker: str, raw: Mapping[str, Any], final: bool) -> None:
+        """Take a worker's tally: the last one counts, earlier ones are for looking at."""
+        (self.reports if final else self.live)[worker] = unpack(raw)
+
+    def figures(self) -> Figures:
+        """Return all workers' counts, merged, with what they are judged against."""
+        tally = Tally()
+        parts: Mapping[str, Tally] = self.reports
+        if not parts and self.engine is not None:
+            parts = {"here": self.engine.tally}
+        for part in {**self.live, **parts}.values():
+            tally.merge(unpack(pack(part)))
+        tally.numbers["planned"] = self._planned(tally)
+        problems = list(self.problems)
+        if tally.numbers["problems"] and not problems:
+            problems = [n for n in tally.notes if n.startswith("error: ")] or ["a worker failed"]
+        return Figures(
+            self.contract, self.profile, self.plan, self.schedule, tally,
+            workers_planned=self.workers,
+            workers_done=len(self.reports) if self.reports or self.workers > 1 else 1,
+            seconds=self.schedule.seconds,
+            interrupted=self.interrupted,
+            problems=problems,
+        )  # fmt: skip
+
+    def _planned(self, tally: Tally) -> int:
+        """Poisson schedules plan what they drew; a constant one what its area says."""
+        if self.schedule.arrival == "poisson":
+            return max(tally.numbers["taken"], 0)
+        return self.schedule.total
+
+    def judge(self) -> SubjectEntry:
+        """Return the judged entry of the run as it stands."""
+        self.entry = entry(
+            self.figures(),
+            base_url=self.options.base_url,
+            wall_seconds=time.perf_counter() - self.began,
+        )
+        return self.entry
+
+    def results(self, made: SubjectEntry, command: Sequence[str]) -> Results:
+        """Return the whole `results.json` of this run."""
+        import importlib.metadata
+
+        return Results(
+            run=Run(
+                tool=importlib.metadata.version("memconform"),
+                started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                seconds=round(time.perf_counter() - self.began, 3),
+                seed=self.options.seed,
+                command=redacted(command, self.options.keys),
+                complete=not self.interrupted,
+                reason=self.interrupted,
+                parts={f"load {made.api}": made.wall_seconds},
+            ),
+            subjects=(made,),
+        )
+
+
+def redacted(command: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
+    """Return a command line with API keys replaced."""
+    made = []
+    for word in command:
+        for key in keys:
+            if key:
+                word = word.replace(key, "***")
+        made.append(word)
+    return tuple(made)
+
+
+def make_lanes(
+    plan: Plan, where: Origin, keys: Sequence[str], run_id: str, seed: int, index: int = 0
+) -> list[Lane]:
+    """Return one lane per API key; each knows the others' marks as foreign."""
+    names = [f"mc{run_id}w{index:x}l{number:x}" for number in range(len(keys))]
+    return [
+        Lane(
+            plan, where, key, name, seed * 1000 + index * 100 + number,
+            foreign=tuple(f"{n}n".encode() for n in names if n != name),
+        )
+        for number, (key, name) in enumerate(zip(keys, names, strict=True))
+    ]  # fmt: skip
+
+
+def connector(where: Origin, insecure: bool = False) -> Callable[[], Wire]:
+    """Return what opens a connection: the fast one for plain HTTP, Locust's client for TLS."""
+    if where.scheme == "http" and not _proxied(where):
+        return lambda: Connection((where.host, where.port))
+    from load.transport_agent import AgentConnection
+
+    return lambda: AgentConnection(where, insecure=insecure)
+
+
+def _proxied(where: Origin) -> bool:
+    from urllib.request import getproxies, proxy_bypass
+
+    return where.scheme in getproxies() and not proxy_bypass(where.host)
+
+
+def address(base_url: str, contract: Contract) -> Origin:
+    """Return where an API is. A bare `http://host:port` is its own base: paths are below it."""
+    return origin(base_url)
+
+
+def _run_id(seed: int) -> str:
+    return hashlib.sha256(f"{seed}/{time.time_ns()}".encode()).hexdigest()[:8]

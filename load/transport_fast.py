@@ -1,0 +1,343 @@
+"""The fast transport: plain HTTP/1.1 over one socket, parsed by llhttp, under gevent.
+
+One connection carries one request at a time (pipelining never). What is wrong with an answer's
+framing has a name (`Trouble.kind`): refused, reset, timeout, truncated, garbage,
+bytes-after-body, unannounced-close, too-large. Bodies are bytes; headers stay the raw head, to
+be looked up by whoever asks (`header_of`). TLS and proxies are `transport_agent.py`'s.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import socket
+from functools import partial
+from time import perf_counter
+from typing import Any, Literal
+
+import gevent
+from gevent import get_hub
+from gevent import socket as cooperative
+from httptools import HttpParserError, HttpResponseParser
+
+TroubleKind = Literal[
+    "refused", "reset", "timeout", "truncated", "garbage", "bytes-after-body",
+    "unannounced-close", "too-large", "tls", "network",
+]  # fmt: skip
+CHUNK = 65_536
+LARGEST = 64 * 1024 * 1024
+"""Bytes of one answer beyond which it is given up."""
+IDLE = 0.02
+"""Seconds after which a kept connection is looked at before it is used again."""
+
+
+class Trouble(Exception):
+    """An exchange without a whole answer. `kind` is its name."""
+
+    def __init__(self, kind: TroubleKind, detail: str = "") -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
+
+
+class Timeout(Trouble):
+    """Thrown into the waiting greenlet by whoever watches the time."""
+
+    def __init__(self) -> None:
+        super().__init__("timeout")
+
+
+def header_of(head: bytes, name: bytes) -> bytes | None:
+    """Return the first value of a header in a raw head, or None; `name` in lower case."""
+    folded = head.lower()
+    start = folded.find(b"\r\n" + name + b":")
+    if start < 0:
+        return None
+    start += len(name) + 3
+    end = head.find(b"\r\n", start)
+    return head[start : end if end >= 0 else None].strip()
+
+
+class Connection:
+    """One kept-alive connection to one address, opened when first used.
+
+    `exchange` sends prepared bytes and returns (status, head, body); it raises Trouble. After a
+    Trouble the connection is closed and the next exchange opens a new one.
+    """
+
+    __slots__ = (
+        "_address", "_begun", "_body", "_done", "_fresh", "_parser", "_sock", "_used",
+        "_watcher", "busy_since", "closed_idle", "greenlet", "opened", "unannounced",
+    )  # fmt: skip
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
+        self._sock: _socket.socket | None = None
+        self._watcher: Any = None
+        self._body: list[bytes] = []
+        self._begun: list[int] = []
+        self._done: list[bool] = []
+        self._parser: Any = None
+        self._fresh = False
+        self._used = 0.0
+        self.greenlet: Any = None
+        """The greenlet that waits in `exchange`, None when idle; a watcher may throw into it."""
+        self.busy_since = 0.0
+        self.opened = 0
+        self.closed_idle = 0
+        """Times the server closed a connection that had been idle for a while: its right."""
+        self.unannounced = 0
+        """Times the server closed right after an answer without `Connection: close`."""
+
+    def exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
+        """Send one request and return its whole answer. Raises Trouble."""
+        self.greenlet = gevent.getcurrent()
+        now = self.busy_since = perf_counter()
+        try:
+            if self._sock is None:
+                self._open()
+            elif now - self._used > IDLE:
+                self._look(now)
+            try:
+                return self._exchange(data)
+            except BrokenPipeError:
+                if self._fresh:
+                    raise Trouble("reset", "while the request was sent") from None
+                self._shut("unannounced")
+                self._open()
+                return self._exchange(data)
+        except Trouble:
+            self.close()
+            raise
+        except OSError as error:
+            self.close()
+            raise Trouble(_kind(error), error.strerror or "") from error
+        finally:
+            self.greenlet = None
+
+    def close(self) -> None:
+        """Close the connection; the next exchange opens a new one."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def _open(self) -> None:
+        infos = cooperative.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
+        last: OSError | None = None
+        for family, kind, proto, _, address in infos:
+            sock = cooperative.socket(family, kind, proto)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                last = error
+                continue
+            except BaseException:
+                sock.close()
+                raise
+            self._keep(sock)
+            return
+        raise last or OSError(errno.EADDRNOTAVAIL, "no address")
+
+    def _keep(self, sock: Any) -> None:
+        """Take the raw non-blocking socket out of gevent's wrapper: fewer calls per request."""
+        raw = _socket.socket(fileno=sock.detach())
+        raw.setblocking(False)
+        self._sock = raw
+        self._watcher = get_hub().loop.io(raw.fileno(), 1)
+        self._fresh = True
+        self.opened += 1
+        self._renew()
+
+    def _renew(self) -> None:
+        """Give the connection a parser. Callbacks are bound methods of lists: no Python runs."""
+        self._body.clear()
+        self._begun.clear()
+        self._done.clear()
+        self._parser = _Callbacks(self._body, self._begun, self._done).parser
+
+    def _look(self, now: float) -> None:
+        """See whether an idle connection was closed, or spoken on out of turn."""
+        assert self._sock is not None
+        try:
+            early = self._sock.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            early = b""
+        if early:
+            raise Trouble("bytes-after-body", "bytes came while nothing was asked")
+        self._shut("idle" if now - self._used > 1.0 else "unannounced")
+        self._open()
+
+    def _shut(self, why: str) -> None:
+        self.close()
+        if why == "idle":
+            self.closed_idle += 1
+        else:
+            self.unannounced += 1
+
+    def _exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
+        sock, begun, done, body = self._sock, self._begun, self._done, self._body
+        assert sock is not None
+        try:
+            sent = sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent != len(data):
+            self._send_rest(data, sent)
+        self._wait()
+        try:
+            received = sock.recv(CHUNK)
+        except BlockingIOError:
+            received = self._more()
+        if not received:
+            return self._closed_before_answer(data)
+        split = received.find(b"\r\n\r\n")
+        parser = self._parser
+        try:
+            parser.feed_data(received)
+        except HttpParserError as error:
+            raise self._unparsable(received, str(error)) from None
+        if not done:
+            received, split = self._rest(received)
+        elif len(begun) != 1:
+            raise Trouble("bytes-after-body", "a second answer to one request")
+        status: int = parser.get_status_code()
+        if status < 200:
+            return self._after_interim(received, split)
+        whole = body[0] if len(body) == 1 else b"".join(body)
+        head = received[:split]
+        if done[0]:
+            begun.clear()
+            done.clear()
+            body.clear()
+        else:
+            self.close()
+        self._fresh = False
+        self._used = perf_counter()
+        return status, head, whole
+
+    def _rest(self, received: bytes) -> tuple[bytes, int]:
+        """Read on until the message is complete. Returns the bytes with the head, and its end."""
+        head, total = received, len(received)
+        while not self._done:
+            more = self._more()
+            if not more:
+                return self._ended(head), head.find(b"\r\n\r\n")
+            total += len(more)
+            if total > LARGEST:
+                raise Trouble("too-large", f"more than {LARGEST} bytes")
+            if b"\r\n\r\n" not in head:
+                head += more
+                if len(head) > 4 * CHUNK and b"\r\n\r\n" not in head:
+                    raise Trouble("too-large", "a head without an end")
+            try:
+                self._parser.feed_data(more)
+            except HttpParserError as error:
+                raise self._unparsable(head, str(error)) from None
+        if len(self._begun) != 1:
+            raise Trouble("bytes-after-body", "a second answer to one request")
+        return head, head.find(b"\r\n\r\n")
+
+    def _ended(self, head: bytes) -> bytes:
+        """The server closed inside a message: right only where the body runs until the close."""
+        framed = header_of(head, b"content-length") or header_of(head, b"transfer-encoding")
+        if b"\r\n\r\n" not in head or framed is not None:
+            raise Trouble("truncated", "closed before the answer was whole")
+        return head
+
+    def _after_interim(self, received: bytes, split: int) -> tuple[int, bytes, bytes]:
+        """A 1xx answer is not the answer: wait for the one that follows (RFC 9110 §15.2)."""
+        self._begun.clear()
+        self._done.clear()
+        self._body.clear()
+        rest, end = self._rest(self._more())
+        return self._parser.get_status_code(), rest[:end], b"".join(self._take())
+
+    def _take(self) -> list[bytes]:
+        taken = list(self._body)
+        self._begun.clear()
+        self._done.clear()
+        self._body.clear()
+        return taken
+
+    def _closed_before_answer(self, data: bytes) -> tuple[int, bytes, bytes]:
+        """No byte came. On a kept connection this is a close that crossed our request.
+
+        Only what HTTP calls safe is sent again (RFC 9110 §9.2.2); the rest is a failure.
+        """
+        if self._fresh or not data.startswith((b"GET ", b"HEAD ", b"OPTIONS ")):
+            raise Trouble("truncated", "closed without an answer")
+        self._shut("unannounced")
+        self._open()
+        return self._exchange(data)
+
+    def _unparsable(self, received: bytes, why: str) -> Trouble:
+        if self._done:
+            return Trouble("bytes-after-body", "bytes that belong to no answer")
+        if not received.startswith(b"HTTP/"):
+            kind: TroubleKind = "garbage" if self._fresh else "bytes-after-body"
+            return Trouble(kind, "not an HTTP answer")
+        return Trouble("garbage", why.splitlines()[0][:80])
+
+    def _wait(self) -> None:
+        hub = get_hub()
+        watcher = self._watcher
+        watcher.start(gevent.getcurrent().switch)
+        try:
+            hub.switch()
+        finally:
+            watcher.stop()
+
+    def _more(self) -> bytes:
+        assert self._sock is not None
+        while True:
+            self._wait()
+            try:
+                return self._sock.recv(CHUNK)
+            except BlockingIOError:
+                continue
+
+    def _send_rest(self, data: bytes, sent: int) -> None:
+        assert self._sock is not None
+        writable = get_hub().loop.io(self._sock.fileno(), 2)
+        try:
+            while sent < len(data):
+                get_hub().wait(writable)
+                try:
+                    sent += self._sock.send(data[sent : sent + 4 * CHUNK])
+                except BlockingIOError:
+                    continue
+        finally:
+            writable.close()
+
+
+class _Callbacks:
+    """What llhttp calls back: appends to lists, with as little Python in between as can be."""
+
+    def __init__(self, body: list[bytes], begun: list[int], done: list[bool]) -> None:
+        self.on_body = body.append
+        self.on_message_begin = partial(begun.append, 1)
+        self.on_message_complete = self._complete
+        self._done = done
+        self.parser = HttpResponseParser(self)
+        self._should_keep_alive = self.parser.should_keep_alive
+
+    def _complete(self) -> None:
+        # Asked here because llhttp forgets it as soon as the message is over.
+        self._done.append(self._should_keep_alive())
+
+
+def _kind(error: OSError) -> TroubleKind:
+    if isinstance(error, ConnectionRefusedError):
+        return "refused"
+    if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
+        return "reset"
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return "network"

@@ -1,0 +1,315 @@
+"""The bridge to Locust: users that play the engine, events that begin, merge and end a run.
+
+One of three files that import Locust. Locust spawns the users, distributes them, draws the web
+page and carries the workers' reports; what is sent and judged is the engine's. The run ends when
+the schedule is over, on every worker, and exit codes are set here, on the master only: an
+exception in a Locust listener would only be logged.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import LoadTestShape, User, events, task
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+from locust.stats import StatsEntry
+
+from conformance.report import write
+from load.engine import Buffer
+from load.profile import ProfileError, names
+from load.record import Tally, pack
+from load.result import exit_code, sentences
+from load.session import Options, Session
+from specs import SpecError
+
+USAGE = 2
+OWN_ERROR = 3
+GRACE = 60.0
+"""Seconds beyond the plan that a master waits for its workers' last reports."""
+
+
+class MemoryUser(User):  # type: ignore[misc]
+    """One connection: takes tickets until the schedule is over, then waits to be stopped."""
+
+    @task  # type: ignore[untyped-decorator]
+    def play(self) -> None:
+        """Play the engine; Locust would run the task again, so it never returns."""
+        session: Session | None = getattr(self.environment, "memconform", None)
+        if session is not None and session.engine is not None:
+            session.engine.play()
+        while True:
+            gevent.sleep(3600)
+
+
+class ProfileShape(LoadTestShape):  # type: ignore[misc]
+    """As many users as the profile says, until the run is over."""
+
+    def tick(self) -> tuple[int, float] | None:
+        """Return (users, spawn rate), or None when the run is over."""
+        session: Session | None = getattr(self.runner.environment, "memconform", None)
+        if session is None or session.entry is not None:
+            return None
+        return session.profile.users, float(session.profile.users)
+
+
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
+def add_options(parser: Any) -> None:
+    """Add memconform's options to Locust's."""
+    parser.add_argument(
+        "--api",
+        env_var="MEMCONFORM_API",
+        default="",
+        help="API id (see specs/), or a path to an OpenAPI file with x-conformance",
+    )
+    parser.add_argument(
+        "--api-key",
+        action="append",
+        default=None,
+        is_secret=True,
+        include_in_web_ui=False,
+        help="API key; give it several times to spread the load over tenants "
+        "(or MEMCONFORM_API_KEYS, comma-separated)",
+    )
+    parser.add_argument(
+        "--load-profile",
+        env_var="MEMCONFORM_LOAD_PROFILE",
+        default="smoke",
+        help=f"one of {', '.join(names())}, or a path to a .toml file",
+    )
+    parser.add_argument("--out", default="", include_in_web_ui=False, help="folder for results.json")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same requests")
+    parser.add_argument("--insecure", action="store_true", default=False,
+                       help="accept any TLS certificate")  # fmt: skip
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def prepare(environment: Environment, **_: Any) -> None:
+    """Read spec and profile once; say in words what cannot be used, and exit 2."""
+    runner = environment.runner
+    if isinstance(runner, MasterRunner):
+        runner.register_message("memconform.done", _worker_done)
+    try:
+        environment.memconform = Session(_options(environment))
+        if environment.memconform.options.out is not None and not isinstance(runner, WorkerRunner):
+            write.probe(environment.memconform.options.out)
+    except (SpecError, ProfileError, KeyError, ValueError, OSError) as error:
+        words = error.args[0] if isinstance(error, KeyError) else error
+        print(f"memconform: {words}", file=sys.stderr, flush=True)  # noqa: T201 - a usage error
+        sys.exit(USAGE)
+    if environment.web_ui is not None:
+        from load.web import extend
+
+        extend(environment)
+
+
+def _options(environment: Environment) -> Options:
+    given = environment.parsed_options
+    assert given is not None
+    host = environment.host or given.host
+    if not given.api:
+        raise ValueError("give --api NAME (an id in specs/ or a path to an OpenAPI file)")
+    if not host:
+        raise ValueError("give --host URL (the API's base URL)")
+    keys = given.api_key or [k for k in os.environ.get("MEMCONFORM_API_KEYS", "").split(",") if k]
+    return Options(
+        api=given.api,
+        base_url=host,
+        keys=tuple(keys) or ("",),
+        profile=given.load_profile,
+        seed=given.seed,
+        out=Path(given.out) if given.out else None,
+        insecure=given.insecure,
+    )
+
+
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
+def on_start(environment: Environment, **_: Any) -> None:
+    """Start afresh; the master deals out worker numbers, a worker takes its own."""
+    runner, given = environment.runner, environment.parsed_options
+    assert given is not None
+    session: Session = environment.memconform
+    if isinstance(runner, MasterRunner):
+        environment.memconform = session = Session(_options(environment))
+        clients = sorted(c.id for c in runner.clients.ready)
+        session.workers = max(len(clients), given.expect_workers or 1)
+        given.memconform_plan = {"run": session.run_id, "clients": clients}
+        gevent.spawn(_await_workers, environment, session)
+        return
+    environment.memconform = session = Session(_options(environment))
+    feed = Feed(environment)
+    if isinstance(runner, WorkerRunner):
+        plan = given.memconform_plan
+        index = plan["clients"].index(runner.client_id)
+        session.make_engine(plan["run"], index, len(plan["clients"]), feed)
+    else:
+        session.make_engine(session.run_id, on_flush=feed)
+
+
+@events.spawning_complete.add_listener  # type: ignore[untyped-decorator]
+def on_spawned(user_count: int, **_: Any) -> None:
+    """All users are there: let the time line begin. Locust passes no environment here."""
+    environment = _ENVIRONMENT[0]
+    session: Session = environment.memconform
+    if session.engine is not None and not getattr(session, "driving", False):
+        session.driving = True  # type: ignore[attr-defined]
+        gevent.spawn(_drive, environment, session)
+
+
+_ENVIRONMENT: list[Any] = []
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def remember(environment: Environment, **_: Any) -> None:
+    """Keep the environment for events that come without it."""
+    _ENVIRONMENT[:] = [environment]
+
+
+def _drive(environment: Environment, session: Session) -> None:
+    runner = environment.runner
+    tally = session.drive()
+    if isinstance(runner, WorkerRunner):
+        runner.send_message("memconform.done", pack(tally))
+        return
+    session.reports["here"] = tally
+    _conclude(environment, session)
+
+
+def _worker_done(environment: Environment, msg: Any, **_: Any) -> None:
+    environment.memconform.report(msg.node_id, msg.data, final=True)
+
+
+def _await_workers(environment: Environment, session: Session) -> None:
+    """Wait until every worker has sent its last report, or is gone."""
+    runner = environment.runner
+    profile = session.profile
+    deadline = time.monotonic() + session.schedule.seconds + profile.drain + GRACE
+    while time.monotonic() < deadline:
+        gevent.sleep(0.2)
+        wanted = environment.parsed_options.memconform_plan["clients"]
+        open_ = [c for c in wanted if c not in session.reports]
+        if not open_:
+            break
+        alive = {c.id for c in runner.clients.all if c.state != "missing"}
+        if not any(c in alive for c in open_):
+            break
+    _conclude(environment, session)
+
+
+def _conclude(environment: Environment, session: Session) -> None:
+    """Judge, write, and end the run; quits the process where it has no web page."""
+    if session.entry is not None:
+        return
+    _judge(environment, session)
+    runner = environment.runner
+    if environment.web_ui is None:
+        gevent.spawn(runner.quit)
+    else:
+        gevent.spawn(runner.stop)
+
+
+def _judge(environment: Environment, session: Session) -> None:
+    try:
+        made = session.judge()
+        environment.process_exit_code = exit_code(made)
+        if session.options.out is not None:
+            write.results(session.options.out, session.results(made, sys.argv))
+        for line in sentences(made):
+            print(f"memconform: {line}", file=sys.stderr)  # noqa: T201 - what a person is told
+        print(f"memconform: {made.api} {made.verdict}", file=sys.stderr, flush=True)  # noqa: T201
+    except Exception as error:
+        environment.process_exit_code = OWN_ERROR
+        print(f"memconform: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+
+
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
+def on_quitting(environment: Environment, **_: Any) -> None:
+    """A run that ends early is judged as it stands, and says so."""
+    session: Session | None = getattr(environment, "memconform", None)
+    if session is None or isinstance(environment.runner, WorkerRunner):
+        return
+    if session.entry is None:
+        session.interrupted = "stopped before the schedule was over"
+        if session.engine is not None:
+            session.engine.interrupt()
+        _judge(environment, session)
+
+
+@events.report_to_master.add_listener  # type: ignore[untyped-decorator]
+def on_report(client_id: str, data: dict[str, Any]) -> None:
+    """Send what the web page shows while the run goes on: totals and findings only."""
+    session: Session | None = getattr(_ENVIRONMENT[0], "memconform", None) if _ENVIRONMENT else None
+    if session is None or session.engine is None or not session.engine.started.is_set():
+        return
+    whole = session.engine.tally
+    light = Tally(operations={"all": whole.total()}, findings=whole.findings, numbers=whole.numbers)
+    data["memconform"] = pack(light)
+
+
+@events.worker_report.add_listener  # type: ignore[untyped-decorator]
+def on_worker_report(client_id: str, data: dict[str, Any]) -> None:
+    """Keep the last live report of each worker."""
+    raw = data.get("memconform")
+    if raw is not None and _ENVIRONMENT:
+        _ENVIRONMENT[0].memconform.report(client_id, raw, final=False)
+
+
+class Feed:
+    """Feeds Locust's own table in batches, so that its page, CSV and summary stay right."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._stats = environment.stats
+        self._session: Session = environment.memconform
+        self._failed: Counter[tuple[str, str]] = Counter()
+
+    def __call__(self, fresh: dict[str, Buffer], now: float) -> None:
+        """Add what each operation did since the last time."""
+        session = self._session
+        verbs = {t.name: t.operation.verb for t in session.plan.tasks}
+        for name, buffer in fresh.items():
+            times = Counter(_bucket(micros) for micros in buffer.response)
+            for each in (self._stats.get(name, verbs[name]), self._stats.total):
+                _add(each, times, buffer)
+        if session.engine is None:
+            return
+        for name, tally in session.engine.tally.operations.items():
+            for kind, count in tally.errors.items():
+                fresh_failures = count - self._failed[name, kind]
+                self._failed[name, kind] = count
+                for _ in range(min(fresh_failures, 1000)):
+                    self._stats.log_request(verbs[name], name, 0, 0)
+                    self._stats.log_error(verbs[name], name, kind)
+
+
+def _bucket(micros: int) -> int:
+    """Return Locust's bucket: milliseconds, two digits from 100 on."""
+    millis = micros / 1000
+    if millis < 100:
+        return round(millis)
+    return int(round(millis, -1)) if millis < 1000 else int(round(millis, -2))
+
+
+def _add(each: StatsEntry, times: Counter[int], buffer: Buffer) -> None:
+    """Add counted times to one row of Locust's table."""
+    count = len(buffer.response)
+    total, low, high = sum(buffer.response), min(buffer.response), max(buffer.response)
+    each.num_requests += count
+    each.total_content_length += buffer.received
+    each.total_response_time += total / 1000
+    least = low / 1000
+    each.min_response_time = (
+        least if each.min_response_time is None else min(each.min_response_time, least)
+    )
+    each.max_response_time = max(each.max_response_time, high / 1000)
+    for bucket, times_seen in times.items():
+        each.response_times[bucket] = each.response_times.get(bucket, 0) + times_seen
+    second = int(time.time())
+    each.num_reqs_per_sec[second] = each.num_reqs_per_sec.get(second, 0) + count
+    each.last_request_timestamp = time.time()
+    each._cache_response_times(second) if each.use_response_times_cache else None

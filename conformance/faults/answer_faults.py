@@ -76,7 +76,7 @@ def _redirects() -> Iterator[FaultClass]:
     ):
         yield FaultClass(
             f"redirect-{name}", "redirect", f"Answers 307 and points {words}.",
-            plays(respond(307, b"", {"location": location})), always,
+            plays(respond(307, b"", {"location": location})), always, every=name == "loop",
         )  # fmt: skip
     yield FaultClass(
         "redirect-without-location", "redirect", "Answers 302 without saying where to.",

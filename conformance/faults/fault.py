@@ -36,19 +36,21 @@ class FaultClass:
     core: bool = False
     """Worth playing on every operation, where time is short for all classes on all."""
     timeout: bool = False
-    """The server falls silent: the client needs a timeout of its own, best a short one."""
+    """The server may fall silent: the client needs a timeout of its own, best a short one."""
     calls: int = 1
     """How many calls it takes to see the fault bite: 2 where it waits in a kept connection."""
     once: bool = False
     """It is told by what follows it, so it is never played on every attempt."""
+    every: bool = False
+    """It is what it is only when played on every attempt."""
 
     def build(self, contract: Contract, operation: Operation, times: int | None = 1) -> Script:
         """Return the script: the fault on the first `times` attempts, None: on every one."""
         made = self.instruction(contract, operation)
         if made.effect.kind == "refuse":
             return Script.of(made)
-        if self.once:
-            times = 1
+        if self.once or self.every:
+            times = 1 if self.once else None
         attempt = 1 if times is not None else None
         return Script.of(Instruction(made.operation, attempt, times, made.stage, made.effect))
 

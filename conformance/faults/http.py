@@ -68,6 +68,16 @@ class Incoming:
     """Status of the answer where the request went too far to be read on."""
 
 
+@dataclass(slots=True, eq=False)
+class Playing:
+    """An answer while it goes out."""
+
+    session: Session
+    record: Record
+    plan: Plan
+    sent: int = 0
+
+
 class Connection(asyncio.Protocol):
     """One accepted connection; `session` is None on a port that sessions share."""
 
@@ -83,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._number = hub.number()
+        self._playing: Playing | None = None
         self._current: Incoming | None = None
         self._url = b""
         self._headers: list[tuple[str, str]] = []
@@ -132,6 +143,8 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._deaf = True
         self._hub.connections.discard(self)
+        if self._playing is not None:
+            self._left()
         unread = self._current
         if unread is not None and unread.record is not None and unread.session is not None:
             unread.session.finish(unread.record, None, "closed", _CLOCK.monotonic())
@@ -293,7 +306,7 @@ class Connection(asyncio.Protocol):
 
     async def _play(self, session: Session, record: Record, plan: Plan) -> None:
         """Take the steps of a plan; the recording is made before the last one is taken."""
-        sent = 0
+        self._playing = playing = Playing(session, record, plan)
         for step, last in _marked(plan.steps):
             if self._gone.is_set():
                 break
@@ -305,12 +318,19 @@ class Connection(asyncio.Protocol):
                 await gone_or(step.seconds, self._gone)
                 continue
             self._transport.write(step)
-            sent += len(step)
+            playing.sent += len(step)
             await self._writable.wait()
-        if self._gone.is_set() and record.exchange.received is None:
-            left = _cut(plan.response, sent)
-            session.finish(record, left, "timeout", _CLOCK.monotonic())
-        await self._finish(plan.end, sent)
+        if self._gone.is_set():
+            self._left()
+        self._playing = None
+        await self._finish(plan.end, playing.sent)
+
+    def _left(self) -> None:
+        """Take note of a client that left before its answer had gone out whole."""
+        playing = self._playing
+        if playing is not None and playing.record.exchange.received is None:
+            seen = _cut(playing.plan.response, playing.sent)
+            playing.session.finish(playing.record, seen, "timeout", _CLOCK.monotonic())
 
     async def _finish(self, end: End, sent: int) -> None:
         if self._gone.is_set():

@@ -1,8 +1,8 @@
 """What each API promises: the only place that knows.
 
-    >>> import specs
-    >>> specs.load("claiv")["ingest"].idempotency.name
-    'idempotency_key'
+>>> import specs
+>>> specs.load("claiv")["ingest"].idempotency.name
+'idempotency_key'
 """
 
 from specs.contract import (

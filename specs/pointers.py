@@ -35,15 +35,16 @@ def reach(schema: Schema, pointer: str) -> list[Schema]:
     return found
 
 
-def steps(schema: Schema, pointer: str) -> list[str]:
-    """Return the names that could stand where a pointer goes wrong, for a suggestion."""
+def suggest_step(schema: Schema, pointer: str) -> str:
+    """Return what to do about the first step of a pointer that leads nowhere."""
     found = list(branches(schema))
     for token in pointer.split("/")[1:]:
         after = [deep for each in found for s in _step(each, token) for deep in branches(s)]
         if not after:
-            return sorted({name for each in found for name in each.get("properties", {})})
+            known = sorted({name for each in found for name in each.get("properties", {})})
+            return suggest(token, known)
         found = after
-    return []
+    return "mend the schema"
 
 
 def branches(schema: Any) -> Iterator[Schema]:

@@ -14,7 +14,7 @@ import jsonschema_rs
 
 from specs import rules_whole
 from specs.contract import Contract, Operation, Schema
-from specs.pointers import Fault, inside, reach, steps, suggest, types
+from specs.pointers import Fault, inside, reach, suggest, suggest_step, types
 from specs.positions import Path
 from specs.rules_whole import code_faults
 from specs.vocabulary import Effect, Refusal, Roles
@@ -66,7 +66,7 @@ class _Place:
                 path,
                 f"{pointer!r} points to nothing in the schema of {self.operation.id}",
                 "the value could never be read",
-                suggest(pointer.rpartition("/")[2], steps(schema, pointer)),
+                suggest_step(schema, pointer),
             )
         elif kinds and types(found) and not types(found) & set(kinds):
             yield Fault(

@@ -65,9 +65,11 @@ class Backoff(Word):
     """How the delay grows between attempts."""
 
     kind: Literal["exponential", "constant", "linear"] = "exponential"
-    jitter: Literal[True, False, "none", "full", "equal", "decorrelated", "additive"] | None = Field(
-        default=None,
-        description="true: some jitter is promised, its kind is not; false: none; null: unsaid",
+    jitter: Literal[True, False, "none", "full", "equal", "decorrelated", "additive"] | None = (
+        Field(
+            default=None,
+            description="true: some jitter is promised, its kind is not; false: none; null: unsaid",
+        )
     )
     base: float | None = Field(default=None, ge=0, description="first delay, seconds")
     multiplier: float | None = Field(default=None, ge=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import ssl
+import time
 from pathlib import Path
 
 import httpx
@@ -90,6 +91,32 @@ def test_plain_answers_as_the_spec_declares() -> None:
                     )
                     == []
                 ), operation.id
+
+
+def test_memsy_by_somebody_else() -> None:
+    """The FastAPI application processes events later, keeps records and counts in headers."""
+    event = {"actor_id": "u", "session_id": "s", "kind": "user_message", "content": "onyx"}
+    with servers.memsy() as served, client(served) as one, client(served, 1) as two:
+        made = one.post("/ingest", json={"events": [event]}).json()["event_ids"]
+        end = time.monotonic() + 10
+        while one.post("/status", json={"event_ids": made}).json()["completedIds"] != made:
+            assert time.monotonic() < end
+        found = one.post("/search", json={"query": "onyx"}).json()["results"]
+        assert [r["metadata"]["source_event_ids"] for r in found] == [made]
+        assert two.post("/search", json={"query": "onyx"}).json()["results"] == []
+        org = one.post("/orgs", json={"org_id": "o", "name": "n", "focus": "f"})
+        assert (org.status_code, org.headers["x-plan"]) == (201, "pro")
+        assert one.patch("/orgs/o", json={"name": "m"}).json()["focus"] == "f"
+        assert (one.delete("/orgs/o").status_code, one.get("/orgs/o").status_code) == (204, 404)
+
+
+def test_memsy_by_somebody_else_limits() -> None:
+    """Its window admits exactly the limit, and says when the next one begins."""
+    with servers.memsy(limit=3, window=3600.0) as served, client(served) as one:
+        answers = [one.get("/health") for _ in range(4)]
+        assert [a.status_code for a in answers] == [200, 200, 200, 429]
+        assert [a.headers["x-ratelimit-remaining"] for a in answers] == ["2", "1", "0", "0"]
+        assert int(answers[-1].headers["retry-after"]) > 0
 
 
 def test_always_200() -> None:

@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
 
+from tests.foreign import plain_app, plain_memsy
 from tests.foreign.always_200 import Always200
-from tests.foreign.plain_app import app
 from tests.foreign.proxy import Proxy
 
 KEYS = ("foreign-key-of-the-first-tenant", "foreign-key-of-the-second-tenant")
@@ -43,8 +44,21 @@ class Missing(RuntimeError):
 @contextmanager
 def plain() -> Iterator[Served]:
     """Serve the Claiv API by an application that was written from the document alone."""
+    with _asgi(plain_app.app(KEYS)) as served:
+        yield served
+
+
+@contextmanager
+def memsy(limit: int = 100_000, window: float = 60.0) -> Iterator[Served]:
+    """Serve Memsy's data plane likewise; `limit` requests per key in each window of seconds."""
+    with _asgi(plain_memsy.app(KEYS, limit, window)) as served:
+        yield served
+
+
+@contextmanager
+def _asgi(app: Any) -> Iterator[Served]:
     config = uvicorn.Config(
-        app(KEYS), host="127.0.0.1", port=0, log_level="error", lifespan="off", access_log=False
+        app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", access_log=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Body = dict[str, Any]
 
 
-class Problem(Exception):  # noqa: N818 - a problem of the caller, not an error of ours
+class Problem(Exception):
     """Raised where a request cannot be served; becomes the contract's error envelope.
 
     `kind` is a provocation of the vocabulary (`invalid`, `unknown-id`, …). `code` and `status`

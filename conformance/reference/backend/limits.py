@@ -239,7 +239,7 @@ def headers(
         for part, name, value in made
         if name or named
         if not ("limit.remaining-missing" in defects and part == "remaining")
-        if not ("limit.headers-missing" in defects)
+        if "limit.headers-missing" not in defects
     ]
 
 

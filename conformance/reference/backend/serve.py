@@ -89,7 +89,7 @@ def main(
     out = output or sys.stdout
     if list_defects:
         for each in DEFECTS:
-            print(f"{each.id}\t{each.api}\t{each.requirement}\t{each.summary}", file=out)  # noqa: T201
+            print(f"{each.id}\t{each.api}\t{each.requirement}\t{each.summary}", file=out)
         return 0
     problem = _refusal(rate_limit, defects, workers, delay, processing_delay)
     if problem:
@@ -151,7 +151,7 @@ def _serve(options: Options, out: TextIO, made: dict[str, list[str]] | None = No
         listening = listening_socket(options.host, options.port)
     except OSError as why:
         print(f"memconform serve: cannot listen on {options.host}:{options.port}: {why}",
-              file=sys.stderr)  # noqa: T201  # fmt: skip
+              file=sys.stderr)  # fmt: skip
         return USAGE
     ready = _ready_line(listening, options.host, made or {"keys": []})
     if options.workers > 1:
@@ -167,7 +167,7 @@ def _ready_line(listening: socket.socket, host: str, made: dict[str, list[str]])
 
 
 def _say(out: TextIO, line: str) -> None:
-    print(line, file=out, flush=True)  # noqa: T201
+    print(line, file=out, flush=True)
 
 
 class _Server(uvicorn.Server):

@@ -335,14 +335,5 @@ ADAPTER = Adapter(
         "keys.create": create_key,
         "keys.list": list_keys,
     },
-    success={
-        name: 201
-        for name in (
-            "memory.create",
-            "threads.create",
-            "chat.create_session",
-            "recall.save_profile_fact",
-            "keys.create",
-        )
-    },  # fmt: skip
+    success=dict.fromkeys(("memory.create", "threads.create", "chat.create_session", "recall.save_profile_fact", "keys.create"), 201),  # fmt: skip
 )

@@ -340,7 +340,7 @@ def _records(kind: str) -> APIRouter:
     def org(org_id: Annotated[str, Query(min_length=1)]) -> str:
         return org_id
 
-    Org = Annotated[str, Depends((lambda: "") if kind == "org" else org)]  # noqa: N806
+    Org = Annotated[str, Depends((lambda: "") if kind == "org" else org)]
 
     @router.get(many)
     def listed(me: Me, org_id: Org, limit: Size = 100, offset: Skip = 0) -> list[dict[str, Any]]:

@@ -56,9 +56,9 @@ def exchange_bytes(session: Session, sent: bytes, timeout: float = 5.0) -> bytes
     """Send raw bytes to a session's port and return all that comes until the connection ends."""
     at = urlsplit(session.base_url)
     with socket.create_connection((at.hostname, at.port), timeout=timeout) as sock:
-        sock.sendall(sent)
         got = b""
         try:
+            sock.sendall(sent)
             while piece := sock.recv(65536):
                 got += piece
         except TimeoutError:

@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
                 self._hub.spawn(self._forward(session, record, body, closing))
                 return
             plan = session.decide_now(record, body, closing)
-            if record.instruction is None and _is_small(plan):
+            if _is_plain(record) and _is_small(plan):
                 self._play_now(session, record, plan)
             else:
                 self._busy = True
@@ -374,6 +374,11 @@ class Connection(asyncio.Protocol):
 def _refusal(session: Session, status: int) -> Plan:
     made = wire.compose(session.book.plain(status), closing=True)
     return wire.whole(made, True)
+
+
+def _is_plain(record: Record) -> bool:
+    """True where an answer goes out in one go."""
+    return record.instruction is None or record.instruction.effect.kind == "respond"
 
 
 def _is_small(plan: Plan) -> bool:

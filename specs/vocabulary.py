@@ -61,6 +61,13 @@ class RetriedStatus(Word):
     source: str | None = None
 
 
+StatusEntry = Annotated[
+    RetriedStatus,
+    BeforeValidator(_as_status, json_schema_input_type=StatusPattern | RetriedStatus),
+]
+"""A status by itself, or with a basis of its own."""
+
+
 class Backoff(Word):
     """How the delay grows between attempts."""
 
@@ -102,7 +109,7 @@ class Retries(Stated):
     """When an SDK sends again."""
 
     max_attempts: int = Field(ge=1, description="sends of one call at the default options")
-    statuses: tuple[Annotated[RetriedStatus, BeforeValidator(_as_status)], ...] = ()
+    statuses: tuple[StatusEntry, ...] = ()
     never: tuple[StatusPattern, ...] = ()
     network: tuple[NetworkFault, ...] = ()
     network_basis: Basis | None = Field(default=None, description="where it differs from `basis`")

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import specs
-from specs import check, positions
+from specs import check, positions, schema
 from specs.catalogue import Level, requirements
 from specs.contract import Loader
 
@@ -301,6 +302,46 @@ def test_json_is_checked_like_yaml(tmp_path: Path) -> None:
     path.write_text(json.dumps(dict(specs.load("octamem").document)), encoding="utf-8")
     assert check.check(path) == []
     assert set(specs.load(path).operations) == {"add", "search", "details"}
+
+
+# The published JSON Schema
+
+
+def test_the_published_schema_is_current() -> None:
+    """The file is what `memconform spec schema` prints today."""
+    assert schema.FILE.read_text("utf-8") == schema.render(), (
+        "run: memconform spec schema > specs/x-conformance.schema.json"
+    )
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_shipped_specs_are_valid_under_the_published_schema(name: str) -> None:
+    """An editor that knows the schema finds nothing to mark in our specs."""
+    validator = jsonschema_rs.validator_for(schema.schema())
+    assert [e.message for e in validator.iter_errors(specs.load(name).document)] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "word", "value"),
+    [
+        (("x-conformance",), "retrys", {}),
+        (("x-conformance", "retries"), "maxAttempts", 0),
+        (("x-conformance", "retries"), "statuses", ["4XY"]),
+        (("x-conformance", "rateLimit"), "headers", "draft-99"),
+        (("paths", "/api/memory/add", "post", "x-conformance"), "basis", "rumour"),
+        (("paths", "/api/memory/add", "post", "x-conformance", "effect"), "kind", "make"),
+        (("paths", "/api/memory/add", "post", "x-conformance"), "retries", {"maxAttempt": 2}),
+    ],
+)
+def test_the_published_schema_refuses_what_the_model_refuses(
+    place: tuple[str, ...], word: str, value: Any
+) -> None:
+    """Words and values that no model knows are marked by an editor too."""
+    document = yaml.safe_load(specs.load("octamem").path.read_text("utf-8"))
+    specs.pointer(document, "".join(f"/{p.replace('/', '~1')}" for p in place))[word] = value
+    assert not jsonschema_rs.validator_for(schema.schema()).is_valid(document)
+    with pytest.raises(specs.SpecError):
+        specs.from_document(document)
 
 
 # Source documents

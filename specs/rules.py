@@ -222,6 +222,9 @@ def _effect(contract: Contract, operation: Operation, place: _Place) -> Iterator
             other = contract[shown.operation]
             there = _Place(contract, other)
             yield from there.pointer(path, _success(other), shown.pointer)
+        yield from place.pointer(path, answer, shown.answer)
+        for name in shown.where:
+            yield from place.name(path, name, known, "argument")
     if effect.progress is not None:
         for word in ("done", "pending", "failed"):
             yield from place.pointer(

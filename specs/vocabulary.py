@@ -283,11 +283,20 @@ class Progress(Word):
 
 
 class Shown(Word):
-    """A value that another operation shows once the effect has happened."""
+    """A value that another operation shows once the effect has happened.
+
+    Where `pointer` leads to an array, the array holds the value among others.
+    """
 
     operation: str
     pointer: str
-    value: Any
+    value: Any = Field(default=None, description="the value, where it is always the same")
+    answer: str | None = Field(
+        default=None, description="pointer to the value in the answer of the operation itself"
+    )
+    where: dict[str, Any] = Field(
+        default_factory=dict, description="only where the request has these values, by name"
+    )
 
 
 class Effect(Stated):

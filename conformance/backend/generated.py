@@ -1,0 +1,249 @@
+"""Requests from Schemathesis: its coverage phase, and its fuzzing where a run is deep.
+
+Schemathesis only generates. What it makes is brought home here: names and ids that belong to
+somebody are replaced by this run's own, the contract's own validators say whether a request is
+valid (a generator's word is not enough to blame a server), and the request goes out through the
+subject like any other. Same seed, same requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from conformance.backend.requests import UNSET
+from conformance.backend.world import properties, required
+from conformance.oracles.contract import shape
+from specs import Contract, Operation
+
+if TYPE_CHECKING:
+    from conformance.backend.subject import BackendSubject
+
+FAST_MAX = 40
+"""Requests taken of one operation and mode in a fast run; evenly spread over what there is."""
+DEEP_EXAMPLES = 60
+"""Fuzzed requests of one operation and mode in a deep run, beside the whole coverage phase."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One request: flat path and query arguments, and the body as a value."""
+
+    arguments: Mapping[str, Any]
+    body: Any
+    valid: bool
+    """As the contract's own schemas say."""
+    about: str
+    """What Schemathesis calls it, `Minimum value`."""
+
+
+_LOADED: dict[int, Mapping[tuple[str, str], Any]] = {}
+
+
+def _operations(contract: Contract) -> Mapping[tuple[str, str], Any]:
+    """Return Schemathesis' operations by verb and path, made once for each contract."""
+    known = id(contract.document)
+    if known not in _LOADED:
+        import schemathesis
+
+        schema = schemathesis.openapi.from_dict(_plain(contract.document))
+        made: list[Any] = [getattr(r, "ok")() for r in schema.get_all_operations()]  # noqa: B009
+        _LOADED[known] = {(each.method.upper(), each.path): each for each in made}
+    return _LOADED[known]
+
+
+def generate(subject: BackendSubject, operation: Operation, positive: bool) -> Iterator[Generated]:
+    """Yield requests of one operation that Schemathesis calls valid (or invalid)."""
+    made = _operations(subject.contract)[operation.verb, operation.path]
+    cases = list(_coverage(made, positive))
+    if subject.deep:
+        cases += _fuzzed(made, positive, subject.seed)
+    else:
+        step = max(1, -(-len(cases) // FAST_MAX))
+        cases = cases[subject.seed % step :: step]
+    for case in cases:
+        if case.method.upper() != operation.verb:
+            continue
+        arguments = {**_mapping(case.path_parameters), **_mapping(case.query)}
+        body = UNSET if type(case.body).__name__ == "NotSet" else case.body
+        if isinstance(body, bytes):
+            continue
+        valid = conforms(operation, arguments, body)
+        yield Generated(arguments, body, valid, _about(case))
+
+
+def body_of(operation: Operation, body: Any) -> dict[str, Any]:
+    """Return how a generated body is sent: as JSON, or really none where it was left out."""
+    if body is UNSET and operation.body is not None:
+        return {"body": b""}
+    return {"json_body": body}
+
+
+def at_home(
+    subject: BackendSubject, operation: Operation, made: Generated, key: str
+) -> tuple[dict[str, Any], Any]:
+    """Return (arguments, body) with this run's own names and ids in place of made-up ones.
+
+    What is wrong on purpose stays: only values that are valid where they stand are replaced.
+    """
+    own = subject.world.arguments(operation, key)
+    effect = operation.effect
+    mine = set(effect.scope) if effect else set()
+    if effect and effect.target:
+        mine.add(effect.target)
+    mine |= {p.name for p in operation.parameters_in("path")}
+    arguments = {n: _replaced(operation, n, v, mine, own) for n, v in made.arguments.items()}
+    arguments.update({n: v for n, v in own.items() if n in mine and n in _path_names(operation)})
+    body = made.body
+    if isinstance(body, dict):
+        body = {n: _replaced(operation, n, v, mine, own) for n, v in body.items()}
+        if operation.idempotency and operation.idempotency.name in body:
+            name = operation.idempotency.name
+            body[name] = _fresh_key(subject, operation, name, body[name])
+        if effect and effect.each and isinstance(body.get(effect.each[1:]), list):
+            body[effect.each[1:]] = [
+                _entry(subject, operation, entry, mine) for entry in body[effect.each[1:]]
+            ]
+    return arguments, body
+
+
+def conforms(operation: Operation, arguments: Mapping[str, Any], body: Any) -> bool:
+    """Return True where a request is valid by the contract: each parameter, the body, no gap.
+
+    A query name that nobody declared makes nothing invalid: servers ignore what they do not know.
+    """
+    for parameter in operation.parameters:
+        if parameter.name not in arguments:
+            if parameter.required and parameter.location in ("path", "query"):
+                return False
+            continue
+        if not _text_valid(parameter.schema, arguments[parameter.name]):
+            return False
+    if operation.body is None:
+        return body is UNSET
+    if body is UNSET:
+        return not operation.body.required
+    return shape(operation.body.schema).valid(body)
+
+
+def _text_valid(schema: Mapping[str, Any], value: Any) -> bool:
+    """Return True where a value, once written as text, can be read as its schema wants."""
+    kinds = schema.get("type", "string")
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
+        for read in _readings(kind, value):
+            if shape(schema).valid(read):
+                return True
+    return False
+
+
+def _readings(kind: str, value: Any) -> Iterator[Any]:
+    if kind == "array":
+        yield value if isinstance(value, list) else [value]
+        if isinstance(value, str):
+            yield value.split(",")
+        return
+    if isinstance(value, list):
+        if len(value) != 1:
+            return
+        value = value[0]
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if kind == "string":
+        yield text
+    if kind == "boolean" and text in ("true", "false"):
+        yield text == "true"
+    if kind in ("integer", "number"):
+        try:
+            yield int(text) if kind == "integer" else float(text)
+        except ValueError:
+            return
+
+
+def _replaced(
+    operation: Operation, name: str, value: Any, mine: set[str], own: Mapping[str, Any]
+) -> Any:
+    schema = properties(operation).get(name, {})
+    if name not in mine or not isinstance(value, (str, list)):
+        return value
+    if not shape(schema).valid(value):
+        return value
+    if name in own:
+        return own[name]
+    optional = name not in required(operation)
+    if isinstance(value, str) and schema.get("type") == "string" and optional:
+        return next((v for v in own.values() if isinstance(v, str)), value)
+    return value
+
+
+def _entry(subject: BackendSubject, operation: Operation, entry: Any, mine: set[str]) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    scope = operation.effect.scope if operation.effect else {}
+    return {
+        n: subject.name(n) if scope.get(n) == "free" and isinstance(v, str) and v else v
+        for n, v in entry.items()
+    }
+
+
+def _fresh_key(subject: BackendSubject, operation: Operation, name: str, value: Any) -> Any:
+    schema = properties(operation).get(name, {})
+    fresh = subject.name("idem")
+    right = isinstance(value, str) and shape(schema).valid(value) and shape(schema).valid(fresh)
+    return fresh if right else value
+
+
+def _path_names(operation: Operation) -> set[str]:
+    return {p.name for p in operation.parameters_in("path")}
+
+
+def _coverage(made: Any, positive: bool) -> Iterator[Any]:
+    from schemathesis.generation import GenerationMode
+
+    mode = GenerationMode.POSITIVE if positive else GenerationMode.NEGATIVE
+    config = made.schema.config.generation_for(operation=made, phase="coverage")
+    yield from made.schema.iter_coverage_cases(
+        made, generation_modes=[mode], generation_config=config
+    )
+
+
+def _fuzzed(made: Any, positive: bool, seed: int) -> list[Any]:
+    """Draw examples from the operation's strategy; few and repeatable."""
+    import hypothesis
+    from schemathesis.generation import GenerationMode
+
+    cases: list[Any] = []
+    mode = GenerationMode.POSITIVE if positive else GenerationMode.NEGATIVE
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=DEEP_EXAMPLES,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(case=made.as_strategy(generation_mode=mode))
+    def collect(case: Any) -> None:
+        cases.append(case)
+
+    collect()
+    return cases
+
+
+def _about(case: Any) -> str:
+    meta = getattr(case, "meta", None)
+    data = getattr(getattr(meta, "phase", None), "data", None)
+    return str(getattr(data, "description", None) or "generated")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping whose texts are plain `str`; Schemathesis subclasses it for some."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {n: str(v) if isinstance(v, str) else v for n, v in value.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

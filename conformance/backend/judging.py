@@ -1,0 +1,63 @@
+"""Every oracle that looks at a single exchange, in one call: what cases share.
+
+`judge` composes; the rules are in `conformance.oracles`. Requests that a case broke on purpose
+below HTTP's own level have no operation and are judged by that case alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from conformance.history import Exchange
+from conformance.oracles import contract as contract_oracle
+from conformance.oracles import envelope, headers
+from conformance.verdict import Finding, Inconclusive
+from specs import Contract, Operation
+
+if TYPE_CHECKING:
+    from conformance.backend.subject import BackendSubject
+
+
+def judge(
+    contract: Contract, exchange: Exchange, at: float, also: frozenset[int] = frozenset()
+) -> Iterator[Finding]:
+    """Yield all that is wrong with one answer by itself; `at` is its time since the epoch."""
+    if exchange.operation is None:
+        return
+    operation = contract[exchange.operation]
+    yield from contract_oracle.judge(operation, exchange, also=also)
+    yield from envelope.judge(operation, exchange)
+    yield from headers.judge(operation, exchange, at)
+
+
+def judge_all(
+    subject: BackendSubject, exchanges: Iterable[Exchange], also: frozenset[int] = frozenset()
+) -> Iterator[Finding]:
+    """Yield all that is wrong with each of several answers of a subject."""
+    for exchange in exchanges:
+        yield from judge(subject.contract, exchange, subject.at[exchange.number], also)
+
+
+def accepted(exchange: Exchange, what: str) -> Exchange:
+    """Return a 2xx exchange. Raises Inconclusive where a needed step was refused."""
+    from conformance.oracles.found import ok, told
+
+    if not ok(exchange):
+        raise Inconclusive(f"{what}: {exchange.operation} was answered {told(exchange)}")
+    return exchange
+
+
+def with_body(contract: Contract) -> list[Operation]:
+    """Return the operations that take a JSON body."""
+    return [o for o in contract if o.body is not None and "json" in o.body.media_type]
+
+
+def with_input(contract: Contract) -> list[Operation]:
+    """Return the operations that take any argument."""
+    return [o for o in contract if o.body is not None or o.parameters]
+
+
+def authenticated(contract: Contract) -> list[Operation]:
+    """Return the operations that want a key."""
+    return [o for o in contract if o.authenticated]

@@ -1,0 +1,96 @@
+"""The backend suite's cases: how one is registered, and what is done around every one of them.
+
+A case drives the subject and yields findings. Around it: its exchanges are attributed to it,
+findings that came before it had to give up are kept, and each finding gets its timeline and a
+command that plays it again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from conformance.cases import Function, Registry, Select
+from conformance.history import Exchange
+from conformance.oracles.found import told
+from conformance.verdict import Finding, Inconclusive, NotApplicable
+from specs import Operation
+
+if TYPE_CHECKING:
+    from conformance.backend.subject import BackendSubject
+
+FINDINGS_MAX = 60
+"""Findings kept of one case instance: what breaks everything needs no longer list."""
+TIMELINE_MAX = 6
+
+
+class BackendRegistry(Registry):
+    """Cases of this suite; registering one again (a reloaded module) replaces it."""
+
+    def case(
+        self,
+        id: str,
+        *requirements: str,
+        each: Select | None = None,
+        modes: tuple[str, ...] = ("",),
+    ) -> Callable[[Function], Function]:
+        """Register a case; see `Registry.case`."""
+        register = super().case
+
+        def decorate(function: Function) -> Function:
+            self.cases.pop(id, None)
+            return register(id, *requirements, each=each, modes=modes)(_around(id, function))
+
+        return decorate
+
+
+CASES = BackendRegistry("backend")
+
+
+def _around(id: str, function: Function) -> Function:
+    @functools.wraps(function)
+    def run(subject: BackendSubject, **arguments: Any) -> Iterable[Finding]:
+        operation: Operation | None = arguments.get("operation")
+        subject.enter(f"{id}[{operation.id}]" if operation else id)
+        findings: dict[tuple[str, str, str | None], Finding] = {}
+        try:
+            for each in function(subject, **arguments):
+                findings.setdefault((each.requirement, each.cause, each.operation), each)
+                if len(findings) >= FINDINGS_MAX:
+                    break
+        except (Inconclusive, NotApplicable):
+            if not findings:
+                raise
+        finally:
+            subject.enter("clean-up")
+            subject.world.tidy()
+        return [_told(subject, id, each) for each in findings.values()]
+
+    return run
+
+
+def _told(subject: BackendSubject, case: str, finding: Finding) -> Finding:
+    """Return the finding with what was said on the wire, and how to see it again."""
+    exchanges = subject.exchanges
+    shown = [exchanges[n] for n in finding.witness[:TIMELINE_MAX] if n < len(exchanges)]
+    start = shown[0].sent if shown else 0.0
+    lines = tuple(subject.redacted(line(each, start)) for each in shown)
+    replay = (
+        f"memconform backend --base-url {subject.base_url} --api {subject.api_name} "
+        f"--api-key KEY --case {case} --seed {subject.seed}"
+    )
+    return finding.at(timeline=lines, replay=replay)
+
+
+def line(exchange: Exchange, start: float = 0.0) -> str:
+    """Return one exchange as one line: when, who, what, how it ended, how long it took."""
+    took = (exchange.received or exchange.sent) - exchange.sent
+    target = exchange.request.target
+    target = target if len(target) <= 100 else target[:97] + "..."
+    who = f"[{exchange.principal}] " if exchange.principal else "[no key] "
+    body = f" ({len(exchange.request.body)} bytes)" if exchange.request.body else ""
+    return (
+        f"{exchange.sent - start:+8.3f} s {who}{exchange.request.method} {target}{body} -> "
+        f"{told(exchange)} after {took * 1000:.1f} ms"
+    )

@@ -1,0 +1,104 @@
+"""From an operation and its arguments to the request on the wire, and to its bytes.
+
+Pure: nothing here sends. Arguments are one flat dict, keyed by the names of the spec: path,
+query and header parameters and properties of the body. Names that the operation does not know
+go into the body where there is one, else into the query: cases send unknown names on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from conformance.history import Headers, Request
+from specs import Contract, Operation
+
+UNSET: Any = object()
+"""Stands for `nothing given` where None is a value that may be sent."""
+
+
+def build(
+    operation: Operation,
+    arguments: Mapping[str, Any],
+    *,
+    base_path: str = "",
+    headers: Headers = (),
+    body: bytes | None = None,
+    json_body: Any = UNSET,
+    media_type: str | None = None,
+    method: str | None = None,
+) -> Request:
+    """Return the request that calls `operation` with flat `arguments`.
+
+    `body` (bytes) or `json_body` (any value) replace what the arguments would make of the body;
+    `media_type` replaces the declared one ('' sends none). Raises KeyError where a path argument
+    is missing.
+    """
+    places = {p.name: p.location for p in operation.parameters}
+    joined = {p.name for p in operation.parameters if not p.explode}
+    path = operation.path
+    query: list[tuple[str, str]] = []
+    fields: list[tuple[str, str]] = []
+    content: dict[str, Any] = {}
+    for name, value in arguments.items():
+        place = places.get(name) or ("body" if operation.body else "query")
+        if place == "path":
+            path = path.replace("{" + name + "}", quote(text(value), safe=""))
+        elif place == "query":
+            values = value if isinstance(value, list) else [value]
+            texts = [text(v) for v in values]
+            query += [(name, ",".join(texts))] if name in joined else [(name, t) for t in texts]
+        elif place == "header":
+            fields.append((name.lower(), text(value)))
+        elif place == "body":
+            content[name] = value
+    if "{" in path:
+        raise KeyError(f"{operation.id}: no value for the path parameters of {path}")
+    if body is None and json_body is not UNSET:
+        body = json.dumps(json_body, ensure_ascii=False).encode()
+    elif body is None and operation.body and (content or operation.body.required):
+        body = json.dumps(content, ensure_ascii=False).encode()
+    if media_type is None and body is not None:
+        media_type = operation.body.media_type if operation.body else "application/json"
+    if media_type:
+        fields.append(("content-type", media_type))
+    target = base_path + path + (f"?{urlencode(query)}" if query else "")
+    return Request(method or operation.verb, target, (*headers, *fields), body or b"")
+
+
+def text(value: Any) -> str:
+    """Return a value as it stands in a path, a query or a header."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, (dict, list)):
+        return json.dumps(value)
+    return str(value)
+
+
+def encode(request: Request, authority: str) -> bytes:
+    """Return the request's bytes, with the Host and Content-Length that it lacks."""
+    names = {name.lower() for name, _ in request.headers}
+    lines = [f"{request.method} {request.target} HTTP/1.1"]
+    if "host" not in names:
+        lines.append(f"host: {authority}")
+    lines += [f"{name}: {value}" for name, value in request.headers]
+    framed = {"content-length", "transfer-encoding"} & names
+    if not framed and (request.body or request.method in ("POST", "PUT", "PATCH")):
+        lines.append(f"content-length: {len(request.body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape") + request.body
+
+
+def credentials(contract: Contract, key: str, *, way: int = 0) -> Headers:
+    """Return the header that shows `key` in the contract's `way`-th manner."""
+    header = contract.auth[way]
+    return ((header.header.lower(), header.prefix + key),)
+
+
+def redact(headers: Headers, contract: Contract) -> Headers:
+    """Return the headers without any credential."""
+    secret = {a.header.lower() for a in contract.auth} | {"authorization", "cookie", "x-api-key"}
+    return tuple((n, "<key>" if n.lower() in secret else v) for n, v in headers)

@@ -1,0 +1,371 @@
+"""A backend under test: one base URL, its keys, and everything that was said to it.
+
+The subject sends and remembers; it judges nothing and chooses nothing to send. What may go out
+is decided here and nowhere else: the budget, the pace, the read-only promise, the waiting that a
+429 asks for. Keys stay here: whatever leaves (histories, timelines, recordings) has none.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import specs
+from conformance.backend.requests import UNSET, build, credentials, encode, redact
+from conformance.backend.transport import Answer, Origin, SocketTransport, Transport
+from conformance.backend.world import World
+from conformance.clock import Clock, SystemClock
+from conformance.history import Exchange, Headers, History, Request, header
+from conformance.oracles.headers import retry_after_seconds
+from conformance.verdict import Inconclusive, NotApplicable
+from specs import Contract, Operation
+
+PRINCIPALS = "abcdefgh"
+ROLES = ("member", "limited", "expired")
+"""Principals with a part: no role and no seat; to be exhausted; no longer valid."""
+MARK = "memconform"
+WAIT_MAX = 10.0
+"""Longest single wait, in seconds, that a 429 may ask of a case that is not about limits."""
+
+
+class SubjectError(ValueError):
+    """The backend cannot be tested at all: not there, or it refuses the key. Says what to do."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may spend, and what it may do to the data."""
+
+    max_requests: int | None = None
+    max_seconds: float | None = None
+    rate: float | None = None
+    """Requests per second at most."""
+    read_only: bool = False
+    timeout: float = 15.0
+    """Seconds that one answer may take."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request that is ready to go, and whose it is."""
+
+    operation: Operation | None
+    request: Request
+    principal: str = "a"
+
+
+class BackendSubject:
+    """One backend, driven over sockets (or from a recording, see `recording.py`).
+
+    `keys` are principals' keys in order, the first is `a`; `NAME=KEY` names a principal with a
+    part (`member`, `limited`, `expired`). `restart` ends the server's process and starts it anew.
+    `deep` asks for minutes instead of seconds: more seeds, longer walks, fuzzing.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        base_url: str,
+        keys: Sequence[str] = (),
+        *,
+        seed: int = 0,
+        read_only: bool = False,
+        max_requests: int | None = None,
+        max_seconds: float | None = None,
+        rate: float | None = None,
+        timeout: float = 15.0,
+        ca: str | Path | None = None,
+        deep: bool = False,
+        clock: Clock | None = None,
+        transport: Transport | None = None,
+        run_id: str | None = None,
+        restart: Callable[[], None] | None = None,
+    ) -> None:
+        self.contract, self.base_url, self.seed, self.deep = contract, base_url, seed, deep
+        self.keys: Mapping[str, str] = principals(keys)
+        self.limits = Limits(max_requests, max_seconds, rate, read_only, timeout)
+        self.clock: Clock = clock or SystemClock()
+        self.run_id = run_id or secrets.token_hex(4)
+        self.restart = restart
+        self.origin = Origin.of(base_url)
+        self.wire: Transport = transport or SocketTransport(
+            self.origin, Path(ca) if ca else None, self.clock
+        )
+        self.case = ""
+        self.cases: list[str] = []
+        """The case instance that each exchange belongs to, by exchange number."""
+        self.at: list[float] = []
+        """Seconds since the epoch when each exchange ended, by exchange number."""
+        self.world = World(self)
+        self._exchanges: list[Exchange] = []
+        self._lock = threading.Lock()
+        self._started = self.clock.monotonic()
+        self._next_slot = 0.0
+        self._names = 0
+
+    # -- what cases.Subject asks for -------------------------------------------------------
+
+    @property
+    def api_name(self) -> str:
+        """What `--api` was or could have been: the API's id, or a path to somebody's own spec."""
+        shipped = self.contract.path.parent == Path(specs.__file__).parent
+        return self.contract.api if shipped else str(self.contract.path)
+
+    @property
+    def exchanged(self) -> int:
+        """How many exchanges took place so far."""
+        return len(self._exchanges)
+
+    @property
+    def virtual_seconds(self) -> float:
+        """Always 0: a backend lives in real time."""
+        return 0.0
+
+    @property
+    def history(self) -> History:
+        """Everything so far, keys redacted."""
+        return History(tuple(self._exchanges))
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """Every exchange so far, in the order in which they ended."""
+        return tuple(self._exchanges)
+
+    @property
+    def mark(self) -> str:
+        """What stands in everything that this run creates."""
+        return f"{MARK}-{self.run_id}"
+
+    def enter(self, case: str) -> None:
+        """Begin a case instance: what is sent from now on belongs to it."""
+        self.case = case
+        self._names = 0
+        begin = getattr(self.wire, "enter", None)
+        if begin is not None:
+            begin(case)
+
+    def random(self, label: str = "") -> Random:
+        """Return random numbers that depend on seed and case only, not on what ran before."""
+        return Random(f"{self.seed}/{self.case}/{label}")
+
+    def name(self, kind: str = "n") -> str:
+        """Return a name that nothing else in this run has."""
+        with self._lock:
+            self._names += 1
+            number = self._names
+        return f"{self.mark}-{kind}-{Random(self.case).getrandbits(40):x}-{number}"
+
+    def principals(self, count: int = 2) -> tuple[str, ...]:
+        """Return the first `count` tenants. Raises Inconclusive where fewer keys were given."""
+        known = tuple(p for p in PRINCIPALS if p in self.keys)
+        if len(known) < count:
+            raise Inconclusive(
+                f"needs {count} API keys of different tenants, {len(known)} given; "
+                "repeat --api-key to give more"
+            )
+        return known[:count]
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def request(
+        self,
+        operation: Operation | str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = "a",
+        auth: Headers | None = None,
+        headers: Headers = (),
+        body: bytes | None = None,
+        json_body: Any = UNSET,
+        media_type: str | None = None,
+        method: str | None = None,
+    ) -> Prepared:
+        """Build a request without sending it.
+
+        `key` names the principal whose key is shown (None: none); `auth` replaces the
+        credential headers altogether.
+        """
+        if isinstance(operation, str):
+            operation = self.contract[operation]
+        made = build(
+            operation, arguments or {}, base_path=self.origin.path, headers=headers, body=body,
+            json_body=json_body, media_type=media_type, method=method,
+        )  # fmt: skip
+        if auth is None and key is not None and self.contract.auth:
+            auth = credentials(self.contract, self.keys[key])
+        made = replace(made, headers=(*(auth or ()), ("accept", "*/*"), *made.headers))
+        return Prepared(operation, made, key or "")
+
+    def send(
+        self,
+        operation: Operation | str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        patient: bool = True,
+        fresh: bool = False,
+        **shape: Any,
+    ) -> Exchange:
+        """Send one request and return the exchange; `shape` is that of `request`.
+
+        A 429 is waited out where it says how long, unless `patient` is false. Raises Inconclusive
+        where the budget or a limit forbids going on, NotApplicable where read-only does.
+        """
+        return self.play(self.request(operation, arguments, **shape), patient=patient, fresh=fresh)
+
+    def play(self, prepared: Prepared, *, patient: bool = True, fresh: bool = False) -> Exchange:
+        """Send a prepared request; see `send`."""
+        self._admit(prepared, 1)
+        data = encode(prepared.request, self.origin.authority)
+        for _ in range(3):
+            answer = self.wire.exchange(data, self.limits.timeout, fresh=fresh)
+            exchange = self._record(prepared, answer)
+            if not patient or not self._limited(prepared, exchange):
+                return exchange
+            self._wait_out(exchange)
+            self._admit(prepared, 1)
+        raise Inconclusive("still answered 429 after waiting as told, three times")
+
+    def raw(
+        self, data: bytes, *, operation: Operation | None = None, method: str = "GET"
+    ) -> Exchange:
+        """Send bytes that no library would send, on a connection of their own."""
+        target = data.split(b" ", 2)[1:2] or [b"/"]
+        request = Request(method, target[0].decode("latin-1"), (), b"")
+        prepared = Prepared(operation, request, "")
+        self._admit(prepared, 1)
+        return self._record(prepared, self.wire.exchange(data, self.limits.timeout, fresh=True))
+
+    def together(self, prepared: Sequence[Prepared]) -> list[Exchange]:
+        """Release several requests at the same moment and return their exchanges in order."""
+        for each in prepared:
+            self._admit(each, len(prepared))
+        data = [encode(each.request, self.origin.authority) for each in prepared]
+        answers = self.wire.together(data, self.limits.timeout)
+        return [self._record(p, a) for p, a in zip(prepared, answers, strict=True)]
+
+    def wait(self, seconds: float, why: str) -> None:
+        """Let time pass. Raises Inconclusive where the run has less left than that."""
+        left = self.seconds_left
+        if left is not None and seconds > left:
+            raise Inconclusive(
+                f"{why} takes {seconds:.0f} s, {left:.0f} s are left; raise --max-seconds"
+            )
+        self.clock.sleep(seconds)
+
+    def close(self) -> list[str]:
+        """Remove what the run created, close every connection, return what could not be removed."""
+        try:
+            return self.world.clean()
+        finally:
+            self.wire.close()
+
+    # -- budgets and what may be sent ----------------------------------------------------------
+
+    @property
+    def requests_left(self) -> int | None:
+        """Requests that may still be sent; None where there is no budget."""
+        most = self.limits.max_requests
+        return None if most is None else max(0, most - self.exchanged)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds that the run may still take; None where there is no budget."""
+        most = self.limits.max_seconds
+        if most is None:
+            return None
+        return max(0.0, most - (self.clock.monotonic() - self._started))
+
+    def _admit(self, prepared: Prepared, count: int) -> None:
+        """Let a request out, or say why not. The only gate there is."""
+        operation, method = prepared.operation, prepared.request.method
+        # an operation's effect speaks for its own method only, not for another one tried on it
+        own = operation is not None and method == operation.verb
+        safe = operation.safe if own and operation else method in ("GET", "HEAD", "OPTIONS")
+        if self.limits.read_only and not safe:
+            raise NotApplicable(f"read-only: this would send {method}")
+        left = self.requests_left
+        if left is not None and left < count:
+            raise Inconclusive(
+                f"the budget of {self.limits.max_requests} requests is spent; raise --max-requests"
+            )
+        if self.seconds_left == 0:
+            raise Inconclusive(
+                f"the budget of {self.limits.max_seconds:g} s is spent; raise --max-seconds"
+            )
+        self._pace()
+
+    def _pace(self) -> None:
+        if self.limits.rate is None:
+            return
+        with self._lock:
+            now = self.clock.monotonic()
+            slot = max(now, self._next_slot)
+            self._next_slot = slot + 1 / self.limits.rate
+        if slot > now:
+            self.clock.sleep(slot - now)
+
+    def _limited(self, prepared: Prepared, exchange: Exchange) -> bool:
+        limit = prepared.operation.rate_limit if prepared.operation else None
+        return exchange.status == (limit.exceeded_status if limit else 429)
+
+    def _wait_out(self, exchange: Exchange) -> None:
+        assert exchange.response is not None
+        given = header(exchange.response.headers, "retry-after")
+        seconds = retry_after_seconds(given, self.clock.time()) if given else None
+        if seconds is None:
+            raise Inconclusive(
+                "answered 429 without a readable Retry-After; nothing could be tested"
+            )
+        if seconds > WAIT_MAX:
+            raise Inconclusive(
+                f"answered 429 with Retry-After {seconds:g} s, more than the {WAIT_MAX:g} s that a "
+                "case waits; raise the backend's limit, or lower --rate"
+            )
+        self.wait(max(seconds, 0.05), "waiting out a 429")
+
+    # -- history -------------------------------------------------------------------------------
+
+    def _record(self, prepared: Prepared, answer: Answer) -> Exchange:
+        request = prepared.request
+        request = replace(request, headers=redact(request.headers, self.contract))
+        with self._lock:
+            exchange = Exchange(
+                number=len(self._exchanges),
+                request=request,
+                response=answer.response,
+                sent=answer.sent,
+                received=answer.received,
+                operation=prepared.operation.id if prepared.operation else None,
+                failure=answer.failure,
+                principal=prepared.principal,
+                connection=answer.connection,
+            )
+            self._exchanges.append(exchange)
+            self.cases.append(self.case)
+            self.at.append(self.clock.time())
+        return exchange
+
+    def redacted(self, text: str) -> str:
+        """Return `text` with every key replaced."""
+        for principal, key in self.keys.items():
+            if key:
+                text = text.replace(key, f"<key {principal}>")
+        return text
+
+
+def principals(keys: Sequence[str]) -> dict[str, str]:
+    """Return principal -> key: `NAME=KEY` names its principal, others are a, b, c… in order."""
+    named: dict[str, str] = {}
+    free = iter(PRINCIPALS)
+    for key in keys:
+        name, sign, rest = key.partition("=")
+        if sign and rest and (name in PRINCIPALS or name in ROLES):
+            named[name] = rest
+        else:
+            named[next(free)] = key
+    return named

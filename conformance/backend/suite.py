@@ -1,0 +1,135 @@
+"""The backend suite as a whole: which cases there are, in which order, and one run of them.
+
+The order is that of the modules: what is cheap and basic first, what uses up quotas last, and
+the one look back over every answer at the very end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+
+from conformance.backend.registry import CASES
+from conformance.backend.subject import BackendSubject, SubjectError
+from conformance.cases import Case, CaseResult, execute, instances
+from conformance.history import Exchange
+from conformance.progress import Progress
+from specs import Operation
+
+MODULES = (
+    "test_contract",
+    "test_auth",
+    "test_errors",
+    "test_robustness",
+    "test_pagination",
+    "test_idempotency",
+    "test_state",
+    "test_machine",
+    "test_isolation",
+    "test_usage",
+    "test_rate_limit",
+)
+LAST = ("contract.every-answer",)
+"""Cases that look back, and so come after all others."""
+
+
+def cases() -> list[Case]:
+    """Return every case in the order in which a run takes them."""
+    for module in MODULES:
+        import_module(f"conformance.backend.{module}")
+    place = {f"conformance.backend.{module}": n for n, module in enumerate(MODULES)}
+
+    def order(case: Case) -> tuple[int, int]:
+        module = case.function.__module__
+        known = next((n for name, n in place.items() if module.endswith(name)), len(place))
+        return (1 if case.id in LAST else 0, known)
+
+    return sorted(CASES, key=order)
+
+
+def selected(select: Sequence[str] | None) -> list[Case]:
+    """Return the cases whose id starts with one of `select`; all where nothing is selected.
+
+    Raises ValueError where a selector fits nothing: a typo must not look like a pass.
+    """
+    every = cases()
+    for start in select or ():
+        if not any(case.id.startswith(start) for case in every):
+            raise ValueError(f"no case starts with {start!r}; there are: {', '.join(groups())}")
+    if not select:
+        return every
+    return [case for case in every if any(case.id.startswith(start) for start in select)]
+
+
+def groups() -> list[str]:
+    """Return the first parts of all case ids."""
+    return list(dict.fromkeys(case.id.split(".")[0] + "." for case in cases()))
+
+
+def run(
+    subject: BackendSubject,
+    select: Sequence[str] | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> list[CaseResult]:
+    """Run the suite on a backend and return what each case came to.
+
+    Raises SubjectError where the backend is not there or refuses the key. The caller closes the
+    subject, which removes what the run created.
+    """
+    if seed is not None:
+        subject.seed = seed
+    probe(subject)
+    planned = [
+        (case, operation, mode)
+        for case in selected(select)
+        for operation, mode in instances(case, subject.contract)
+    ]
+    results = []
+    for number, (case, operation, mode) in enumerate(planned):
+        if progress is not None:
+            name = f"{case.id}[{operation.id}]" if operation else case.id
+            progress(number, len(planned), name)
+        results.append(execute(case, subject, operation, mode, subject.clock))
+    if progress is not None:
+        progress(len(planned), len(planned), "")
+    return results
+
+
+def probe(subject: BackendSubject) -> None:
+    """Ask the backend something harmless. Raises SubjectError where nothing could be tested."""
+    subject.enter("probe")
+    answers = [_ask(subject, operation) for operation in _harmless(subject)]
+    failures = [e.failure for e in answers if e.response is None]
+    if answers and len(failures) == len(answers):
+        raise SubjectError(_unreachable(subject, str(failures[0])))
+    guarded = [e for e in answers if e.operation and subject.contract[e.operation].authenticated]
+    if guarded and all(e.status == 401 for e in guarded):
+        given = "the key was refused" if subject.keys.get("a") else "no key was given"
+        raise SubjectError(
+            f"{subject.base_url}: {given}: every one of {len(guarded)} requests was answered 401; "
+            "give a valid key with --api-key"
+        )
+
+
+def _unreachable(subject: BackendSubject, failure: str) -> str:
+    why = {
+        "refused": "nothing answers there",
+        "timeout": "it accepts connections and does not answer",
+        "tls": "its certificate is not trusted; give its authority with --ca",
+    }.get(failure, f"the connection ended without an answer ({failure})")
+    return f"{subject.base_url}: {why}"
+
+
+def _harmless(subject: BackendSubject) -> Iterator[Operation]:
+    """Yield up to three safe operations that need no record, with and without a key."""
+    plain = [o for o in subject.contract if o.safe and not o.parameters_in("path")]
+    for wanted in (True, False):
+        yield from [o for o in plain if o.authenticated is wanted][: 2 if wanted else 1]
+
+
+def _ask(subject: BackendSubject, operation: Operation) -> Exchange:
+    from specs.examples import arguments
+
+    key = "a" if "a" in subject.keys else None
+    return subject.send(operation, arguments(operation, optional=False), key=key, patient=False)

@@ -1,0 +1,165 @@
+"""The contract, answer by answer: what is valid is accepted, what is invalid is not (CT*).
+
+Requests come from the contract's own examples and from Schemathesis; every answer is judged by
+the same oracles. An operation of which no 2xx was judged is inconclusive: it was not tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from conformance.backend.generated import at_home, body_of, generate
+from conformance.backend.judging import judge_all
+from conformance.backend.registry import CASES
+from conformance.backend.requests import UNSET
+from conformance.backend.subject import BackendSubject
+from conformance.backend.world import required
+from conformance.history import Exchange
+from conformance.oracles import envelope, headers
+from conformance.oracles.found import found, ok, told
+from conformance.oracles.relations import judge_relations
+from conformance.oracles.streams import judge_stream
+from conformance.verdict import Finding, Inconclusive, NotApplicable
+from specs import Contract, Operation
+
+REFUSED_FOR_OTHER_REASONS = frozenset({401, 402, 403, 404, 409, 410, 429})
+"""A request may be valid and still be refused for what it is about, or whose it is."""
+
+
+def _every(contract: Contract) -> list[Operation]:
+    return list(contract)
+
+
+@CASES.case("contract.examples", "CT1", "CT2", "CT3", "CT5", "CT7", each=_every)
+def test_examples(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A plain valid call, with and without optional parts, is accepted and answered as declared."""
+    judged = 0
+    for seed, optional in ((0, False), (0, True), (1, True), (2, False)):
+        if optional and required(operation) and not _has_optional(operation):
+            continue
+        arguments = subject.world.arguments(
+            operation, seed=seed + subject.seed * 7, optional=optional
+        )
+        exchange = subject.send(operation, arguments)
+        subject.world.note(operation, arguments, exchange, "a")
+        yield from judge_all(subject, [exchange])
+        yield from _accepted(operation, exchange, optional)
+        judged += ok(exchange)
+        if ok(exchange) and operation.relations:
+            yield from judge_relations(operation, arguments, exchange)
+    if not judged:
+        raise Inconclusive(f"no call of {operation.id} was accepted, so none was judged")
+
+
+def _has_optional(operation: Operation) -> bool:
+    from conformance.backend.world import properties
+
+    return bool(set(properties(operation)) - required(operation))
+
+
+def _accepted(operation: Operation, exchange: Exchange, optional: bool) -> Iterator[Finding]:
+    status = exchange.status
+    if status is None or not 400 <= status < 500:
+        return
+    if status in REFUSED_FOR_OTHER_REASONS and operation.refuses:
+        return
+    kind = "with its optional parts" if optional else "with what is required"
+    yield found(
+        "CT5", f"a valid call {kind} is refused with {status}", exchange,
+        cause=f"valid-refused {operation.id} {status}", operation=operation,
+        basis=operation.basis, expected="2xx", actual=status,
+    )  # fmt: skip
+
+
+@CASES.case("contract.generated-valid", "CT1", "CT2", "CT3", "CT5", "CT6", "CT7", each=_every)
+def test_generated_valid(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Requests that Schemathesis makes from the schemas are accepted and answered as declared."""
+    people = [p for p in ("a", "b") if p in subject.keys] or ["a"]
+    sent = accepted = 0
+    for number, made in enumerate(generate(subject, operation, positive=True)):
+        key = people[number % len(people)]
+        arguments, body = at_home(subject, operation, made, key)
+        exchange = subject.send(operation, arguments, key=key, **body_of(operation, body))
+        whole = {**arguments, **(body if isinstance(body, dict) else {})}
+        subject.world.note(operation, whole, exchange, key)
+        sent += 1
+        accepted += ok(exchange)
+        yield from judge_all(subject, [exchange])
+        if made.valid and exchange.status in (400, 422):
+            yield found(
+                "CT5", f"a valid request is refused with {exchange.status} ({made.about})",
+                exchange, cause=f"generated-refused {operation.id} {_topic(made.about)}",
+                operation=operation, basis=operation.basis, expected="2xx",
+                actual=exchange.status,
+            )  # fmt: skip
+    if not accepted:
+        raise Inconclusive(f"none of {sent} generated requests was accepted")
+
+
+@CASES.case("contract.generated-invalid", "CT4", "CT6", "ER4", "ER5", each=_every)
+def test_generated_invalid(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Requests that Schemathesis makes to break the schemas are refused as declared."""
+    judged = 0
+    for made in generate(subject, operation, positive=False):
+        if made.valid:
+            continue
+        arguments, body = at_home(subject, operation, made, "a")
+        exchange = subject.send(operation, arguments, **body_of(operation, body))
+        whole = {**arguments, **(body if isinstance(body, dict) else {})}
+        subject.world.note(operation, whole, exchange, "a")
+        judged += 1
+        yield from judge_all(subject, [exchange], also=frozenset({404, 414}))
+        if exchange.status in (404, 414):
+            continue
+        yield from envelope.provoked(
+            operation, exchange, "invalid", f"an invalid request ({_topic(made.about)})",
+            requirement="CT4", cause=f"generated-invalid {operation.id} {_topic(made.about)}",
+        )  # fmt: skip
+    if not judged:
+        raise NotApplicable("its schemas leave nothing to get wrong")
+
+
+def _topic(about: str) -> str:
+    """Return Schemathesis' description without values: `Incorrect type`."""
+    return about.split(":")[-1].split("'")[0].strip().lower() or "generated"
+
+
+def _streamed(contract: Contract) -> list[Operation]:
+    return [o for o in contract if o.stream is not None]
+
+
+@CASES.case("contract.stream", "CT15", each=_streamed)
+def test_stream(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A streamed answer is made of the declared events and ends with the declared last one."""
+    assert operation.stream is not None
+    asked: dict[str, Any] = {operation.stream.parameter: True}
+    arguments = subject.world.arguments(operation, **asked)
+    exchange = subject.send(operation, arguments)
+    if exchange.status is not None and exchange.status >= 400:
+        raise Inconclusive(f"asked for a stream and was answered {told(exchange)}")
+    yield from judge_stream(operation, exchange)
+
+
+@CASES.case("contract.every-answer", "CT1", "CT2", "CT3", "CT6", "CT7", "ER4", "ER6", "ER7", "HD6")
+def test_every_answer(subject: BackendSubject) -> Iterable[Finding]:
+    """Every answer of the whole run, whatever provoked it, is well formed and as declared."""
+    for operation in subject.contract:
+        if operation.safe:
+            arguments = subject.world.arguments(operation)
+            subject.send(operation, arguments, json_body=UNSET)
+    seen = [e for e in subject.exchanges if e.operation is not None]
+    yield from judge_all(subject, seen, also=_LENIENT)
+    for errors in {id(o.errors): o.errors for o in subject.contract if o.errors}.values():
+        failed = [e for e in seen if e.status is not None and e.status >= 400]
+        yield from envelope.unique_request_ids(errors, failed)
+        break
+    usage = next((o.usage for o in subject.contract if o.usage), None)
+    if usage is not None:
+        for principal in dict.fromkeys(e.principal for e in seen if e.principal):
+            mine = [e for e in seen if e.principal == principal and e.status != 401]
+            yield from headers.usage_over_time(usage, mine)
+
+
+_LENIENT = frozenset({400, 404, 405, 408, 411, 413, 414, 415, 417, 431})
+"""Cases provoke these on purpose, and have judged whether they were in order."""

@@ -1,0 +1,202 @@
+"""Two tenants: what is one's is not the other's to see, change or guess at (IS1–IS4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from conformance.backend.effects import (
+    delay_of,
+    found_ids,
+    found_texts,
+    read_arguments,
+    representation,
+    search_arguments,
+    text_of,
+    until,
+)  # fmt: skip
+from conformance.backend.judging import judge_all
+from conformance.backend.listing import all_ids
+from conformance.backend.registry import CASES
+from conformance.backend.subject import BackendSubject
+from conformance.backend.world import Made, creators, operations_on, properties, required
+from conformance.history import Exchange
+from conformance.oracles import isolation as oracle
+from conformance.oracles.found import ok
+from conformance.verdict import Finding, Inconclusive, NotApplicable
+from specs import Contract, Operation
+
+
+def _made_by(contract: Contract, resource: str | None) -> bool:
+    return bool(resource and creators(contract, resource))
+
+
+def _on_one(contract: Contract, *kinds: str) -> list[Operation]:
+    """Return the operations that name one record of a kind that can be made."""
+    return [
+        o for o in contract
+        if o.effect and o.effect.kind in kinds and o.effect.target
+        and _made_by(contract, o.effect.resource)
+    ]  # fmt: skip
+
+
+def _foreign(subject: BackendSubject, operation: Operation, made: Made, key: str) -> dict[str, Any]:
+    """Return arguments by which another tenant names a record that is not its own."""
+    assert operation.effect is not None
+    scope = {
+        n: made.whole[n] for n in required(operation)
+        if n in made.whole and n in properties(operation) and n in operation.effect.scope
+    }  # fmt: skip
+    target = operation.effect.target or ""
+    schema = properties(operation).get(target, {})
+    value = [made.id] if schema.get("type") == "array" else made.id
+    return subject.world.arguments(operation, key, **{**scope, target: value})
+
+
+@CASES.case("isolation.reads", "IS1", "IS4", each=lambda c: _on_one(c, "read"))
+def test_reads(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Another tenant's record cannot be read, and looks like one that does not exist."""
+    owner, other = subject.principals(2)
+    assert operation.effect is not None
+    made = subject.world.make(operation.effect.resource or "", owner)
+    mine = subject.send(operation, read_arguments(subject, operation, made), key=owner)
+    if not ok(mine):
+        raise Inconclusive("its owner cannot read it")
+    arguments = _foreign(subject, operation, made, other)
+    exchange = subject.send(operation, arguments, key=other)
+    yield from judge_all(subject, [exchange], also=frozenset({403, 404}))
+    text = text_of(made.operation, made.arguments)
+    yield from oracle.hidden(operation, exchange, made.id, text[1] if text else None, mine)
+    if operation.response(404) is not None:
+        unknown = subject.world.unknown_id(operation, operation.effect.target or "")
+        nothing = subject.send(
+            operation, {**arguments, operation.effect.target or "": unknown}, key=other
+        )
+        yield from oracle.alike(operation, exchange, nothing, made.id, str(unknown))
+
+
+@CASES.case("isolation.writes", "IS3", "IS4",
+            each=lambda c: _on_one(c, "update", "replace", "delete", "link", "action"))  # fmt: skip
+def test_writes(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Another tenant's record cannot be changed or deleted, and looks like an unknown one."""
+    owner, other = subject.principals(2)
+    effect = operation.effect
+    assert effect is not None
+    made = subject.world.make(effect.resource or "", owner)
+    before = representation(subject, made, owner)
+    listed = _listed(subject, made, owner)
+    arguments = _foreign(subject, operation, made, other)
+    exchange = subject.send(operation, arguments, key=other)
+    after = representation(subject, made, owner)
+    yield from judge_all(subject, [exchange], also=frozenset({403, 404}))
+    yield from oracle.untouched(operation, exchange, before, after, effect.volatile)
+    if listed is not None and _listed(subject, made, owner) != listed:
+        yield from oracle.crossed(operation, exchange, "takes it from its owner's list")
+    if operation.response(404) is not None and effect.kind != "action":
+        unknown = subject.world.unknown_id(operation, effect.target or "")
+        nothing = subject.send(operation, {**arguments, effect.target or "": unknown}, key=other)
+        yield from oracle.alike(operation, exchange, nothing, made.id, str(unknown))
+
+
+def _listed(subject: BackendSubject, made: Made, key: str) -> bool | None:
+    for lister in operations_on(subject.contract, made.resource, "list"):
+        scope = {n: made.whole[n] for n in required(lister) if n in made.whole}
+        if required(lister) <= set(scope):
+            return made.id in all_ids(subject, lister, scope, key)
+    return None
+
+
+def _showing(contract: Contract) -> list[Operation]:
+    """Return the lists and searches over a kind of record that can be made."""
+    return [
+        o for o in contract
+        if o.effect and o.effect.kind in ("list", "search")
+        and (_made_by(contract, o.effect.resource) or _yielders(contract, o.effect.resource))
+    ]  # fmt: skip
+
+
+def _yielders(contract: Contract, resource: str | None) -> list[Operation]:
+    return [o for o in contract if resource and o.effect and o.effect.yields == resource]
+
+
+@CASES.case("isolation.lists", "IS2", each=_showing)
+def test_lists(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Lists and searches show a tenant its own records and nobody else's."""
+    owner, other = subject.principals(2)
+    effect = operation.effect
+    assert effect is not None
+    makers = _yielders(subject.contract, effect.resource)
+    resource = effect.resource or ""
+    if not creators(subject.contract, resource) and makers:
+        resource = (makers[0].effect.resource if makers[0].effect else None) or ""
+    made = subject.world.make(resource, owner)
+    text = text_of(made.operation, made.arguments)
+    words = text[1] if text else made.id
+    own = _look(subject, operation, made, words, owner)
+
+    def mine() -> Exchange:
+        return subject.send(operation, own, key=owner)
+
+    seen = until(
+        subject, delay_of(made.operation), mine,
+        lambda e: oracle.shows(e, made.id, words, found_ids(operation, e)),
+    )  # fmt: skip
+    if not oracle.shows(seen, made.id, words, found_ids(operation, seen)):
+        raise Inconclusive("its owner does not see it either")
+    exchange = subject.send(operation, _look(subject, operation, made, words, other), key=other)
+    yield from judge_all(subject, [exchange], also=frozenset({403, 404}))
+    ids = found_ids(operation, exchange) or frozenset()
+    yield from oracle.not_shown(
+        operation, exchange, made.id, words, ids, found_texts(operation, exchange)
+    )
+
+
+def _look(
+    subject: BackendSubject, operation: Operation, made: Made, words: str, key: str
+) -> dict[str, Any]:
+    """Return arguments that would show the record to its owner."""
+    arguments = search_arguments(subject, operation, made, words, key)
+    for name in required(operation):
+        if name in made.whole and name in properties(operation):
+            arguments[name] = made.whole[name]
+    paging = operation.pagination
+    if paging is not None and paging.limit and paging.limit not in arguments:
+        from conformance.backend.listing import max_size
+
+        size = max_size(operation)
+        if size:
+            arguments[paging.limit] = size
+    return arguments
+
+
+def _forgetting(contract: Contract) -> list[Operation]:
+    return [o for o in contract if o.effect and o.effect.kind == "forget"]
+
+
+@CASES.case("isolation.forget", "IS3", each=_forgetting)
+def test_forget(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Forgetting takes nothing from another tenant who uses the same names."""
+    owner, other = subject.principals(2)
+    effect = operation.effect
+    assert effect is not None
+    made = subject.world.make(effect.resource or "", owner)
+    scope = {n: made.whole[n] for n in required(operation) if n in made.whole}
+    if not required(operation) <= set(scope):
+        raise NotApplicable("its scope cannot be named by another tenant")
+    searchers = operations_on(subject.contract, effect.resource, "search")
+    text = text_of(made.operation, made.arguments)
+    if not searchers or text is None:
+        raise Inconclusive("nothing shows what is left")
+    asked = search_arguments(subject, searchers[0], made, text[1])
+
+    def look() -> Exchange:
+        return subject.send(searchers[0], asked, key=owner)
+
+    def shown(exchange: Exchange) -> bool:
+        return oracle.shows(exchange, made.id, text[1], found_ids(searchers[0], exchange))
+
+    if not shown(until(subject, delay_of(made.operation), look, shown)):
+        raise Inconclusive("its owner does not find it")
+    exchange = subject.send(operation, scope, key=other)
+    if not shown(look()):
+        yield from oracle.crossed(operation, exchange, "makes it vanish for its owner")

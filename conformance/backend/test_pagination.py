@@ -1,0 +1,508 @@
+"""Lists that are walked page by page (PG*), of any style that the contract declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.backend.judging import judge_all
+from conformance.backend.listing import (
+    Page,
+    Walk,
+    after,
+    first,
+    max_size,
+    page_of,
+    read_page,
+    walk,
+)  # fmt: skip
+from conformance.backend.registry import CASES
+from conformance.backend.subject import BackendSubject
+from conformance.backend.world import creators, operations_on, properties, required
+from conformance.oracles import envelope, pages
+from conformance.oracles.found import found, ok, told, value_at, value_in
+from conformance.verdict import Finding, Inconclusive, NotApplicable
+from specs import Basis, Contract, Operation
+from specs.vocabulary import Pagination
+
+COUNT = 7
+"""Items made for a walk: enough for several pages of one, two and three."""
+QUIET_MAX = 300
+"""A list with more items than this, not our own, is not walked in steps of one."""
+
+
+def _lists(contract: Contract) -> list[Operation]:
+    return [o for o in contract if o.pagination is not None]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A list with some items that this case made, and the arguments that show only those."""
+
+    paging: Pagination
+    scope: Mapping[str, Any]
+    ids: frozenset[str]
+    narrow: bool
+    """True where the scope shows nothing but what was made here."""
+
+
+def filled(subject: BackendSubject, operation: Operation, count: int = COUNT) -> Filled:
+    """Make items for a list. Raises Inconclusive where nothing makes any."""
+    effect, paging = operation.effect, operation.pagination
+    assert paging is not None
+    if effect is None or effect.resource is None:
+        raise Inconclusive("the contract does not say which resource it lists")
+    scope, narrow = _scope(subject, operation)
+    if creators(subject.contract, effect.resource):
+        ids: set[str] = set()
+        while len(ids) < count:
+            made = subject.world.make_all(effect.resource, seed=len(ids), **scope)
+            ids |= {m.id for m in made}
+        return Filled(paging, _asked(operation, scope), frozenset(ids), narrow)
+    ids = _made_otherwise(subject, operation, scope, count)
+    return Filled(paging, _asked(operation, scope), frozenset(ids), narrow)
+
+
+def _asked(operation: Operation, scope: Mapping[str, Any]) -> dict[str, Any]:
+    known = properties(operation)
+    return {name: value for name, value in scope.items() if name in known}
+
+
+def _scope(subject: BackendSubject, operation: Operation) -> tuple[dict[str, Any], bool]:
+    """Return arguments that narrow a list to what one case makes, where the contract has any."""
+    effect = operation.effect
+    assert effect is not None
+    known = properties(operation)
+    scope: dict[str, Any] = {}
+    for name, kind in effect.scope.items():
+        if kind == "free" and name in known:
+            scope[name] = subject.name(name)
+        elif kind != "free" and (name in required(operation)):
+            scope[name] = subject.world.make(kind).id
+    return scope, bool(scope)
+
+
+def _made_otherwise(
+    subject: BackendSubject, operation: Operation, scope: Mapping[str, Any], count: int
+) -> set[str]:
+    """Make listed things that come about by another operation: receipts, yields of events."""
+    effect = operation.effect
+    assert effect is not None
+    for other in subject.contract:
+        mine = other.effect
+        if mine is None:
+            continue
+        if mine.receipt and effect.resource == "receipt":
+            return _receipts(subject, other, scope, count)
+        if mine.yields == effect.resource:
+            return _yielded(subject, operation, other, scope, count)
+    raise NotApplicable(f"no operation makes a {effect.resource}")
+
+
+def _receipts(
+    subject: BackendSubject, maker: Operation, scope: Mapping[str, Any], count: int
+) -> set[str]:
+    ids = set()
+    known = properties(maker)
+    for _ in range(count):
+        given = {n: v for n, v in scope.items() if n in known}
+        exchange = subject.send(maker, subject.world.arguments(maker, **given))
+        ids.add(str(value_at(exchange, maker.effect.receipt if maker.effect else None)))
+    return ids
+
+
+def _yielded(
+    subject: BackendSubject,
+    lister: Operation,
+    maker: Operation,
+    scope: Mapping[str, Any],
+    count: int,
+) -> set[str]:
+    """Make what processing turns into listed things, and wait until they are listed."""
+    from conformance.backend.listing import all_ids
+
+    asked = _asked(lister, scope)
+    before = all_ids(subject, lister, asked)
+    effect = maker.effect
+    assert effect is not None
+    made = 0
+    while made < count:
+        made += len(subject.world.make_all(effect.resource or "", seed=made))
+    for _ in range(max(1, int(effect.delay * 4))):
+        now = all_ids(subject, lister, asked) - before
+        if len(now) >= count:
+            return set(now)
+        subject.wait(0.25, "waiting until what was written is listed")
+    raise Inconclusive(f"{made} were made and {len(now)} listed after {effect.delay:g} s")
+
+
+@CASES.case("pagination.sizes", "PG1", "PG2", "PG3", "PG13", "PG5", each=_lists)
+def test_sizes(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Whatever the page size, a traversal shows the same items once, in one order, and all."""
+    have = filled(subject, operation)
+    if have.paging.limit is None:
+        raise NotApplicable("no page size can be asked for")
+    whole = walk(subject, operation, have.scope, max_size(operation))
+    count = len(whole.keys)
+    if count > QUIET_MAX:
+        raise Inconclusive(f"the list has {count} items; give a tenant with fewer than {QUIET_MAX}")
+    most = max_size(operation)
+    wanted = {1, 2, 3, count - 1, count, count + 1, most}
+    walks = [whole]
+    for size in sorted(s for s in wanted if s and s > 0 and (most is None or s <= most)):
+        if size == 1 and count > 40:
+            continue
+        walks.append(walk(subject, operation, have.scope, size))
+    for each in walks:
+        yield from judge_all(subject, [p.exchange for p in each.pages])
+        yield from pages.endless(operation, each)
+        yield from pages.repeats(operation, each)
+        yield from pages.sizes(operation, each)
+        yield from pages.totals(operation, each)
+        yield from pages.more(operation, each)
+    yield from pages.same(operation, walks, have.ids)
+
+
+@CASES.case("pagination.first-page", "PG5", "PG13", each=_lists)
+def test_first_page(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """The first page says truly whether there is more, and how many there are."""
+    have = filled(subject, operation, 3)
+    if have.paging.limit is None:
+        raise NotApplicable("no page size can be asked for")
+    everything = walk(subject, operation, have.scope, max_size(operation))
+    count = len(everything.keys)
+    most = max_size(operation)
+    for size in {1, 2, max(1, count - 1), count, count + 1}:
+        if most is not None and size > most:
+            continue
+        page = read_page(subject, operation, have.scope, first(have.paging, size))
+        yield from pages.first_says(operation, page, count)
+        if have.paging.total is not None and page.total != count:
+            yield found(
+                "PG13", "the first page's total is not the number of items", page.exchange,
+                cause="total-wrong", operation=operation, basis=have.paging.basis,
+                expected=count, actual=page.total,
+            )  # fmt: skip
+
+
+@CASES.case("pagination.default-size", "PG6", each=_lists)
+def test_default_size(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A page size that is left out is no error and means the declared default."""
+    paging = operation.pagination
+    assert paging is not None
+    count = min((paging.default_limit or 5) + 1, 60)
+    have = filled(subject, operation, count)
+    exchange = subject.send(operation, have.scope)
+    if not ok(exchange):
+        yield found(
+            "PG6", f"a list without a page size is answered {told(exchange)}", exchange,
+            cause="no-size-refused", operation=operation, expected="2xx", actual=exchange.status,
+        )  # fmt: skip
+        return
+    page = page_of(operation, exchange, {})
+    wanted = paging.default_limit
+    if wanted is not None and count > wanted and len(page.keys) != wanted:
+        yield found(
+            "PG6", "the default page size is not the declared one", exchange,
+            cause="default-size", operation=operation, basis=paging.basis,
+            expected=wanted, actual=len(page.keys),
+        )  # fmt: skip
+
+
+@CASES.case("pagination.bounds", "PG6", "PG7", "PG8", "ER5", each=_lists)
+def test_bounds(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Page sizes and positions out of bounds are refused or trimmed, as declared."""
+    have = filled(subject, operation, 2)
+    paging = have.paging
+    basis = _schema_basis(operation, paging.limit)
+    checks: list[tuple[str, str, dict[str, Any]]] = []
+    if paging.limit:
+        checks += [("PG7", "a negative page size", {paging.limit: -1})]
+        if _minimum(operation, paging.limit) == 1:
+            checks += [("PG7", "a page size of zero", {paging.limit: 0})]
+        checks += [("CT4", "a page size in words", {paging.limit: "many"})]
+    position = paging.offset or paging.page
+    if position:
+        checks += [
+            ("PG7", "a negative position", {position: -1}),
+            ("CT4", "a position in words", {position: "middle"}),
+        ]
+    for requirement, what, asked in checks:
+        exchange = subject.send(operation, {**have.scope, **asked})
+        yield from judge_all(subject, [exchange], also=frozenset({400, 422}))
+        yield from envelope.provoked(
+            operation, exchange, "invalid", what, requirement=requirement,
+            cause=f"page-bounds {what}", basis=basis,
+        )  # fmt: skip
+    yield from _over_max(subject, operation, have)
+
+
+def _over_max(subject: BackendSubject, operation: Operation, have: Filled) -> Iterable[Finding]:
+    most, paging = max_size(operation), have.paging
+    if most is None or paging.limit is None:
+        return
+    exchange = subject.send(operation, {**have.scope, paging.limit: most + 1})
+    if paging.over_max == "clamp" and not ok(exchange):
+        yield found(
+            "PG8", "a page size above the largest is refused where it is trimmed", exchange,
+            cause="over-max-refused", operation=operation, basis=paging.basis,
+            expected="2xx", actual=exchange.status,
+        )  # fmt: skip
+    elif paging.over_max != "clamp":
+        yield from envelope.provoked(
+            operation, exchange, "invalid", "a page size above the largest", requirement="PG8",
+            cause="over-max", basis=_schema_basis(operation, paging.limit),
+        )  # fmt: skip
+
+
+def _minimum(operation: Operation, name: str | None) -> Any:
+    return next((p.schema.get("minimum") for p in operation.parameters if p.name == name), None)
+
+
+def _schema_basis(operation: Operation, name: str | None) -> Basis:
+    schema = next((p.schema for p in operation.parameters if p.name == name), {})
+    return Basis(schema["x-basis"]) if "x-basis" in schema else operation.basis
+
+
+@CASES.case("pagination.beyond-end", "PG14", each=_lists)
+def test_beyond_end(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A position past the end is answered with an empty page, or as declared."""
+    have = filled(subject, operation, 2)
+    paging = have.paging
+    position = {"offset": paging.offset, "page": paging.page}.get(paging.style)
+    if position is None:
+        raise NotApplicable("positions are not numbers here")
+    whole = walk(subject, operation, have.scope, max_size(operation))
+    count = len(whole.keys)
+    for at in (count, count + 1, count + 1000):
+        number = at if paging.style == "offset" else at + 2
+        exchange = subject.send(operation, {**have.scope, position: number})
+        if paging.beyond_end == "error":
+            yield from envelope.provoked(
+                operation, exchange, "invalid", "a position past the end", requirement="PG14",
+                cause="beyond-end", basis=paging.basis,
+            )  # fmt: skip
+            continue
+        if not ok(exchange):
+            yield found(
+                "PG14", f"a position past the end is answered {told(exchange)}", exchange,
+                cause="beyond-end-refused", operation=operation, basis=paging.basis,
+                expected="an empty page", actual=exchange.status,
+            )  # fmt: skip
+            continue
+        page = page_of(operation, exchange, {position: number})
+        if page.keys:
+            yield found(
+                "PG14", "a page past the end has items", exchange, cause="beyond-end-items",
+                operation=operation, basis=paging.basis, expected=0, actual=len(page.keys),
+            )  # fmt: skip
+        yield from _end_facts(operation, paging, page, count)
+
+
+def _end_facts(
+    operation: Operation, paging: Pagination, page: Page, count: int
+) -> Iterable[Finding]:
+    if paging.has_more is not None and page.has_more is not False:
+        yield found(
+            "PG5", "has-more is claimed past the end", page.exchange, cause="has-more-past-end",
+            operation=operation, basis=paging.basis, expected=False, actual=page.has_more,
+        )  # fmt: skip
+    if paging.total is not None and page.total != count:
+        yield found(
+            "PG13", "the total past the end is not the number of items", page.exchange,
+            cause="total-past-end", operation=operation, basis=paging.basis,
+            expected=count, actual=page.total,
+        )  # fmt: skip
+
+
+@CASES.case("pagination.size-change", "PG9", each=_lists)
+def test_size_change(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """The page size may change in the middle of a traversal, without gap or repeat."""
+    have = filled(subject, operation)
+    paging = have.paging
+    if paging.limit is None or paging.style == "page":
+        raise NotApplicable("page numbers depend on one page size, or none can be asked for")
+    pages_read: list[Page] = []
+    asked: dict[str, Any] | None = first(paging, 1)
+    seen = 0
+    for number in range(200):
+        if asked is None:
+            break
+        page = read_page(subject, operation, have.scope, asked)
+        pages_read.append(page)
+        seen += len(page.keys)
+        asked = after(paging, page, (2, 3, 1)[number % 3], seen)
+        if asked is not None and paging.style == "offset" and not page.keys:
+            asked = None
+    mixed = Walk(tuple(pages_read), ended=asked is None)
+    for finding in (*pages.repeats(operation, mixed), *pages.endless(operation, mixed)):
+        yield finding.at(requirement="PG9")
+    missing = have.ids - set(mixed.keys)
+    if missing and mixed.ended:
+        yield found(
+            "PG9", "items are missed when the page size changes", *[p.exchange for p in
+            pages_read[:3]], cause="gap-size-change", operation=operation, basis=paging.basis,
+        )  # fmt: skip
+
+
+@CASES.case("pagination.order", "PG4", each=_lists)
+def test_order(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Items come in the declared order, across pages too."""
+    paging = operation.pagination
+    assert paging is not None
+    if paging.order is None or paging.order_by is None:
+        raise NotApplicable("no order is declared")
+    have = filled(subject, operation)
+    read = walk(subject, operation, have.scope, 3 if paging.limit else None)
+    values: dict[str, Any] = {}
+    for page in read.pages:
+        items = value_at(page.exchange, paging.items)
+        for item in items if isinstance(items, list) else []:
+            order_by = paging.order_by if paging.order_by.startswith("/") else f"/{paging.order_by}"
+            values[str(value_in(item, paging.item_key))] = value_in(item, order_by)
+    yield from pages.ordered(operation, read, values)
+
+
+@CASES.case("pagination.inserts", "PG3", each=_lists)
+def test_inserts(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """What was there throughout is not missed while new items come in during a traversal."""
+    have = filled(subject, operation)
+    if have.paging.limit is None:
+        raise NotApplicable("no page size can be asked for")
+    effect = operation.effect
+    assert effect is not None
+    if not creators(subject.contract, effect.resource or ""):
+        raise NotApplicable(f"no operation creates a {effect.resource} directly")
+    read = _walk_while(
+        subject, operation, have, lambda: subject.world.make(effect.resource or "", **have.scope)
+    )
+    # an insert in front of the reader shifts offsets: repeats are in order then, gaps are not
+    if have.paging.order == "asc" or have.paging.style in ("cursor", "token", "link"):
+        yield from pages.repeats(operation, read)
+    yield from pages.stable(operation, read, have.ids, "come")
+
+
+@CASES.case("pagination.deletes", "PG3", each=_lists)
+def test_deletes(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Deleting what was already read makes no cursor fail, and shows nothing twice."""
+    effect = operation.effect
+    paging = operation.pagination
+    assert effect is not None
+    assert paging is not None
+    deleters = operations_on(subject.contract, effect.resource, "delete")
+    if not deleters or not creators(subject.contract, effect.resource or ""):
+        raise NotApplicable(f"no operation deletes a {effect.resource}")
+    have = filled(subject, operation)
+    if paging.limit is None:
+        raise NotApplicable("no page size can be asked for")
+    gone: set[str] = set()
+    target = deleters[0].effect.target if deleters[0].effect else None
+    seen: list[str] = []
+
+    def remove() -> None:
+        victim = next((k for k in seen if k in have.ids and k not in gone), None)
+        if victim is not None and len(gone) < 2:
+            scope = {n: v for n, v in have.scope.items() if n in properties(deleters[0])}
+            subject.send(deleters[0], {**scope, target or "id": victim})
+            gone.add(victim)
+
+    read = _walk_while(subject, operation, have, remove, seen)
+    yield from pages.repeats(operation, read)
+    if paging.style in ("cursor", "token", "link"):
+        yield from pages.stable(operation, read, have.ids - gone, "go")
+    rest = walk(subject, operation, have.scope, 2)
+    still = gone & set(rest.keys)
+    if still:
+        yield found(
+            "ST6", "a deleted item is still listed", *[p.exchange for p in rest.pages[:2]],
+            cause="deleted-listed", operation=operation, basis=paging.basis,
+        )  # fmt: skip
+    yield from pages.stable(operation, rest, have.ids - gone, "went")
+    yield from pages.totals(operation, rest)
+
+
+def _walk_while(
+    subject: BackendSubject, operation: Operation, have: Filled, act: Any, seen: Any = None
+) -> Walk:
+    """Walk in pages of two and do something between the pages."""
+    paging = have.paging
+    read: list[Page] = []
+    asked: dict[str, Any] | None = first(paging, 2)
+    count = 0
+    while asked is not None and len(read) < 60:
+        page = read_page(subject, operation, have.scope, asked)
+        read.append(page)
+        count += len(page.keys)
+        if seen is not None:
+            seen.extend(page.keys)
+        if len(read) <= 3:
+            act()
+        asked = after(paging, page, 2, count)
+        if not page.keys and paging.style in ("offset", "page"):
+            asked = None
+    if asked is not None:
+        raise Inconclusive("the list is too long to be walked in pages of two")
+    return Walk(tuple(read), ended=True, size=2)
+
+
+def _tokens(contract: Contract) -> list[Operation]:
+    return [o for o in _lists(contract) if o.pagination and o.pagination.style != "offset"
+            and o.pagination.cursor]  # fmt: skip
+
+
+@CASES.case("pagination.forged-cursor", "PG12", each=_tokens)
+def test_forged_cursor(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A cursor that the server never gave is refused with a 4xx."""
+    have = filled(subject, operation, 3)
+    paging = have.paging
+    page = read_page(subject, operation, have.scope, first(paging, 1))
+    given = str(page.next or "")
+    forged = ["memconform", "", "../../etc/passwd", given[:-2], given[::-1], given + "x"]
+    for cursor in forged:
+        if not cursor or cursor == given:
+            continue
+        exchange = subject.send(operation, {**have.scope, paging.cursor or "cursor": cursor})
+        yield from envelope.provoked(
+            operation, exchange, "invalid", "a forged cursor", requirement="PG12",
+            cause="forged-cursor", basis=paging.basis,
+        )  # fmt: skip
+        if exchange.status is None or exchange.status >= 500:
+            yield found(
+                "PG12", "a forged cursor makes the server fail", exchange,
+                cause="forged-cursor-fails", operation=operation, basis=paging.basis,
+            )  # fmt: skip
+
+
+@CASES.case("pagination.foreign-cursor", "PG11", each=_tokens)
+def test_foreign_cursor(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Another tenant's cursor shows nothing of that tenant."""
+    _, other = subject.principals(2)
+    have = filled(subject, operation, 4)
+    page = read_page(subject, operation, have.scope, first(have.paging, 1))
+    if not page.next:
+        raise Inconclusive("the first page gives no cursor")
+    asked = {**have.scope, have.paging.cursor or "cursor": page.next}
+    exchange = subject.send(operation, asked, key=other)
+    if ok(exchange) and set(page_of(operation, exchange, {}).keys) & have.ids:
+        yield found(
+            "PG11", "a cursor opens another tenant's list", page.exchange, exchange,
+            cause="foreign-cursor", operation=operation, basis=have.paging.basis,
+        )  # fmt: skip
+
+
+@CASES.case("pagination.changed-filter", "PG10", each=_tokens)
+def test_changed_filter(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A cursor is refused under other filters than it was given for."""
+    have = filled(subject, operation, 4)
+    page = read_page(subject, operation, have.scope, first(have.paging, 1))
+    free = [n for n, v in have.scope.items() if isinstance(v, str)]
+    if not page.next or not free:
+        raise NotApplicable("there is no filter to change, or no cursor")
+    asked = {**have.scope, free[0]: subject.name("other"),
+             have.paging.cursor or "cursor": page.next}  # fmt: skip
+    exchange = subject.send(operation, asked)
+    yield from envelope.provoked(
+        operation, exchange, "invalid", "a cursor under another filter", requirement="PG10",
+        cause="changed-filter", basis=have.paging.basis,
+    )  # fmt: skip

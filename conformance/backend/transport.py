@@ -1,0 +1,325 @@
+"""HTTP/1.1 as bytes: keep-alive, requests that no library would send, and simultaneous release.
+
+Only sockets, TLS and reading belong here. A transport takes the bytes of a request and gives
+back an `Answer`: it builds no requests, knows no contract, follows no redirect and judges
+nothing. Parsing is httptools' (llhttp); headers are kept exactly as they came.
+"""
+
+from __future__ import annotations
+
+import select
+import selectors
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import httptools
+
+from conformance.clock import Clock, SystemClock
+from conformance.history import Failure, Response
+
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes of one answer that are read at most; the rest counts as a body that broke off."""
+IDLE_MAX = 2.0
+"""Seconds after which an idle connection is not used again: servers close them at about 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one request; `response` is None where no status line arrived."""
+
+    response: Response | None
+    failure: Failure | None
+    sent: float
+    received: float
+    connection: int = 0
+
+
+class Transport(Protocol):
+    """The means to reach a server."""
+
+    def exchange(self, data: bytes, timeout: float, *, fresh: bool = False) -> Answer:
+        """Send one request, on a connection of its own where `fresh`, and read its answer."""
+
+    def together(self, data: Sequence[bytes], timeout: float) -> list[Answer]:
+        """Send several requests at the same moment, each on its own connection."""
+
+    def close(self) -> None:
+        """Close every connection."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a base URL leads. `path` has no trailing slash."""
+
+    tls: bool
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, base_url: str) -> Origin:
+        """Return the origin of an absolute http or https URL. Raises ValueError otherwise."""
+        url = urlsplit(base_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError(f"not an http or https URL: {base_url!r}")
+        tls = url.scheme == "https"
+        return cls(tls, url.hostname, url.port or (443 if tls else 80), url.path.rstrip("/"))
+
+    @property
+    def authority(self) -> str:
+        """What belongs into the Host field."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+class _Reader:
+    """Collects one final response from bytes; interim (1xx) responses are skipped."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.headers: list[tuple[str, str]] = []
+        self.body = bytearray()
+        self.started = self.complete = self.garbage = False
+        self._headers_done = False
+
+    def on_message_begin(self) -> None:
+        self.headers, self.body, self._headers_done = [], bytearray(), False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        self._headers_done = True
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete = self._parser.get_status_code() >= 200
+
+    def feed(self, data: bytes) -> None:
+        self.started = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.complete = True
+        except httptools.HttpParserError:
+            self.garbage = not self.complete
+
+    def end(self) -> None:
+        """Say that the connection ended: a body without a length ends there."""
+        names = {name.lower() for name, _ in self.headers}
+        framed = "content-length" in names or "transfer-encoding" in names
+        self.complete = self.complete or (self._headers_done and not framed)
+
+    @property
+    def done(self) -> bool:
+        return self.complete or self.garbage or len(self.body) > MAX_BODY
+
+    def response(self) -> Response | None:
+        if not self._headers_done:
+            return None
+        return Response(
+            self._parser.get_status_code(), tuple(self.headers), bytes(self.body), self.complete
+        )
+
+    @property
+    def keep_alive(self) -> bool:
+        return self.complete and bool(self._parser.should_keep_alive())
+
+
+@dataclass
+class _Connection:
+    socket: socket.socket
+    number: int
+    used: float
+
+
+@dataclass
+class SocketTransport:
+    """Real sockets to one origin. Safe to use from several threads."""
+
+    origin: Origin
+    ca: Path | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    _idle: list[_Connection] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _opened: int = 0
+
+    def __post_init__(self) -> None:
+        self._tls: ssl.SSLContext | None = None
+        if self.origin.tls:
+            self._tls = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+
+    def exchange(self, data: bytes, timeout: float, *, fresh: bool = False) -> Answer:
+        """Send one request and read its answer; failures are told, never raised."""
+        sent = self.clock.monotonic()
+        try:
+            connection = self._open(timeout) if fresh else self._take(timeout)
+        except (OSError, ValueError) as error:
+            return Answer(None, _failure(error), sent, self.clock.monotonic())
+        reader, failure = _Reader(), None
+        sent = self.clock.monotonic()
+        try:
+            connection.socket.settimeout(timeout)
+            broken: OSError | None = None
+            try:
+                connection.socket.sendall(data)
+            except OSError as error:  # a server may answer and close before it has read all
+                broken = error
+            failure = self._read(connection, reader, sent + timeout)
+            if broken is not None and reader.response() is None:
+                failure = _failure(broken)
+        except OSError as error:
+            failure = _failure(error)
+        return self._finish(connection, reader, failure, sent, fresh)
+
+    def together(self, data: Sequence[bytes], timeout: float) -> list[Answer]:
+        """Send everything but each request's last byte, then all last bytes at once."""
+        opened: list[tuple[_Connection, _Reader]] = []
+        try:
+            for each in data:
+                connection = self._open(timeout)
+                opened.append((connection, _Reader()))
+                connection.socket.sendall(each[:-1])
+        except OSError as error:
+            for connection, _ in opened:
+                connection.socket.close()
+            now = self.clock.monotonic()
+            return [Answer(None, _failure(error), now, now) for _ in data]
+        sent = []
+        for each, (connection, _) in zip(data, opened, strict=True):
+            sent.append(self.clock.monotonic())
+            connection.socket.sendall(each[-1:])
+        return self._gather(opened, sent, timeout)
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        with self._lock:
+            for connection in self._idle:
+                connection.socket.close()
+            self._idle.clear()
+
+    def _gather(
+        self, opened: list[tuple[_Connection, _Reader]], sent: list[float], timeout: float
+    ) -> list[Answer]:
+        """Read all answers, each stamped when its last byte came."""
+        answers: dict[int, Answer] = {}
+        deadline = self.clock.monotonic() + timeout
+        with selectors.DefaultSelector() as selector:
+            for index, (connection, _) in enumerate(opened):
+                connection.socket.setblocking(False)
+                selector.register(connection.socket, selectors.EVENT_READ, index)
+            while len(answers) < len(opened):
+                left = deadline - self.clock.monotonic()
+                ready = selector.select(max(left, 0.0))
+                if not ready and left <= 0:
+                    break
+                for key, _ in ready:
+                    index = key.data
+                    connection, reader = opened[index]
+                    failure = _drain(connection.socket, reader)
+                    if failure is not None or reader.done:
+                        selector.unregister(connection.socket)
+                        answers[index] = self._finish(
+                            connection, reader, failure, sent[index], True
+                        )
+        for index, (connection, reader) in enumerate(opened):
+            if index not in answers:
+                answers[index] = self._finish(connection, reader, "timeout", sent[index], True)
+        return [answers[index] for index in range(len(opened))]
+
+    def _take(self, timeout: float) -> _Connection:
+        now = self.clock.monotonic()
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                return self._open(timeout)
+            if now - connection.used < IDLE_MAX and not _readable(connection.socket):
+                return connection
+            connection.socket.close()
+
+    def _open(self, timeout: float) -> _Connection:
+        raw = socket.create_connection((self.origin.host, self.origin.port), timeout=timeout)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            raw = self._tls.wrap_socket(raw, server_hostname=self.origin.host)
+        with self._lock:
+            self._opened += 1
+            number = self._opened
+        return _Connection(raw, number, self.clock.monotonic())
+
+    def _read(self, connection: _Connection, reader: _Reader, deadline: float) -> Failure | None:
+        while not reader.done:
+            left = deadline - self.clock.monotonic()
+            if left <= 0:
+                return "timeout"
+            connection.socket.settimeout(left)
+            data = connection.socket.recv(65536)
+            if not data:
+                return _ended(reader)
+            reader.feed(data)
+        return "garbage" if reader.garbage else None
+
+    def _finish(
+        self,
+        connection: _Connection,
+        reader: _Reader,
+        failure: Failure | None,
+        sent: float,
+        fresh: bool,
+    ) -> Answer:
+        received = self.clock.monotonic()
+        if failure is None and not fresh and reader.keep_alive:
+            connection.used = received
+            with self._lock:
+                self._idle.append(connection)
+        else:
+            connection.socket.close()
+        return Answer(reader.response(), failure, sent, received, connection.number)
+
+
+def _drain(sock: socket.socket, reader: _Reader) -> Failure | None:
+    """Feed what can be read without waiting; return how it failed, if it did."""
+    try:
+        while not reader.done:
+            data = sock.recv(65536)
+            if not data:
+                return _ended(reader)
+            reader.feed(data)
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return None
+    except OSError as error:
+        return _failure(error)
+    return "garbage" if reader.garbage else None
+
+
+def _ended(reader: _Reader) -> Failure | None:
+    reader.end()
+    if reader.complete:
+        return None
+    return "truncated" if reader.started else "closed"
+
+
+def _readable(sock: socket.socket) -> bool:
+    """Return True where an idle connection has something to read: an end, or bytes unasked for."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    if isinstance(error, ssl.SSLError):
+        return "tls"
+    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        return "reset"
+    return "refused"

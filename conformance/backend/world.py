@@ -1,0 +1,360 @@
+"""Things made on a backend through its own API: valid calls, records to work on, and clean-up.
+
+Everything follows from the contract: `effect` says which operation creates what and where the
+answer shows its id, `scope` which names point to other records and which the caller makes up.
+All that is created carries the run's mark where its schema has room for one, and is remembered
+so that it can be removed. Nothing here judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from conformance.backend.requests import UNSET
+from conformance.history import Exchange
+from conformance.oracles.found import MISSING, ok, told, value_at
+from conformance.verdict import Inconclusive, NotApplicable
+from specs import Contract, Operation
+from specs import examples as spec_examples
+from specs.contract import Schema
+
+if TYPE_CHECKING:
+    from conformance.backend.subject import BackendSubject
+
+
+@dataclass(frozen=True)
+class Made:
+    """One record that was created: what was asked for, and what came of it."""
+
+    resource: str
+    id: str
+    operation: Operation
+    arguments: Mapping[str, Any]
+    """The call's arguments; of a batch, those of this entry only."""
+    exchange: Exchange
+    principal: str
+    whole: Mapping[str, Any]
+    """The arguments of the whole call."""
+
+
+def creators(contract: Contract, resource: str) -> list[Operation]:
+    """Return the operations that create a resource and show its id, the plainest first."""
+    found = [
+        o for o in contract
+        if o.effect and o.effect.kind == "create" and o.effect.resource == resource
+        and (o.effect.id or o.effect.ids)
+    ]  # fmt: skip
+    return sorted(found, key=lambda o: bool(o.effect and o.effect.ids))
+
+
+def operations_on(contract: Contract, resource: str | None, *kinds: str) -> list[Operation]:
+    """Return the operations with an effect of one of `kinds` on a resource."""
+    return [
+        o for o in contract if o.effect and o.effect.resource == resource and o.effect.kind in kinds
+    ]
+
+
+def properties(operation: Operation) -> Mapping[str, Schema]:
+    """Return the schemas of all arguments by wire name: parameters and body properties."""
+    found: dict[str, Schema] = {p.name: p.schema for p in operation.parameters}
+    if operation.body is not None:
+        found.update(object_properties(operation.body.schema))
+    return found
+
+
+def object_properties(schema: Schema) -> dict[str, Schema]:
+    """Return the properties of an object schema, those of its `allOf` parts included."""
+    found: dict[str, Schema] = {}
+    for part in schema.get("allOf", ()):
+        found.update(object_properties(part))
+    found.update(schema.get("properties", {}))
+    return found
+
+
+def required(operation: Operation) -> frozenset[str]:
+    """Return the names of the arguments that a call cannot leave out."""
+    names = {p.name for p in operation.parameters if p.required}
+    if operation.body is not None:
+        names |= set(operation.body.schema.get("required", ()))
+        for part in operation.body.schema.get("allOf", ()):
+            names |= set(part.get("required", ()))
+    return frozenset(names)
+
+
+def is_free_text(schema: Schema) -> bool:
+    """Return True where a schema takes any text of some length."""
+    return (
+        schema.get("type") == "string"
+        and not {"enum", "const", "format", "pattern"} & set(schema)
+        and schema.get("maxLength", 1000) >= 80
+    )
+
+
+class World:
+    """The records of one run."""
+
+    def __init__(self, subject: BackendSubject) -> None:
+        self._subject = subject
+        self._made: list[Made] = []
+        self._left: list[str] = []
+        self._forgettable: list[tuple[Operation, dict[str, Any], str]] = []
+
+    # -- valid calls ---------------------------------------------------------------------------
+
+    def arguments(
+        self,
+        operation: Operation | str,
+        key: str = "a",
+        *,
+        seed: int = 0,
+        optional: bool = False,
+        **given: Any,
+    ) -> dict[str, Any]:
+        """Return arguments that the contract calls valid and that this backend should accept.
+
+        Made-up names are fresh, ids are those of records made for the purpose (only where the
+        call needs them), free text carries the run's mark. `given` wins over all of it; a value
+        of MISSING leaves a name out. Raises Inconclusive where a needed record cannot be made.
+        """
+        if isinstance(operation, str):
+            operation = self._subject.contract[operation]
+        values = spec_examples.arguments(operation, seed=seed, optional=optional)
+        effect = operation.effect
+        references = dict(effect.scope) if effect else {}
+        if effect and effect.target and effect.resource:
+            own = "free" if effect.kind == "create" else effect.resource
+            references[effect.target] = own
+        needed = required(operation)
+        for name, kind in references.items():
+            if name in given:
+                continue
+            if name not in needed:
+                values.pop(name, None)
+            elif kind == "free":
+                values[name] = self._named(operation, name, values.get(name))
+            else:
+                values[name] = self._reference(operation, name, kind, key, values, given)
+        if operation.idempotency:
+            values.pop(operation.idempotency.name, None)
+        if effect and effect.kind not in ("read", "list", "search", "delete"):
+            self._mark(operation, values)
+        values.update(given)
+        return {name: value for name, value in values.items() if value is not MISSING}
+
+    def _named(self, operation: Operation, name: str, example: Any) -> Any:
+        schema = properties(operation).get(name, {})
+        if schema.get("type") == "string" and not {"enum", "format", "pattern"} & set(schema):
+            return self._subject.name(name)[: schema.get("maxLength", 200)]
+        if schema.get("pattern") and schema.get("type") == "string":
+            return _fitting(schema, self._subject.name(name), example)
+        return example
+
+    def _reference(
+        self,
+        operation: Operation,
+        name: str,
+        resource: str,
+        key: str,
+        values: Mapping[str, Any],
+        given: Mapping[str, Any],
+    ) -> Any:
+        """Return the id of a record to refer to, made within the same scope as the call."""
+        scope = operation.effect.scope if operation.effect else {}
+        shared = {n: given.get(n, values.get(n)) for n in scope if n != name and n in values}
+        made = self.make(resource, key, **{n: v for n, v in shared.items() if v is not None})
+        schema = properties(operation).get(name, {})
+        for scoped in scope:
+            if scoped != name and scoped in made.arguments and isinstance(values, dict):
+                values[scoped] = made.arguments[scoped]
+        return [made.id] if schema.get("type") == "array" else made.id
+
+    def _mark(self, operation: Operation, values: dict[str, Any]) -> None:
+        """Put the run's mark into free text that a person reads; ids and names stay."""
+        scope = operation.effect.scope if operation.effect else {}
+        skip = {*scope, *(p.name for p in operation.parameters)}
+        if operation.effect and operation.effect.target:
+            skip.add(operation.effect.target)
+        each = operation.effect.each if operation.effect else None
+        fields = properties(operation)
+        if each and isinstance(values.get(each[1:]), list):
+            inner = object_properties(fields[each[1:]].get("items", {}))
+            for entry in values[each[1:]]:
+                if isinstance(entry, dict):
+                    self._mark_in(inner, entry, skip)
+                    for name, kind in scope.items():
+                        if name in entry and kind == "free" and is_free_text(inner.get(name, {})):
+                            entry[name] = self._subject.name(name)
+            return
+        self._mark_in(fields, values, skip)
+
+    def _mark_in(
+        self, fields: Mapping[str, Schema], values: dict[str, Any], skip: set[str]
+    ) -> None:
+        for name, value in values.items():
+            schema = fields.get(name, {})
+            if name in skip or name.endswith("_id") or not is_free_text(schema):
+                continue
+            if isinstance(value, str):
+                values[name] = f"{value} {self._subject.name('t')}"[: schema.get("maxLength", 4000)]
+                return
+
+    # -- records -------------------------------------------------------------------------------
+
+    def make(self, resource: str, key: str = "a", *, seed: int = 0, **given: Any) -> Made:
+        """Create one record and return it. Raises Inconclusive where that cannot be done."""
+        return self.make_all(resource, key, seed=seed, **given)[0]
+
+    def make_all(self, resource: str, key: str = "a", *, seed: int = 0, **given: Any) -> list[Made]:
+        """Create records with one call: one, or as many as a batch creates."""
+        makers = creators(self._subject.contract, resource)
+        if not makers:
+            raise NotApplicable(f"no operation creates a {resource}")
+        operation = makers[0]
+        known = properties(operation)
+        effect = operation.effect
+        inner = self._entry_fields(operation)
+        outer = {n: v for n, v in given.items() if n in known}
+        arguments = self.arguments(operation, key, seed=seed, **outer)
+        if effect and effect.each and isinstance(arguments.get(effect.each[1:]), list):
+            for entry in arguments[effect.each[1:]]:
+                entry.update({n: v for n, v in given.items() if n in inner})
+        exchange = self._subject.send(operation, arguments, key=key)
+        made = self.note(operation, arguments, exchange, key)
+        if not made:
+            raise Inconclusive(
+                f"could not make a {resource}: {operation.id} was answered {told(exchange)}"
+                + ("" if not ok(exchange) else " without an id")
+            )
+        return made
+
+    def _entry_fields(self, operation: Operation) -> Mapping[str, Schema]:
+        each = operation.effect.each if operation.effect else None
+        if not each:
+            return {}
+        return object_properties(properties(operation).get(each[1:], {}).get("items", {}))
+
+    def note(
+        self, operation: Operation, arguments: Mapping[str, Any], exchange: Exchange, key: str
+    ) -> list[Made]:
+        """Remember what an exchange created, whoever sent it; return it."""
+        made = list(created(operation, arguments, exchange, key))
+        self._made += made
+        self._remember_forgettable(operation, arguments, key, exchange)
+        return made
+
+    def _remember_forgettable(
+        self, operation: Operation, arguments: Mapping[str, Any], key: str, exchange: Exchange
+    ) -> None:
+        """Where nothing deletes single records, a `forget` by scope is how they go."""
+        effect = operation.effect
+        if effect is None or effect.kind != "create" or not ok(exchange):
+            return
+        for forget in operations_on(self._subject.contract, effect.resource, "forget"):
+            names = required(forget)
+            if names <= set(arguments):
+                scope = {n: arguments[n] for n in names}
+                entry = (forget, scope, key)
+                if entry not in self._forgettable:
+                    self._forgettable.append(entry)
+                return
+
+    def unknown_id(self, operation: Operation, name: str) -> Any:
+        """Return an id that has the declared form and that nothing has."""
+        schema = properties(operation).get(name, {})
+        value = spec_examples.example(schema, seed=987_654) if schema else "unknown"
+        if isinstance(value, list):
+            return [self._subject.name("unknown")]
+        if is_free_text(schema) or (
+            schema.get("type") == "string" and not ({"format", "pattern", "enum"} & set(schema))
+        ):
+            return self._subject.name("unknown")
+        return value
+
+    # -- clean-up ------------------------------------------------------------------------------
+
+    def clean(self) -> list[str]:
+        """Delete everything that was created, newest first; return what is left, in words."""
+        self._subject.enter("clean-up")
+        for operation, scope, key in self._forgettable:
+            self._try(operation, scope, key)
+        self._forgettable.clear()
+        self.tidy()
+        left = self._left + [f"{self._subject.mark}: {r}" for r in self._undeletable()]
+        self._made.clear()
+        self._left = []
+        return left
+
+    def tidy(self) -> None:
+        """Delete the records that single deletes can remove; what a forget takes waits for it.
+
+        Done after every case: cases meet a small tenant, and a killed run leaves little behind.
+        """
+        kept = []
+        for made in reversed(self._made):
+            deleters = operations_on(self._subject.contract, made.resource, "delete")
+            if not deleters:
+                kept.append(made)
+                continue
+            arguments = self._to_delete(deleters[0], made)
+            exchange = self._try(deleters[0], arguments, made.principal) if arguments else None
+            if exchange is None or not (ok(exchange) or exchange.status in (404, 410)):
+                self._left.append(f"{made.resource} {made.id}")
+        self._made = kept[::-1]
+
+    def _undeletable(self) -> Iterator[str]:
+        """Yield resources of which some were made and nothing deletes any."""
+        seen = dict.fromkeys(m.resource for m in self._made)
+        for resource in seen:
+            if not operations_on(self._subject.contract, resource, "delete", "forget"):
+                count = sum(m.resource == resource for m in self._made)
+                yield f"{count} of {resource}, which no operation deletes"
+
+    def _to_delete(self, operation: Operation, made: Made) -> dict[str, Any] | None:
+        effect = operation.effect
+        assert effect is not None
+        names = required(operation)
+        arguments = {n: made.whole[n] for n in names if n in made.whole}
+        if effect.target:
+            arguments[effect.target] = made.id
+        return arguments if names <= set(arguments) else None
+
+    def _try(self, operation: Operation, arguments: Mapping[str, Any], key: str) -> Exchange | None:
+        try:
+            return self._subject.send(operation, arguments, key=key)
+        except (Inconclusive, NotApplicable):
+            return None
+
+
+def created(
+    operation: Operation, arguments: Mapping[str, Any], exchange: Exchange, key: str
+) -> Iterator[Made]:
+    """Yield the records that an answer says were created."""
+    effect = operation.effect
+    if effect is None or effect.kind != "create" or effect.resource is None or not ok(exchange):
+        return
+    ids = value_at(exchange, effect.ids) if effect.ids else MISSING
+    if isinstance(ids, list):
+        entries = arguments.get((effect.each or "/")[1:], [])
+        for index, each in enumerate(ids):
+            entry = entries[index] if index < len(entries) else {}
+            if isinstance(each, str):
+                yield Made(effect.resource, each, operation, entry, exchange, key, arguments)
+        return
+    made = value_at(exchange, effect.id)
+    if isinstance(made, (str, int)) and not isinstance(made, bool):
+        yield Made(effect.resource, str(made), operation, arguments, exchange, key, arguments)
+
+
+def _fitting(schema: Schema, wish: str, example: Any) -> Any:
+    """Return the wished-for name where a pattern allows it, else a plainer one or the example."""
+    from conformance.oracles.contract import shape
+
+    for name in (wish, wish.replace("-", "_"), wish.replace("-", "")):
+        if shape(schema).valid(name):
+            return name
+    return example
+
+
+__all__ = ["UNSET", "Made", "World", "created", "creators", "operations_on", "properties"]

@@ -1,0 +1,226 @@
+"""One answer against its declaration: status, media type, headers, body (CT1–CT3, CT6, CT7).
+
+`judge` looks at any single exchange that an operation explains. What an *error* body must say
+is in `envelope.py`; what several answers must say together is in the oracles named after it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import jsonschema_rs
+
+from conformance.history import Exchange, header
+from conformance.oracles.found import found
+from conformance.verdict import Finding
+from specs import Basis, Operation
+
+MESSAGES_MAX = 8
+"""Violations told of one body; a body that breaks everything needs no longer list."""
+
+INFRASTRUCTURE = frozenset({400, 404, 405, 408, 411, 413, 414, 415, 417, 426, 431, 429})
+"""Statuses that the way to an operation may give before the operation is asked: the framing is
+wrong, the body too long, the address not that of a resource. Allowed where a case provoked it."""
+
+
+class Shape:
+    """A compiled schema that tells violations by place and keyword, never by value."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self.schema = json.loads(json.dumps(schema, default=dict))
+        self._validator = jsonschema_rs.validator_for(self.schema, validate_formats=True)
+
+    def valid(self, value: Any) -> bool:
+        """Return True where the value conforms."""
+        return bool(self._validator.is_valid(value))
+
+    def violations(self, value: Any) -> Iterator[tuple[str, str, Basis | None]]:
+        """Yield (place in the value with `*` for indexes, keyword, basis) of each violation."""
+        for error in self._validator.iter_errors(value):
+            place = "".join(f"/{'*' if isinstance(p, int) else p}" for p in error.instance_path)
+            steps = [str(step) for step in error.schema_path]
+            keyword = next((s for s in reversed(steps) if not s.isdigit()), "schema")
+            if keyword == "required":
+                place += f" lacks {_missing(error)}"
+            yield place or "the whole body", keyword, self._basis(steps)
+
+    def _basis(self, steps: list[str]) -> Basis | None:
+        """Return the nearest `x-basis` on the way to a keyword."""
+        node: Any = self.schema
+        basis = None
+        for step in steps:
+            if isinstance(node, dict):
+                basis = node.get("x-basis", basis)
+                node = node.get(step)
+            elif isinstance(node, list) and step.isdigit():
+                node = node[int(step)]
+        return Basis(basis) if basis else None
+
+
+def _missing(error: Any) -> str:
+    name = getattr(error.kind, "property", None)
+    return str(name) if name else "a required property"
+
+
+@lru_cache(maxsize=4096)
+def _shape(identity: int) -> Shape:
+    return Shape(_HELD[identity])
+
+
+_HELD: dict[int, Mapping[str, Any]] = {}
+
+
+def shape(schema: Mapping[str, Any]) -> Shape:
+    """Return the compiled form of a contract's schema; compiled once, as schemas are frozen."""
+    _HELD.setdefault(id(schema), schema)
+    return _shape(id(schema))
+
+
+def judge(
+    operation: Operation, exchange: Exchange, *, also: frozenset[int] = frozenset()
+) -> Iterator[Finding]:
+    """Yield what is wrong with one answer by itself.
+
+    `also` names statuses that are in order beside the declared ones, for requests that break the
+    protocol rather than the operation's rules.
+    """
+    response = exchange.response
+    if response is None or exchange.failure is not None or not response.complete:
+        yield found(
+            "CT6",
+            f"the connection ended without a whole answer ({exchange.failure or 'truncated'})",
+            exchange,
+            cause=f"no-answer-{exchange.failure or 'truncated'}",
+            operation=operation,
+        )
+        return
+    status = response.status
+    if status >= 500:
+        yield found(
+            "CT6", f"the server failed with {status}", exchange, cause=f"server-error-{status}",
+            operation=operation, expected="no 5xx", actual=status,
+        )  # fmt: skip
+        return
+    declared = operation.response(status)
+    if declared is None:
+        if status not in also:
+            yield found(
+                "CT2", f"status {status} is not declared", exchange,
+                cause=f"undeclared-status-{status}", operation=operation, basis=operation.basis,
+                expected=sorted(operation.responses), actual=status,
+            )  # fmt: skip
+        return
+    yield from _media_type(operation, exchange)
+    yield from _headers(operation, exchange)
+    yield from _body(operation, exchange)
+
+
+def _media_type(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
+    """CT3: the media type is one of those declared for the status."""
+    response = exchange.response
+    assert response is not None
+    declared = operation.response(response.status)
+    assert declared is not None
+    wanted = {m.split(";")[0].strip().lower() for m in declared.content}
+    given = response.media_type
+    if not wanted:
+        if response.body and response.status == 204:
+            yield found(
+                "CT3", "a 204 answer has a body", exchange, cause="body-in-204", operation=operation
+            )
+        return
+    if given not in wanted and not (given == "application/problem+json" and response.status >= 400):
+        yield found(
+            "CT3",
+            f"the {_class(response.status)} answer's media type is not the declared one",
+            exchange,
+            cause=f"media-type-{_class(response.status)}-{given or 'none'}",
+            operation=operation,
+            basis=operation.basis,
+            expected=sorted(wanted),
+            actual=given or None,
+        )
+
+
+def _headers(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
+    """CT7: required headers are there, and each declared one that is there has its type."""
+    response = exchange.response
+    assert response is not None
+    declared = operation.response(response.status)
+    assert declared is not None
+    for name, schema in declared.headers.items():
+        value = header(response.headers, name)
+        if value is None:
+            if name in declared.required_headers:
+                yield found(
+                    "CT7", f"the declared header {name} is missing", exchange,
+                    cause=f"header-missing-{name}", operation=operation,
+                    basis=_basis_of(schema, operation.basis),
+                )  # fmt: skip
+        elif not shape(schema).valid(_typed(value, schema)):
+            yield found(
+                "CT7", f"the header {name} is not of its declared type", exchange,
+                cause=f"header-type-{name}", operation=operation,
+                basis=_basis_of(schema, operation.basis), expected=schema.get("type"),
+            )  # fmt: skip
+
+
+def _body(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
+    """CT1: a JSON body conforms to the schema of its status."""
+    response = exchange.response
+    assert response is not None
+    declared = operation.response(response.status)
+    schema = declared.content.get(response.media_type) if declared else None
+    if schema is None and declared is not None and response.media_type.endswith("json"):
+        schema = declared.schema
+    if schema is None or not response.media_type.endswith("json"):
+        return
+    try:
+        body = response.json()
+    except ValueError:
+        yield found(
+            "CT1", "the body is not JSON", exchange,
+            cause=f"not-json-{_class(response.status)}", operation=operation,
+        )  # fmt: skip
+        return
+    compiled = shape(schema)
+    if compiled.valid(body):
+        return
+    for count, (place, keyword, basis) in enumerate(compiled.violations(body)):
+        if count == MESSAGES_MAX:
+            return
+        yield found(
+            "CT1",
+            f"the {_class(response.status)} body breaks its schema: {place} ({keyword})",
+            exchange,
+            cause=f"schema {operation.id} {_class(response.status)} {place} {keyword}",
+            operation=operation,
+            basis=basis or operation.basis,
+        )
+
+
+def _typed(value: str, schema: Mapping[str, Any]) -> Any:
+    """Return a header's value read as its declared type, or as it stands where it cannot be."""
+    kinds = schema.get("type", "string")
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
+        try:
+            if kind == "integer":
+                return int(value)
+            if kind == "number":
+                return float(value)
+        except ValueError:
+            continue
+        if kind == "boolean" and value in ("true", "false"):
+            return value == "true"
+    return value
+
+
+def _class(status: int) -> str:
+    return str(status) if status < 300 else f"{status // 100}xx" if status < 400 else str(status)
+
+
+def _basis_of(schema: Mapping[str, Any], default: Basis) -> Basis:
+    return Basis(schema["x-basis"]) if "x-basis" in schema else default

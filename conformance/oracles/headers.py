@@ -1,0 +1,399 @@
+"""Header fields of single answers: rate limits, Retry-After, usage (RL*, RA*, HD1, HD2, HD6).
+
+`read_limit` turns any of the four header generations into one `Reading`; the rules then do not
+care which it was. What several answers and the clock must say together is in `limits.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import http_sf
+
+from conformance.history import Exchange, Headers, header, header_all
+from conformance.oracles.answers import http_date
+from conformance.oracles.answers import retry_after as read_retry_after
+from conformance.oracles.found import found, told, value_at
+from conformance.verdict import Finding
+from specs import Basis, Operation
+from specs.vocabulary import RateLimit, Usage
+
+SLACK = 2.0
+"""Seconds by which two clocks, and whole-second rounding, may differ."""
+FAR = 31 * 86_400.0
+"""A reset further away than this (seconds) is in another unit than declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one answer says of a quota. `reset` is seconds from the answer on, None if unsaid."""
+
+    limit: float | None
+    remaining: float | None
+    reset: float | None
+    raw_reset: str | None = None
+
+
+def retry_after_seconds(value: str | None, now: float) -> float | None:
+    """Return the seconds that Retry-After asks for; None where absent or unreadable."""
+    return read_retry_after(value, now)
+
+
+def names(limit: RateLimit) -> tuple[str, ...]:
+    """Return the header names that a limited answer must carry, lower case."""
+    if limit.headers == "none":
+        return ()
+    if limit.headers in ("draft-7", "draft-8"):
+        return ("ratelimit", "ratelimit-policy")
+    given = (limit.limit, limit.remaining, limit.reset)
+    if any(given):
+        return tuple(name.lower() for name in given if name)
+    prefix = "x-ratelimit" if limit.headers == "x-ratelimit" else "ratelimit"
+    return tuple(f"{prefix}-{part}" for part in ("limit", "remaining", "reset"))
+
+
+def read_limit(limit: RateLimit, headers: Headers, now: float) -> Reading | None:
+    """Return the reading of an answer, None where it has no such headers or they are broken."""
+    try:
+        if limit.headers == "none":
+            return None
+        if limit.headers in ("draft-7", "draft-8"):
+            return _structured(limit, headers)
+        quota, remaining, reset = (header(headers, name) for name in _three(limit))
+        if quota is None and remaining is None and reset is None:
+            return None
+        return Reading(_number(quota), _number(remaining), _reset(limit, reset, now), reset)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _three(limit: RateLimit) -> tuple[str, str, str]:
+    prefix = "x-ratelimit" if limit.headers == "x-ratelimit" else "ratelimit"
+    return (
+        limit.limit or f"{prefix}-limit",
+        limit.remaining or f"{prefix}-remaining",
+        limit.reset or f"{prefix}-reset",
+    )
+
+
+def _structured(limit: RateLimit, headers: Headers) -> Reading | None:
+    joined = ", ".join(header_all(headers, "ratelimit"))
+    if not joined:
+        return None
+    if limit.headers == "draft-7":
+        fields = http_sf.parse(joined.encode(), tltype="dictionary")
+        plain = {name: item[0] for name, item in fields.items()}
+        return Reading(plain.get("limit"), plain.get("remaining"), plain.get("reset"))
+    _, parameters = http_sf.parse(joined.encode(), tltype="list")[0]
+    quotas = policies(headers)
+    return Reading(quotas[0][0] if quotas else None, parameters["r"], parameters.get("t"))
+
+
+def policies(headers: Headers) -> list[tuple[int, int | None]]:
+    """Return (quota, window) of each RateLimit-Policy member. Raises ValueError where broken."""
+    joined = ", ".join(header_all(headers, "ratelimit-policy"))
+    if not joined:
+        return []
+    members = http_sf.parse(joined.encode(), tltype="list")
+    return [(parameters["q"], parameters.get("w")) for _, parameters in members]
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
+
+
+def _reset(limit: RateLimit, text: str | None, now: float) -> float | None:
+    if text is None:
+        return None
+    if limit.reset_unit == "http-date":
+        when = http_date(text)
+        return None if when is None else when - now
+    value = float(text)
+    unit = limit.reset_unit or "delta-seconds"
+    return {
+        "epoch-seconds": value - now,
+        "epoch-ms": value / 1000 - now,
+        "delta-seconds": value,
+    }[unit]
+
+
+def date_of(exchange: Exchange, now: float) -> float:
+    """Return the server's time of an answer (its Date field), else `now`; epoch seconds."""
+    given = header(exchange.response.headers, "date") if exchange.response else None
+    when = http_date(given) if given else None
+    return now if when is None else when
+
+
+def judge(operation: Operation, exchange: Exchange, now: float) -> Iterator[Finding]:
+    """Yield what is wrong with one answer's quota, waiting and usage fields.
+
+    `now` is seconds since the epoch when the answer came, used where it has no Date. Only
+    answers to requests with a valid key are judged: without one there is no quota to speak of.
+    """
+    response = exchange.response
+    if response is None:
+        return
+    now = date_of(exchange, now)
+    yield from retry_after_rules(operation, exchange, now)
+    if response.status == 401 or not exchange.principal or not operation.authenticated:
+        return
+    if operation.rate_limit is not None:
+        yield from limit_rules(operation, operation.rate_limit, exchange, now)
+    if operation.usage is not None:
+        yield from usage_rules(operation, operation.usage, exchange)
+
+
+def retry_after_rules(operation: Operation, exchange: Exchange, now: float) -> Iterator[Finding]:
+    """RA1, RA2, RA9: the form of Retry-After, and its presence where it is promised."""
+    assert exchange.response is not None
+    limit = operation.rate_limit
+    name = "retry-after"
+    value = header(exchange.response.headers, name)
+    status = exchange.response.status
+    if value is None:
+        if limit is not None and limit.retry_after and status == limit.exceeded_status:
+            yield found(
+                "RA9", f"a {status} answer does not say how long to wait", exchange,
+                cause="no-retry-after", operation=operation,
+                basis=limit.retry_after_basis or limit.basis, expected=name,
+            )  # fmt: skip
+        return
+    seconds = retry_after_seconds(value, now)
+    if seconds is None:
+        yield found(
+            "RA1", "Retry-After is neither a number of seconds nor a date", exchange,
+            cause="retry-after-form", operation=operation,
+        )  # fmt: skip
+    elif not value.strip().isdigit() and not value.strip().endswith("GMT"):
+        yield found(
+            "RA2", "Retry-After's date is not in the form that senders must use", exchange,
+            cause="retry-after-date-form", operation=operation,
+        )  # fmt: skip
+
+
+def limit_rules(
+    operation: Operation, limit: RateLimit, exchange: Exchange, now: float
+) -> Iterator[Finding]:
+    """HD6, RL3, RL4, RL6, RL11, RL12, RL20: what one answer says of its quota."""
+    assert exchange.response is not None
+    fields = exchange.response.headers
+    missing = [name for name in names(limit) if header(fields, name) is None]
+    if missing:
+        yield found(
+            "HD6", f"a {_group(exchange)} answer lacks the rate-limit header {missing[0]}",
+            exchange, cause=f"limit-header-missing {missing[0]} {_group(exchange)}",
+            operation=operation, basis=limit.basis, expected=list(names(limit)),
+        )  # fmt: skip
+        return
+    if limit.headers == "none":
+        return
+    reading = read_limit(limit, fields, now)
+    if reading is None:
+        yield found(
+            "RL4" if limit.headers.startswith("draft") else "RL11",
+            "the rate-limit headers cannot be read", exchange,
+            cause="limit-header-form", operation=operation, basis=limit.basis,
+        )  # fmt: skip
+        return
+    yield from _bounds(operation, limit, exchange, reading)
+    yield from _reset_rules(operation, limit, exchange, reading, now)
+
+
+def _bounds(
+    operation: Operation, limit: RateLimit, exchange: Exchange, reading: Reading
+) -> Iterator[Finding]:
+    quota, remaining = reading.limit, reading.remaining
+    if remaining is not None and not _whole(remaining):
+        yield found(
+            "RL4", "the remaining quota is not a whole number of at least 0", exchange,
+            cause="remaining-form", operation=operation, basis=limit.basis,
+        )  # fmt: skip
+    elif quota is not None and remaining is not None and remaining > quota:
+        yield found(
+            "RL11", "more is remaining than the quota", exchange,
+            cause="remaining-above-limit", operation=operation, basis=limit.basis,
+        )  # fmt: skip
+    if quota is not None and not _whole(quota):
+        yield found(
+            "RL11", "the quota is not a whole number", exchange,
+            cause="limit-form", operation=operation, basis=limit.basis,
+        )  # fmt: skip
+    assert exchange.response is not None
+    refused = exchange.response.status == limit.exceeded_status
+    if refused and remaining is not None and remaining > 0 and _is_rate(operation, limit, exchange):
+        yield found(
+            "RL12", "a request is refused for its quota while some is remaining", exchange,
+            cause="refused-with-remaining", operation=operation, basis=limit.basis,
+            expected=0, actual=remaining,
+        )  # fmt: skip
+
+
+def _is_rate(operation: Operation, limit: RateLimit, exchange: Exchange) -> bool:
+    """Return False where the answer says by its code that another quota was meant."""
+    path = operation.errors.envelope.code if operation.errors else None
+    if path is None or limit.exceeded_code is None:
+        return True
+    return bool(value_at(exchange, path) == limit.exceeded_code)
+
+
+def _reset_rules(
+    operation: Operation, limit: RateLimit, exchange: Exchange, reading: Reading, now: float
+) -> Iterator[Finding]:
+    basis = limit.reset_basis or limit.basis
+    reset = reading.reset
+    window = max((p.w for p in limit.policies), default=FAR)
+    if reset is None:
+        if reading.raw_reset is not None:
+            yield found(
+                "RL20", "the reset cannot be read in its declared unit", exchange,
+                cause="reset-unit", operation=operation, basis=basis, expected=limit.reset_unit,
+            )  # fmt: skip
+        return
+    if reset < -SLACK or reset > window + SLACK:
+        yield found(
+            "RL20", "the reset does not lie between now and one window ahead in its declared unit",
+            exchange, cause="reset-unit", operation=operation, basis=basis,
+            expected=limit.reset_unit,
+        )  # fmt: skip
+        return
+    assert exchange.response is not None
+    wait = retry_after_seconds(header(exchange.response.headers, "retry-after"), now)
+    refused = exchange.response.status == limit.exceeded_status
+    whole = limit.algorithm in (None, "fixed-window") and (reading.remaining or 0) == 0
+    if refused and whole and wait is not None and wait < reset - SLACK:
+        yield found(
+            "RL6", "Retry-After is earlier than the quota's reset", exchange,
+            cause="retry-after-before-reset", operation=operation, basis=basis,
+            expected=f"at least {math.floor(reset)} s", actual=f"{wait:g} s",
+        )  # fmt: skip
+
+
+def usage_rules(operation: Operation, usage: Usage, exchange: Exchange) -> Iterator[Finding]:
+    """HD1: plan and figures are there, the figures whole numbers, none above its limit."""
+    assert exchange.response is not None
+    fields = exchange.response.headers
+    if usage.plan and header(fields, usage.plan) is None:
+        yield found(
+            "HD1", f"a {_group(exchange)} answer lacks the header {usage.plan.lower()}", exchange,
+            cause=f"usage-header-missing {usage.plan.lower()} {_group(exchange)}",
+            operation=operation, basis=usage.basis,
+        )  # fmt: skip
+    for figure in usage.figures:
+        for name in filter(None, (figure.used, figure.limit)):
+            value = header(fields, name)
+            if value is None and _optional(operation, exchange.response.status, name):
+                continue
+            if value is None:
+                yield found(
+                    "HD1", f"a {_group(exchange)} answer lacks the header {name.lower()}", exchange,
+                    cause=f"usage-header-missing {name.lower()} {_group(exchange)}",
+                    operation=operation, basis=usage.basis,
+                )  # fmt: skip
+            elif not value.strip().isdigit() and not _unlimited(value, name == figure.limit):
+                yield found(
+                    "HD2", f"the header {name.lower()} is not a whole number", exchange,
+                    cause=f"usage-header-form {name.lower()}", operation=operation,
+                    basis=usage.basis,
+                )  # fmt: skip
+
+
+def _unlimited(value: str, is_limit: bool) -> bool:
+    return is_limit and value.strip().lower() in ("unlimited", "-1", "none", "")
+
+
+def usage_over_time(usage: Usage, exchanges: Sequence[Exchange]) -> Iterator[Finding]:
+    """HD2: over consecutive answers of one tenant no figure shrinks and plan and limits hold."""
+    for figure in usage.figures:
+        yield from _never_shrinks(usage, figure.used, exchanges)
+        if figure.limit:
+            yield from _constant(usage, figure.limit, exchanges)
+            yield from _within(usage, figure.used, figure.limit, exchanges)
+    if usage.plan:
+        yield from _constant(usage, usage.plan, exchanges)
+
+
+def usage_counts(usage: Usage, exchanges: Sequence[Exchange]) -> Iterator[Finding]:
+    """HD2: after several accepted requests at least one figure has grown."""
+    for_all: list[list[float]] = []
+    for figure in usage.figures:
+        for_all.append([v for _, v in _figures(figure.used, exchanges)])
+    if for_all and all(len(v) > 1 and v[-1] <= v[0] for v in for_all):
+        yield found(
+            "HD2", "no usage figure grows however much is used", exchanges[0], exchanges[-1],
+            cause="usage-frozen", basis=usage.basis,
+        )  # fmt: skip
+
+
+def _figures(name: str, exchanges: Iterable[Exchange]) -> list[tuple[Exchange, float]]:
+    values = []
+    for exchange in exchanges:
+        value = header(exchange.response.headers, name) if exchange.response else None
+        if value is not None and value.strip().isdigit():
+            values.append((exchange, float(value)))
+    return values
+
+
+def _never_shrinks(usage: Usage, name: str, exchanges: Sequence[Exchange]) -> Iterator[Finding]:
+    values = _figures(name, exchanges)
+    for (before, a), (after, b) in pairwise(values):
+        if b < a and before.received is not None and before.received <= after.sent:
+            yield found(
+                "HD2", f"the figure {name.lower()} shrinks from one answer to the next",
+                before, after, cause=f"usage-shrinks {name.lower()}", basis=usage.basis,
+            )  # fmt: skip
+            return
+
+
+def _constant(usage: Usage, name: str, exchanges: Sequence[Exchange]) -> Iterator[Finding]:
+    seen: dict[str, Exchange] = {}
+    for exchange in exchanges:
+        value = header(exchange.response.headers, name) if exchange.response else None
+        if value is not None:
+            seen.setdefault(value, exchange)
+    if len(seen) > 1:
+        yield found(
+            "HD2", f"the header {name.lower()} changes between answers to one tenant",
+            *list(seen.values())[:2], cause=f"usage-not-constant {name.lower()}",
+            basis=usage.basis,
+        )  # fmt: skip
+
+
+def _within(
+    usage: Usage, used: str, limit: str, exchanges: Sequence[Exchange]
+) -> Iterator[Finding]:
+    for exchange in exchanges:
+        pair = _figures(used, [exchange]), _figures(limit, [exchange])
+        if pair[0] and pair[1] and pair[0][0][1] > pair[1][0][1] > 0 and exchange.status != 429:
+            yield found(
+                "HD2", f"more is used than {limit.lower()} allows and yet admitted", exchange,
+                cause=f"usage-above-limit {used.lower()}", basis=usage.basis,
+            )  # fmt: skip
+            return
+
+
+def _whole(value: Any) -> bool:
+    return bool(value >= 0 and value == int(value)) if math.isfinite(value) else False
+
+
+def _group(exchange: Exchange) -> str:
+    status = told(exchange)
+    return "2xx" if status.startswith("2") else status
+
+
+__all__ = [
+    "Basis", "Reading", "date_of", "judge", "limit_rules", "names", "policies", "read_limit",
+    "retry_after_rules", "retry_after_seconds", "usage_counts", "usage_over_time", "usage_rules",
+]  # fmt: skip
+
+
+def _optional(operation: Operation, status: int, name: str) -> bool:
+    """Return True where the declared answer has the header and does not insist on it."""
+    declared = operation.response(status)
+    if declared is None:
+        return False
+    name = name.lower()
+    return name in declared.headers and name not in declared.required_headers

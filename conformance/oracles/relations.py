@@ -1,0 +1,102 @@
+"""Values of an answer that agree with the request or with each other, as `relations` declares.
+
+Shape is the contract oracle's; here is meaning that the schema cannot say: a limit that is kept,
+an order that holds, a figure that equals another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from conformance.history import Exchange
+from conformance.oracles.found import MISSING, found, value_in
+from conformance.verdict import Finding
+from specs import Operation
+from specs.vocabulary import Relation
+
+
+def judge_relations(
+    operation: Operation, arguments: Mapping[str, Any], exchange: Exchange
+) -> Iterator[Finding]:
+    """Yield each declared relation that an accepted answer breaks (CT1)."""
+    response = exchange.response
+    if response is None:
+        return
+    body = response.json_or_none()
+    for relation in operation.relations:
+        if not holds(operation, relation, arguments, body):
+            right = f" {relation.right}" if relation.right else ""
+            yield found(
+                "CT1",
+                f"the answer disagrees: {relation.left} {relation.op}{right} does not hold",
+                exchange,
+                cause=f"relation {operation.id} {relation.left} {relation.op}{right}",
+                operation=operation,
+                basis=relation.basis,
+            )
+
+
+def holds(
+    operation: Operation, relation: Relation, arguments: Mapping[str, Any], body: Any
+) -> bool:
+    """Return True where a relation holds, or where there is nothing to compare."""
+    left = values(body, relation.left)
+    if relation.op in ("sorted-asc", "sorted-desc"):
+        return _sorted(left, relation.op == "sorted-desc")
+    right = _right(operation, relation, arguments, body)
+    if right is MISSING or right is None:
+        return True
+    if relation.op == "max-items":
+        return all(len(v) <= right for v in left if isinstance(v, (list, str, Mapping)))
+    return all(_compare(v, relation.op, right) for v in left if v is not None)
+
+
+def values(body: Any, path: str) -> list[Any]:
+    """Return every value that a pointer with `*` for any entry reaches; none where nothing is."""
+    found_values = [body]
+    for step in path.split("/")[1:]:
+        if step == "*":
+            found_values = [
+                inner
+                for value in found_values
+                for inner in (value.values() if isinstance(value, Mapping) else value or ())
+            ]
+        else:
+            read = (value_in(value, f"/{step}") for value in found_values)
+            found_values = [value for value in read if value is not MISSING]
+    return found_values
+
+
+def _right(
+    operation: Operation, relation: Relation, arguments: Mapping[str, Any], body: Any
+) -> Any:
+    name = relation.right
+    if name is None:
+        return MISSING
+    if name.startswith("/"):
+        read = values(body, name)
+        return read[0] if len(read) == 1 else MISSING
+    if name in arguments:
+        return arguments[name]
+    schemas = {p.name: p.schema for p in operation.parameters}
+    if operation.body is not None:
+        schemas.update(operation.body.schema.get("properties", {}))
+    return schemas.get(name, {}).get("default", MISSING)
+
+
+def _compare(left: Any, op: str, right: Any) -> bool:
+    if op == "==":
+        return bool(left == right)
+    if isinstance(left, (int, float)) != isinstance(right, (int, float)):
+        return True
+    try:
+        return bool(left <= right if op == "<=" else left >= right)
+    except TypeError:
+        return True
+
+
+def _sorted(read: list[Any], descending: bool) -> bool:
+    if any(type(v) is not type(read[0]) for v in read):
+        return True
+    return read == sorted(read, reverse=descending)

@@ -53,7 +53,7 @@ def _value(reply: CallReply) -> Any:
 
 
 def test_hello_tells_missing_names_from_other_names(driver: DriverProcess) -> None:
-    """A documented name that lacks is `missing`, with the other name in `via` where there is one."""
+    """A documented name that lacks is `missing`; `via` is the other name, where there is one."""
     operations = driver.hello().operations
     found = {
         id: (o.modes, o.name, o.via, o.missing)
@@ -108,7 +108,7 @@ def test_a_constructor_that_raises_is_an_error(driver: DriverProcess) -> None:
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize(
     "value",
-    [None, True, 1, -0.5, "", "é\u2028\U0001f600", [], {"a": [1, {"b": None}]}, 2**60, "\\\"\n"],
+    [None, True, 1, -0.5, "", "é\u2028\U0001f600", [], {"a": [1, {"b": None}]}, 2**60, '\\"\n'],
     ids=repr,
 )
 def test_plain_values_come_back_as_they_are(

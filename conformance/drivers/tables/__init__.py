@@ -44,7 +44,11 @@ def read(path: Path) -> tuple[Entry, ...]:
     except Exception as error:
         raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     tables = getattr(module, "TABLES", ())
-    if not tables or not all(isinstance(table, Table) for table in tables):
+    if (
+        not isinstance(tables, tuple)
+        or not tables
+        or not all(isinstance(table, Table) for table in tables)
+    ):
         raise ValueError(f"{path} must define TABLES, a tuple of Table")
     return tuple(Entry(table, path) for table in tables)
 

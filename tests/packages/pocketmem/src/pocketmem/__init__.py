@@ -41,7 +41,11 @@ class Pocket:
     """The blocking client."""
 
     def __init__(
-        self, token: str, *, endpoint: str = "https://x.invalid", timeout: float = 5.0,
+        self,
+        token: str,
+        *,
+        endpoint: str = "https://x.invalid",
+        timeout: float = 5.0,
         retries: int = 2,
     ) -> None:
         self._token, self._endpoint, self._timeout = token, endpoint, timeout
@@ -82,7 +86,7 @@ class Pocket:
             status, raw = self._once(method, path, body, query)
             if status < 400:
                 return json.loads(raw)
-            if status != 429 and status < 500 or attempt == self._retries:
+            if (status != 429 and status < 500) or attempt == self._retries:
                 raise PocketApiError(status, raw.decode("utf-8", "replace")[:200])
             time.sleep(2.0**attempt)
         raise AssertionError

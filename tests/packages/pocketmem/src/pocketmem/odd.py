@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -93,7 +93,7 @@ class Odd:
         return {
             "nan": float("nan"), "big": 10**5000, "bytes": b"hi", "set": {3}, 7: "key",
             "loop": loop, "deep": deep, "text": "x" * 300_000, "half": "\ud800", "red": Colour.RED,
-            "when": datetime(2020, 1, 1, tzinfo=timezone.utc), "thing": Thing("t", [1]),
+            "when": datetime(2020, 1, 1, tzinfo=UTC), "thing": Thing("t", [1]),
             "stranger": threading.Lock(), "many": range(3),
         }  # fmt: skip
 
@@ -127,11 +127,11 @@ class Odd:
 
     def waits(self, seconds: list[float]) -> list[float]:
         """Wait and tell how much time passed on three clocks."""
-        begun = time.monotonic(), time.time(), datetime.now(timezone.utc).timestamp()
+        begun = time.monotonic(), time.time(), datetime.now(UTC).timestamp()
         for each in seconds:
             time.sleep(each)
-        now = time.monotonic(), time.time(), datetime.now(timezone.utc).timestamp()
-        return [after - before for after, before in zip(now, begun)]
+        now = time.monotonic(), time.time(), datetime.now(UTC).timestamp()
+        return [after - before for after, before in zip(now, begun, strict=False)]
 
     def wait_on_event(self, seconds: float) -> bool:
         """Wait by an event that nobody sets."""

@@ -11,8 +11,8 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.applications import Starlette
@@ -47,9 +47,9 @@ from conformance.reference.defects import Defects
 from specs import Contract
 from specs.vocabulary import Refusal
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[str, str]]
 
 DEFAULT_LIMIT = "100000/60"
@@ -96,6 +96,7 @@ class Service:
         self.damage = Damage(defects)
         self.answered = 0
         self.arrivals: set[bytes] = set()
+        self.penalties: dict[str, float] = {}
         self.prefix = contract.root.base_path.rstrip("/").encode()
         self.tenants = tuple(dict.fromkeys(p.tenant for p in keys.values()))
         self.plans = [self._plan(c) for c in _compiled(contract)]
@@ -200,11 +201,15 @@ class Job:
             path = path[len(service.prefix) :]
         wanted = "GET" if self.verb == "HEAD" else self.verb
         self.plan, self.path, self.allowed = service.routes.find(path, wanted)
+        if self.plan is None and self.allowed and "method.wrong-is-served" in self.defects:
+            self.plan, self.path, _ = service.routes.find(path, min(self.allowed))
         self.who = service.principal(self.headers)
         self.request_id = self._request_id()
         self.decision: limits.Decision | None = None
         self.stale: dict[str, Any] | None = None
         self.raced = False
+        self.refused: Any = None
+        """The body that was refused, kept for defects that use it all the same."""
 
     def _request_id(self) -> str:
         if "error.request-id-repeated" in self.defects:
@@ -241,12 +246,23 @@ class Job:
         if name.endswith(ANONYMOUS):
             return service.book.peek(name, policy, service.algorithm, self.now)
         taken = service.book.take(name, policy, service.algorithm, self.now)
+        if "limit.refusals-extend-wait" in self.defects:
+            taken = self._penalised(name, taken)
         if policy.q != service.policy.q:
             gap = service.policy.q - policy.q
             taken = limits.Decision(
                 taken.admitted, service.policy.q, max(0, taken.remaining + gap), taken.reset,
                 taken.wait, taken.window,
             )  # fmt: skip
+        return taken
+
+    def _penalised(self, name: str, taken: limits.Decision) -> limits.Decision:
+        """Refuse for a whole window after each refusal, but tell the usual wait."""
+        until = self.service.penalties.get(name, 0.0)
+        if not taken.admitted or self.now < until:
+            self.service.penalties[name] = self.now + taken.window
+            wait = taken.wait or max(0.0, taken.reset - self.now)
+            return limits.Decision(False, taken.limit, 0, taken.reset, wait, taken.window)
         return taken
 
     async def interleave(self) -> None:
@@ -284,12 +300,16 @@ class Job:
         """Return status, headers, body and, where it is streamed, the encoded events."""
         call: Call | None = None
         try:
+            if "robust.hostile-header-fails" in self.defects:
+                [value.decode("ascii") for value in self.headers.values()]
             self.decision = self.decision or self._take()
             plan = self._admitted()
             call = self._call(plan)
             reply = self._handled(plan, call)
             reply.status = reply.status or plan.success
         except Problem as problem:
+            if self.defects.active:
+                self._do_all_the_same(problem)
             reply = self._refusal(problem)
         except Exception:
             if not self.defects.active:
@@ -357,11 +377,13 @@ class Job:
         media = self.headers.get(b"content-type", b"").decode("latin-1").lower()
         kind, _, rest = media.partition(";")
         utf8 = "charset=" not in rest or rest.replace('"', "").strip() == "charset=utf-8"
-        if kind.strip() != declared.media_type or not utf8:
-            if "accept.media-type" not in self.defects:
-                raise Problem("media-type", f"the body must be {declared.media_type} in UTF-8")
-        value = parse(self.raw, self.defects)
+        readable = kind.strip() == declared.media_type and utf8
+        if not readable and "accept.media-type" not in self.defects:
+            raise Problem("media-type", f"the body must be {declared.media_type} in UTF-8")
+        value = self.refused = parse(self.raw, self.defects)
         check(validator, value, self.defects)
+        if not self.raw.isascii() and "answer.refuses-valid" in self.defects:
+            raise Problem("invalid", "the text is not ASCII")
         return value
 
     def _handled(self, plan: Plan, call: Call) -> Reply:
@@ -373,7 +395,7 @@ class Job:
         if not plan.writes:
             return plan.handler(call)
         declared = plan.operation.idempotency
-        with service.store.writing() if "state.not-atomic" not in self.defects else nullcontext():
+        with service.store.writing():
             service.meter.flush()
             if declared is None:
                 return plan.handler(call)
@@ -424,6 +446,30 @@ class Job:
         return Reply(
             envelope(errors.envelope, problem, code, self.request_id, self.defects), status, headers
         )
+
+    def _do_all_the_same(self, problem: Problem) -> None:
+        """Where a defect says so, do what is being refused."""
+        plan, effect = self.plan, self.plan.operation.effect if self.plan else None
+        kind = effect.kind if effect else ""
+        wanted = (
+            problem.kind == "rate-limited" and "limit.refused-yet-stored" in self.defects,
+            problem.kind == "invalid" and kind == "create"
+            and "error.rejected-yet-stored" in self.defects,
+            problem.kind == "invalid" and kind == "update"
+            and "error.rejected-yet-changed" in self.defects,
+        )  # fmt: skip
+        if plan is None or self.who is None or not any(wanted):
+            return
+        with suppress(Problem, LookupError, TypeError, AttributeError, ValueError):
+            if problem.kind == "rate-limited":
+                call = self._call(plan)
+            else:
+                call = Call(
+                    self.service.realm, plan.operation, self.who, dict(self.path), self.refused,
+                    self.request_id, self.now, self.service.store, self.defects,
+                    self.service.settings, meter=self.service.meter,
+                )  # fmt: skip
+            self._handled(plan, call)
 
     def _crash(self) -> Reply:
         errors = self.service.contract.root.errors
@@ -533,7 +579,7 @@ def create_app(
     """
     defects, clock = defects or Defects(), clock or SystemClock()
     quota = limits.parse(rate_limit or DEFAULT_LIMIT)
-    store = Store(db)
+    store = Store(":memory:" if "state.kept-in-memory" in defects else db)
     book: limits.Book = limits.SharedBook(f"{db}-quotas") if shared else limits.LocalBook()
     who = principals(keys)
     chosen = contracts if contracts is not None else [specs.load(name) for name in specs.names()]

@@ -26,13 +26,14 @@ def generic(adapter: Adapter, operation: Operation) -> Handler:
     Raises ValueError where neither the effect nor the adapter says what to do.
     """
     effect = operation.effect
+    name = (effect.resource if effect else None) or ""
     maker = _MAKERS.get(effect.kind) if effect else None
-    if effect is None or maker is None or effect.resource not in adapter.resources:
+    if effect is None or maker is None or name not in adapter.resources:
         raise ValueError(
             f"{operation.id}: nothing answers it; give it an effect with a resource of the "
             "adapter, or a handler in the adapter"
         )
-    return maker(Things(adapter.resources[effect.resource], effect.resource, effect, operation))
+    return maker(Things(adapter.resources[name], name, effect, operation))
 
 
 class Things:
@@ -104,7 +105,7 @@ class Things:
         """Return the conditions that the request's filters mean."""
         found = []
         for name, value in filters(call).items():
-            if "filter.ignored" in call.defects or f"filter.ignored.{name}" in call.defects:
+            if "filter.ignored" in call.defects:
                 continue
             known = self.effect.renamed.get(name, name)
             found.append(self.resource.condition(known, value))
@@ -297,16 +298,19 @@ def _page(things: Things, call: Call, space: int, where: list[Where], order: str
     resource, store = things.resource, call.store
     if declared is None:
         found = store.find(space, call.now, where, order)
+        if found and "state.not-listed" in call.defects:
+            found = found[:-1]
         items = put({}, things.effect.items or "", [resource.show(d.body) for d in found])
         return Reply(_echo(things, call, items, len(found), None))
     if declared.order == "desc" and order == "seq":
         order = "seq DESC"
     cut = pagination.window(call, declared, space)
-    if "page.order-unstable" in call.defects:
-        order = "random()"
+    order = _disordered(call, order)
+    if "state.not-listed" in call.defects:
+        where = [*where, _NOT_NEWEST]
     if "delete.still-found" in call.defects:
         where = [*where, NOT_GONE]
-    total = store.count(space, call.now, [] if "page.total-unfiltered" in call.defects else where)
+    total = store.count(space, call.now, where)
     if cut.after is not None:
         where = [*where, after(cut.after, order.endswith("DESC"))]
     if cut.offset >= total and cut.offset > 0 and "page.beyond-end-fails" in call.defects:
@@ -317,12 +321,31 @@ def _page(things: Things, call: Call, space: int, where: list[Where], order: str
         found = [*store.find(space, call.now, where, order, 1, cut.offset - 1), *found][: cut.limit]
     if "page.drops-last" in call.defects and more:
         found = found[:-1]
+    if not found and "answer.fails-on-empty" in call.defects:
+        raise RuntimeError("nothing to show")
     shown = [resource.show(d.body) for d in found]
     last = found[-1].seq if found else None
     body, headers = pagination.render(
         call, declared, cut, shown, total=total, more=more, last=last, space=space
     )
     return Reply(_echo(things, call, body, total, cut), headers=headers)
+
+
+_NOT_NEWEST = Where("seq < (SELECT max(d.seq) FROM documents AS d WHERE d.space=documents.space)")
+
+
+def _disordered(call: Call, order: str) -> str:
+    """Return the order of a list as a defect would have it."""
+    if "page.order-unstable" in call.defects:
+        return "random()"
+    if "page.order-reversed" in call.defects:
+        return ", ".join(
+            part.removesuffix(" DESC") if part.endswith(" DESC") else f"{part} DESC"
+            for part in order.replace(" ASC", "").split(", seq")[:1]
+        )
+    if order == "seq" and "page.inserts-shift" in call.defects:
+        return "seq DESC"
+    return order
 
 
 def _echo(things: Things, call: Call, body: Any, total: int, cut: pagination.Window | None) -> Any:

@@ -218,6 +218,14 @@ def plan_changes(job: Job, plan: Plan | None, reply: Reply) -> bool:
     return True
 
 
+def silent_refusal(job: Job, plan: Plan | None, reply: Reply) -> bool:
+    """Send a 429 without a body."""
+    if reply.status != 429:
+        return False
+    reply.encoded = b""
+    return True
+
+
 def stream_without_end(job: Job, plan: Plan | None, reply: Reply) -> bool:
     """Leave out the last event of a stream."""
     if not reply.events:
@@ -274,6 +282,7 @@ HARMS: dict[str, Harm] = {
     "auth.missing-key-is-403": fail_instead(401, 403),
     "auth.role-refused-with-404": fail_instead(403, 404),
     "method.wrong-is-500": fail_instead(405, 500),
+    "limit.body-empty": silent_refusal,
     "limit.exceeded-is-503": fail_instead(429, 503),
     "limit.headers-missing-on-errors": lose_rate_headers(lambda r: (r.status or 0) >= 400),
     "limit.headers-missing-on-429": lose_rate_headers(_limited),

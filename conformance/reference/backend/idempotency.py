@@ -67,7 +67,7 @@ def _space(call: Call, declared: Idempotency) -> int:
 
 
 def _scoped(call: Call, declared: Idempotency, key: str) -> str:
-    if declared.scope != "user" or "idempotency.crosses-users" in call.defects:
+    if declared.scope != "user":
         return key
     return json.dumps([call.values.get("user_id"), key])
 

@@ -208,6 +208,8 @@ def headers(
         remaining = limit
     if "limit.remaining-off-by-one" in defects:
         remaining += 1
+    if not decision.admitted and "limit.remaining-after-refusal" in defects:
+        remaining = 1
     if remaining == 0 and "limit.remaining-negative" in defects:
         remaining = -1
     if declared.headers == "draft-8":
@@ -266,7 +268,6 @@ def retry_after(decision: Decision, now: float, defects: Defects) -> str | None:
         ("retry-after.words", "soon"),
         ("retry-after.wrong-date", formatdate(now + seconds, usegmt=False)),
         ("retry-after.iso-date", _iso(now + seconds)),
-        ("retry-after.milliseconds", str(seconds * 1000)),
     ):
         if defect in defects:
             return wrong

@@ -150,8 +150,8 @@ def _serve(options: Options, out: TextIO, made: dict[str, list[str]] | None = No
     try:
         listening = listening_socket(options.host, options.port)
     except OSError as why:
-        print(f"memconform serve: cannot listen on {options.host}:{options.port}: {why}",
-              file=sys.stderr)  # fmt: skip
+        where = f"{options.host}:{options.port}"
+        print(f"memconform serve: cannot listen on {where}: {why}", file=sys.stderr)  # noqa: T201
         return USAGE
     ready = _ready_line(listening, options.host, made or {"keys": []})
     if options.workers > 1:
@@ -212,6 +212,11 @@ def _end_with_input(server: uvicorn.Server) -> None:
     server.should_exit = True
 
 
+def _set_with_input(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
+
+
 def _serve_by_workers(options: Options, listening: socket.socket, out: TextIO, ready: str) -> int:
     create_app(db=options.db, keys={k.key: k for k in options.keys})
     children = [_worker(options, listening) for _ in range(options.workers)]
@@ -225,7 +230,7 @@ def _serve_by_workers(options: Options, listening: socket.socket, out: TextIO, r
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if not _is_terminal_child():
-        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+        threading.Thread(target=_set_with_input, args=(stop,), daemon=True).start()
     while not stop.wait(0.2):
         if any(child.poll() is not None for child in children):
             _end(children)

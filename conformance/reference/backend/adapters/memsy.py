@@ -322,7 +322,7 @@ MEMORY = Resource(
     order="json_extract(body, '$.observed_at') DESC, seq DESC",
 )
 
-# -- the hierarchy ----------------------------------------------------------------------------------
+# -- the hierarchy ----------------------------------------------------------------------
 
 
 def _prompt(body: Body, round: int) -> str:

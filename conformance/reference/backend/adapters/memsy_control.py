@@ -40,6 +40,14 @@ def _period(call: Call) -> tuple[date, date]:
     return first, (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
 
 
+def _day(text: str | None, otherwise: date) -> date:
+    """Return the day that a text means; the contract takes any text, so one that means none too."""
+    try:
+        return today(moment(text)) if text else otherwise
+    except Problem:
+        return otherwise
+
+
 def usage_summary(call: Call) -> Reply:
     """What this period has used of each dimension."""
     assert call.meter is not None
@@ -67,10 +75,8 @@ def usage_timeseries(call: Call) -> Reply:
     assert call.meter is not None
     first, last = _period(call)
     wanted = call.arguments
-    if "period_start" in wanted:
-        first = today(moment(wanted["period_start"]))
-    if "period_end" in wanted:
-        last = today(moment(wanted["period_end"], end=True))
+    first = _day(wanted.get("period_start"), first)
+    last = _day(wanted.get("period_end"), last)
     report = call.meter.report(call.principal.tenant, first, last)
     dimension = wanted.get("dimension", "api_calls")
     days = sorted({day for day, _ in report}) if dimension == "api_calls" else []

@@ -57,8 +57,9 @@ Keys = Annotated[
         "--api-key",
         metavar="KEY",
         envvar="MEMCONFORM_API_KEY",
-        help="key to call with; a second one shows isolation, a third one is used up to find the "
-        "rate limit (can be given more than once)",
+        help="key to call with; a second one, of another tenant, shows isolation; member=KEY, "
+        "limited=KEY and expired=KEY name one without rights, one to use up, one that is past "
+        "(can be given more than once)",
     ),
 ]
 BaselineFile = Annotated[
@@ -351,13 +352,56 @@ def _read(path: Path) -> Results:
         raise _usage(f"{path} is not a results.json: {where}: {first['msg']}") from None
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-             add_help_option=False)  # fmt: skip
-def serve(context: typer.Context) -> None:
-    """Serve the reference backend, perfect or with seeded defects (see `serve --help`)."""
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option("--port", help="port to listen on; 0 takes a free one")] = 0,
+    host: Annotated[str, typer.Option("--host", help="address to listen on")] = "127.0.0.1",
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option("--api-key", help="key of a tenant of its own (can be given more than once)"),
+    ] = None,
+    member_key: Annotated[
+        list[str] | None,
+        typer.Option("--member-key", help="key of the first tenant without admin rights or seat"),
+    ] = None,
+    expired_key: Annotated[
+        list[str] | None, typer.Option("--expired-key", help="key that is no longer valid")
+    ] = None,
+    rate_limit: Annotated[
+        str | None,
+        typer.Option("--rate-limit", metavar="N/S[/KIND]", help="requests in seconds, 100/60, "
+                     "per key; KIND is fixed-window or token-bucket"),
+    ] = None,
+    defect: Annotated[
+        list[str] | None,
+        typer.Option("--defect", metavar="ID", help="be wrong so (can be given more than once)"),
+    ] = None,
+    list_defects: Annotated[
+        bool, typer.Option("--list-defects", help="name the seeded defects and leave")
+    ] = False,
+    db: Annotated[
+        Path | None, typer.Option("--db", metavar="FILE", help="keep data there (a file that goes)")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", help="processes on the one port")] = 1,
+    delay: Annotated[float, typer.Option("--delay", help="seconds before each answer")] = 0.0,
+    processing_delay: Annotated[
+        float, typer.Option("--processing-delay", help="seconds until asynchronous work is done")
+    ] = 0.0,
+) -> None:
+    """Serve the reference backend, perfect or with seeded defects; says when ready, in JSON.
+
+    Without keys it makes some up and shows them in the ready line.
+    """
     from conformance.reference.backend import serve as server
 
-    raise typer.Exit(server.main(context.args))
+    raise typer.Exit(
+        server.main(
+            port=port, host=host, api_keys=api_key or (), member_keys=member_key or (),
+            expired_keys=expired_key or (), rate_limit=rate_limit, defects=defect or (),
+            list_defects=list_defects, db=str(db) if db else None, workers=workers, delay=delay,
+            processing_delay=processing_delay,
+        )
+    )  # fmt: skip
 
 
 @app.command()

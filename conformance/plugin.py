@@ -26,8 +26,9 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--base-url", {"metavar": "URL", "help": "backend to judge, its API's base path included"}),
     ("--api", {"metavar": "NAME", "help": "contract to judge by: an API's name or a spec's path"}),
     ("--api-key", {"metavar": "KEY", "action": "append", "default": [],
-                   "help": "key to call with; a second one shows isolation, a third one is used "
-                   "up for rate limits (can be given more than once)"}),
+                   "help": "key to call with; a second one, of another tenant, shows isolation; "
+                   "member=KEY, limited=KEY and expired=KEY name one without rights, one to use "
+                   "up, one that is past (can be given more than once)"}),
     ("--read-only", {"action": "store_true", "help": "send nothing that could change data"}),
     ("--max-requests", {"metavar": "N", "type": int, "help": "stop after N requests"}),
     ("--max-seconds", {"metavar": "S", "type": float, "help": "stop after S seconds"}),

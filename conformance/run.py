@@ -65,10 +65,14 @@ Watch = Callable[[Sequence[Part]], None]
 
 @dataclass(frozen=True)
 class Backend:
-    """A served reference backend: base URL of each API, and the keys that it takes."""
+    """A served reference backend: base URL of each API, and the keys that it takes.
+
+    `roles` maps a principal's part in the backend suite (`member`, `expired`) to its key.
+    """
 
     urls: dict[str, str]
     keys: tuple[str, ...]
+    roles: dict[str, str] = field(default_factory=dict)
 
 
 class BackendFailed(RuntimeError):
@@ -88,7 +92,8 @@ def embedded(*extra: str) -> Iterator[Backend]:
                 child.stop()
                 said = "; ".join(list(child.tail)[-3:]) or "nothing"
                 raise BackendFailed(f"the embedded backend did not start; it said: {said}") from None
-            yield Backend(dict(ready["apis"]), tuple(ready["keys"]))
+            roles = {"member": ready["member_keys"][0], "expired": ready["expired_keys"][0]}
+            yield Backend(dict(ready["apis"]), tuple(ready["keys"]), roles)
         finally:
             child.stop()
 
@@ -109,7 +114,8 @@ def plan(kinds: Sequence[Kind], backend: Backend, seed: int) -> list[Part]:
     """Return the parts of a run in the order in which results list them."""
     parts = []
     tail = ("--seed", str(seed))
-    keys = tuple(word for key in backend.keys for word in ("--api-key", key))
+    shown = (*backend.keys, *(f"{role}={key}" for role, key in backend.roles.items()))
+    keys = tuple(word for key in shown for word in ("--api-key", key))
     if "backend" in kinds:
         for api in specs.names():
             where = ("--base-url", backend.urls[api], "--api", api, *keys)
@@ -145,7 +151,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="memconform-run-") as folder:
         try:
             with embedded(*serve_options) as backend:
-                secrets = backend.keys
+                secrets = (*backend.keys, *backend.roles.values())
                 parts = plan(kinds, backend, seed)
                 together = [p for p in parts if p.kind != "load"]
                 alone = [p for p in parts if p.kind == "load"]

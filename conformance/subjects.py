@@ -21,6 +21,7 @@ import specs
 from conformance.cases import CaseResult, Subject
 from conformance.progress import Reporter
 from conformance.report.results import SubjectEntry, summarise
+from conformance.verdict import Verdict
 from specs.catalogue import requirements
 
 if TYPE_CHECKING:
@@ -121,9 +122,18 @@ def _backend_entry(
 
 
 def judge_backend(options: Mapping[str, Any]) -> SubjectEntry:
-    """Run the backend suite and return what it found."""
-    from conformance.backend import run
+    """Run the backend suite and return what it found.
 
+    A backend that is not there, or refuses the key, is one inconclusive case that says so.
+    """
+    from conformance.backend import run
+    from conformance.backend.subject import SubjectError
+    from conformance.backend.suite import selected
+
+    try:
+        selected(options.get("case") or None)
+    except ValueError as error:
+        raise Usage(f"--case: {error}") from error
     started = time.monotonic()
     subject = backend(options)
     progress = Reporter(f"backend {subject.contract.api}")
@@ -131,6 +141,8 @@ def judge_backend(options: Mapping[str, Any]) -> SubjectEntry:
         results = run(
             subject, select=options.get("case") or None, seed=subject.seed, progress=progress
         )
+    except SubjectError as error:
+        results = [CaseResult("backend.reachable", (), Verdict.INCONCLUSIVE, str(error))]
     except BaseException:
         subject.close()
         raise

@@ -99,10 +99,11 @@ def test_refused_key_is_too_little_evidence(backend: Embedded) -> None:
     assert 5 == done.returncode, done.stdout + done.stderr
 
 
-def test_empty_run_is_too_little_evidence(backend: Embedded) -> None:
-    """A selection that matches no case exits 5."""
+def test_selection_of_nothing_is_a_usage_error(backend: Embedded) -> None:
+    """A selection that matches no case is a mistake, said with what there is."""
     done = memconform(*judge(backend, "--case", "no-such-case"))
-    assert 5 == done.returncode, done.stdout + done.stderr
+    assert 2 == done.returncode, done.stdout + done.stderr
+    assert "no-such-case" in done.stderr
 
 
 def test_stale_baseline_exits_4(backend: Embedded, tmp_path: Path) -> None:

@@ -24,8 +24,11 @@ def version() -> str:
 
 
 def redact(words: Iterable[str], secrets: Iterable[str]) -> tuple[str, ...]:
-    """Return a command line without keys: known ones, and whatever follows --api-key."""
-    hidden = [s for s in secrets if s]
+    """Return a command line without keys: known ones, and whatever follows --api-key.
+
+    A secret may be written `ROLE=KEY`; the key alone is looked for.
+    """
+    hidden = [s.rpartition("=")[2] for s in secrets if s]
     made: list[str] = []
     follows = False
     for word in words:
@@ -74,7 +77,7 @@ def make(
 def _without(made: Results, secrets: Iterable[str]) -> Results:
     """Return a result in which no key stands, wherever a subject may have echoed it."""
     text = plain = made.model_dump_json(by_alias=True)
-    for secret in secrets:
+    for secret in (each.rpartition("=")[2] for each in secrets):
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(json.dumps(secret)[1:-1], REDACTED)
     return made if text == plain else Results.model_validate_json(text)

@@ -233,7 +233,7 @@ def _is_record(item: Any, package: str) -> bool:
     kind = type(item)
     if hasattr(kind, "model_fields") or hasattr(kind, "__attrs_attrs__"):
         return True
-    if hasattr(kind, "__call__") and not isinstance(item, BaseException):  # noqa: B004
+    if callable(item) and not isinstance(item, BaseException):
         return False
     return str(kind.__module__).split(".")[0] == package
 

@@ -16,13 +16,16 @@ from urllib.parse import quote, urlsplit
 
 from specs import Operation
 
-SlotKind = Literal["id", "mark", "key"]
+SlotKind = Literal["id", "mark", "key", "new"]
 _GAP = re.compile(rb"(\"?)@@mc(\d+)@@(\"?)")
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One gap. `name` is the resource of an id, and '' elsewhere."""
+    """One gap: an id, the mark of a write, an idempotency key, a new name.
+
+    `name` is the resource of an id, and '' elsewhere.
+    """
 
     kind: SlotKind
     name: str = ""
@@ -72,12 +75,12 @@ class Template:
         if self.fixed is not None:
             return self.fixed
         head = b"".join(
-            [p if p.__class__ is bytes else p.write(values[p.slot]) for p in self.head]  # type: ignore[union-attr,misc]
+            [p if p.__class__ is bytes else p.write(values[p.slot]) for p in self.head]  # type: ignore[union-attr]
         )
         if not self.body:
             return head + b"\r\n\r\n"
         body = b"".join(
-            [p if p.__class__ is bytes else p.write(values[p.slot]) for p in self.body]  # type: ignore[union-attr,misc]
+            [p if p.__class__ is bytes else p.write(values[p.slot]) for p in self.body]  # type: ignore[union-attr]
         )
         return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 

@@ -139,7 +139,7 @@ class Engine:
         wire = self._wire()
         lanes, count, tickets = self.lanes, len(self.lanes), self._tickets
         lag, t0, closed = self._lag.append, self.t0, self.profile.kind == "closed"
-        sleep = gevent.sleep
+        sleep: Any = gevent.sleep
         while not self._over:
             offset = next(tickets, None)
             if offset is None:

@@ -78,6 +78,7 @@ def latency(figures: Figures) -> Iterator[Finding]:
     """Response times, counted from the intended starts, stay within the profile's limits."""
     total = _need(figures)
     gates = figures.gates
+    _trust(figures)
     if not gates.latency.limits() and not gates.operation and gates.slowest_over_median is None:
         raise NotApplicable("the profile sets no latency gate")
     yield from _slower("", total.response, gates.latency)
@@ -86,6 +87,13 @@ def latency(figures: Figures) -> Iterator[Finding]:
             yield from _slower(name, figures.tally.operations[name].response, limits)
     if gates.slowest_over_median is not None:
         yield from _one_slow(figures, gates.slowest_over_median)
+
+
+def _trust(figures: Figures) -> None:
+    """Times that the generator itself made longer say nothing of the server."""
+    limit = figures.gates.lag
+    if limit is not None and figures.tally.lag.percentile(99) > limit:
+        raise Inconclusive("the generator was the bottleneck, so its times say nothing")
 
 
 def _slower(operation: str, times: Histogram, limits: Latency) -> Iterator[Finding]:
@@ -153,7 +161,7 @@ def errors(figures: Figures) -> Iterator[Finding]:
         raise NotApplicable("the profile sets no error budget")
     failed = total.failed
     if failed > budget * total.sent:
-        kinds = ", ".join(f"{n} {kind}" for kind, n in total.errors.most_common(5))
+        kinds = _kinds(figures)
         yield _finding(
             "LD2", "errors",
             f"{failed} of {total.sent} requests failed ({kinds}); the budget is {budget:.3%}",
@@ -168,6 +176,20 @@ def errors(figures: Figures) -> Iterator[Finding]:
                 f"at most {share:.3%}", f"{count / total.sent:.3%}",
             )  # fmt: skip
     yield from _closed(figures, total)
+
+
+def _kinds(figures: Figures) -> str:
+    """Return the most frequent kinds of failure with their operations, in words."""
+    counted = sorted(
+        (
+            (count, kind, name)
+            for name, tally in figures.tally.operations.items()
+            for kind, count in tally.errors.items()
+        ),
+        reverse=True,
+    )
+    told = ", ".join(f"{count} {kind} on {name}" for count, kind, name in counted[:4])
+    return f"{told} and {len(counted) - 4} more" if len(counted) > 4 else told
 
 
 def _closed(figures: Figures, total: OperationTally) -> Iterator[Finding]:
@@ -236,6 +258,14 @@ def answers(figures: Figures) -> Iterator[Finding]:
 def lost(figures: Figures) -> Iterator[Finding]:
     """No write that was acknowledged is missing afterwards."""
     yield from _ledger(figures, "lost", "LD6", figures.gates.lost)
+    unfound = figures.tally.numbers["unfound"]
+    if unfound > (figures.gates.lost or 0):
+        yield _finding(
+            "LD6", "unfound",
+            f"{unfound} of {figures.tally.numbers['checked-lost']} acknowledged writes are not "
+            "found by a search for their own text",
+            figures.gates.lost, unfound,
+        ).at(basis=Basis.ASSUMED)  # fmt: skip
     for (requirement, _), seen in figures.tally.findings.items():
         if requirement == "LD6":
             yield seen.finding
@@ -275,7 +305,8 @@ def _ledger(
         raise NotApplicable("the run wrote nothing that can be read back")
     if numbers["unread"] and not numbers[what]:
         raise Inconclusive(
-            f"{numbers['unread']} of {numbers['written']} acknowledged writes could not be read back"
+            f"{numbers['unread']} of {numbers['written']} acknowledged writes "
+            "could not be read back"
         )
     if not numbers[f"checked-{what}"]:
         raise NotApplicable("the contract gives no way to read this back")
@@ -298,7 +329,7 @@ def in_flight(figures: Figures) -> Iterator[Finding]:
     if hanging > allowed:
         yield _finding(
             "LD8", "in-flight",
-            f"{hanging} requests had no answer {figures.profile.drain:g} s after the schedule ended",
+            f"{hanging} requests had no answer {figures.profile.drain:g} s after the schedule",
             f"at most {allowed}", hanging,
         )  # fmt: skip
 
@@ -308,12 +339,12 @@ def evidence(figures: Figures) -> Iterator[Finding]:
     """Every operation of the plan has enough judged answers to speak of."""
     total = figures.total()
     wanted = figures.gates.evidence
-    if total.sent and figures.gates.limited is not None:
-        if total.limited > figures.gates.limited * total.sent:
-            raise Inconclusive(
-                f"{total.limited} of {total.sent} requests were turned away by the rate limit; "
-                "give more --api-key, raise the limit, or lower the profile's rate"
-            )
+    allowed = figures.gates.limited
+    if total.sent and allowed is not None and total.limited > allowed * total.sent:
+        raise Inconclusive(
+            f"{total.limited} of {total.sent} requests were turned away by the rate limit; "
+            "give more --api-key, raise the limit, or lower the profile's rate"
+        )
     thin = {
         task.name: figures.tally.of(task.name).judged
         for task in figures.plan.tasks
@@ -342,9 +373,9 @@ def complete(figures: Figures) -> Iterator[Finding]:
             "workers never sent their last report: what they measured is missing"
         )
     for stage in figures.profile.stages:
-        if figures.profile.kind == "open" and not figures.tally.stages[stage.name]:
-            if stage.planned >= 1:
-                raise Inconclusive(f"the stage {stage.name!r} never ran")
+        ran = figures.tally.stages[stage.name] or stage.planned < 1
+        if figures.profile.kind == "open" and not ran:
+            raise Inconclusive(f"the stage {stage.name!r} never ran")
     yield from ()
 
 

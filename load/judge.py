@@ -127,11 +127,9 @@ class Judge:
 
     def _about_asked(self, response: Response, asked: Asked) -> Iterator[Finding]:
         value = response.json_or_none()
-        if value is not None and asked.id is not None and self._id is not None:
-            if not _says(value, self._id, asked.id):
-                yield self._own(
-                    "LD5", "wrong-id", "the answer is about another id than was asked for"
-                )
+        about = asked.id is not None and self._id is not None and value is not None
+        if about and not _says(value, self._id or "", asked.id):
+            yield self._own("LD5", "wrong-id", "the answer is about another id than was asked for")
         if value is not None and asked.mark is not None and asked.mark not in response.body:
             yield self._own(
                 "LD12", "altered", "the answer does not show what was last acknowledged as written"

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gevent.pool
@@ -21,6 +22,7 @@ from load.engine import Engine, Wire
 from load.plan import Lane, Resource
 from load.transport_fast import Trouble
 from specs import Operation, pointer
+from specs.examples import arguments
 
 READERS = 8
 """Connections that read back at once."""
@@ -39,6 +41,7 @@ class _Reader:
 
 def check(engine: Engine, connect: Callable[[], Wire]) -> None:
     """Read every acknowledged write back and count what became of it."""
+    gevent.sleep(engine.profile.settle)
     numbers = engine.tally.numbers
     for lane in engine.lanes:
         kinds: dict[str, list[Resource]] = {}
@@ -46,12 +49,14 @@ def check(engine: Engine, connect: Callable[[], Wire]) -> None:
             kinds.setdefault(resource.kind, []).append(resource)
         for kind, written in kinds.items():
             numbers["unsure"] += sum(not r.known for r in written)
-            reader = _reader(lane, kind)
+            reader, searcher = _reader(lane, kind), _searcher(engine, lane, kind)
             if reader is not None:
                 numbers["written"] += len(written)
-                _in_parallel(
-                    connect, written, lambda w, r, q=reader, n=lane: _read(engine, n, w, q, r)
-                )
+                _in_parallel(connect, written, partial(_read, engine, lane, reader))
+            elif searcher is not None:
+                marked = [r for r in written if r.mark is not None]
+                numbers["written"] += len(marked)
+                _in_parallel(connect, marked, partial(_search, engine, lane, searcher))
             lister = _lister(lane, kind)
             if lister is not None:
                 _duplicates(engine, lane, connect(), lister, written)
@@ -66,7 +71,7 @@ def tidy(engine: Engine, connect: Callable[[], Wire]) -> None:
 
         def remove(wire: Wire, resource: Resource, lane: Lane = lane, ways: Any = removers) -> None:
             way = ways[resource.kind]
-            status, _, _ = wire.exchange(_request(lane, way, resource.id))
+            status, _, _ = wire.exchange(_request(lane, way, resource))
             engine.tally.numbers["cleaned"] += status < 300
 
         _in_parallel(connect, with_way, remove)
@@ -92,17 +97,11 @@ def _in_parallel(
     pool.join(raise_error=True)
 
 
-def _read(engine: Engine, lane: Lane, wire: Wire, reader: _Reader, resource: Resource) -> None:
+def _read(engine: Engine, lane: Lane, reader: _Reader, wire: Wire, resource: Resource) -> None:
     numbers = engine.tally.numbers
-    request = _request(lane, reader, resource.id)
-    for _ in range(TRIES):
-        try:
-            status, _, body = wire.exchange(request)
-        except Trouble:
-            continue
-        if status < 500 and status not in (401, 403, 429):
-            break
-    else:
+    request = _request(lane, reader, resource)
+    status, body = _persist(wire, request)
+    if not status:
         numbers["unread"] += 1
         return
     numbers["read-back"] += 1
@@ -123,6 +122,39 @@ def _read(engine: Engine, lane: Lane, wire: Wire, reader: _Reader, resource: Res
         numbers["altered"] += resource.mark.encode() not in body
 
 
+def _search(
+    engine: Engine, lane: Lane, searcher: Operation, wire: Wire, resource: Resource
+) -> None:
+    """Look for a write by its own mark, where nothing reads it by an id."""
+    numbers, effect = engine.tally.numbers, searcher.effect
+    assert effect is not None
+    assert resource.mark is not None
+    names = {n for n, meaning in effect.scope.items() if meaning == "free"}
+    given = {n: v for n, v in arguments(searcher, optional=False).items() if n not in names}
+    given |= {n: v for n, v in resource.scope.items() if n in names}
+    given[effect.query or ""] = resource.mark
+    status, body = _persist(wire, _render(lane, searcher, given))
+    if not 200 <= status < 300:
+        numbers["unread"] += 1
+        return
+    numbers["read-back"] += 1
+    numbers["checked-lost"] += 1
+    numbers["unfound"] += resource.mark.encode() not in body
+
+
+def _persist(wire: Wire, request: bytes) -> tuple[int, bytes]:
+    """Send until something else than trouble or a refusal comes; (0, b"") where nothing does."""
+    for attempt in range(TRIES):
+        try:
+            status, _, body = wire.exchange(request)
+        except Trouble:
+            continue
+        if status < 500 and status not in (401, 403, 429):
+            return status, body
+        gevent.sleep(0.05 * attempt)
+    return 0, b""
+
+
 def _duplicates(
     engine: Engine, lane: Lane, wire: Wire, lister: Operation, written: list[Resource]
 ) -> None:
@@ -132,11 +164,12 @@ def _duplicates(
     mark = re.compile(re.escape(lane.name) + r"n\d{8}z")
     ids_of: dict[str, set[Any]] = {}
     try:
-        for item in _walk(lane, wire, lister):
-            text = json.dumps(item)
-            identity = _at(item, effect.item_id)
-            for each in set(mark.findall(text)):
-                ids_of.setdefault(each, set()).add(identity)
+        for within in _places(lister, written):
+            for item in _walk(lane, wire, lister, within):
+                text = json.dumps(item)
+                identity = _at(item, effect.item_id)
+                for each in set(mark.findall(text)):
+                    ids_of.setdefault(each, set()).add(identity)
     except (Trouble, _Unwalkable) as why:
         engine.tally.notes.append(f"{lister.id} could not be walked to its end: {why}")
         return
@@ -151,10 +184,24 @@ class _Unwalkable(Exception):
     """A list cannot be walked to its end."""
 
 
-def _walk(lane: Lane, wire: Wire, lister: Operation) -> Iterable[Any]:
+def _places(lister: Operation, written: list[Resource]) -> list[dict[str, Any]]:
+    """Return the arguments of each walk: one per parent where a list is one parent's."""
+    required = [p.name for p in lister.parameters if p.required]
+    if not required:
+        return [{}]
+    found = {
+        tuple((name, each.parents[name].id) for name in required)
+        for each in written
+        if not each.deleted and all(name in each.parents for name in required)
+    }
+    return [dict(place) for place in sorted(found, key=str)]
+
+
+def _walk(lane: Lane, wire: Wire, lister: Operation, within: dict[str, Any]) -> Iterable[Any]:
     effect, paging = lister.effect, lister.pagination
-    assert effect is not None and paging is not None
-    arguments: dict[str, Any] = {}
+    assert effect is not None
+    assert paging is not None
+    arguments = dict(within)
     size = min(paging.max_limit or 100, 100)
     if paging.limit:
         arguments[paging.limit] = size
@@ -204,8 +251,23 @@ def _by_target(lane: Lane, kind: str, what: str) -> _Reader | None:
         effect = operation.effect
         if effect is None or effect.kind != what or effect.resource != kind or not effect.target:
             continue
-        if all(p.name == effect.target or not p.required for p in operation.parameters):
+        known = {effect.target, *effect.scope}
+        if all(p.name in known or not p.required for p in operation.parameters):
             return _Reader(operation, effect.target)
+    return None
+
+
+def _searcher(engine: Engine, lane: Lane, kind: str) -> Operation | None:
+    """Return the search that shows a write's text, where the run waits as long as it may take."""
+    for operation in lane.plan.contract:
+        effect = operation.effect
+        if effect is None or effect.kind != "search" or effect.resource != kind:
+            continue
+        if effect.query is None or effect.content is None:
+            continue
+        makers = [t for t in lane.plan.tasks if kind in t.makes]
+        delay = max((t.operation.effect.delay for t in makers if t.operation.effect), default=0)
+        return operation if delay <= engine.profile.settle else None
     return None
 
 
@@ -214,14 +276,16 @@ def _lister(lane: Lane, kind: str) -> Operation | None:
         effect = operation.effect
         if effect is None or effect.kind != "list" or effect.resource != kind:
             continue
-        required = [p for p in operation.parameters if p.required and p.location == "path"]
-        if operation.pagination is not None and effect.items is not None and not required:
+        unknown = [p for p in operation.parameters if p.required and p.name not in effect.scope]
+        if operation.pagination is not None and effect.items is not None and not unknown:
             return operation
     return None
 
 
-def _request(lane: Lane, reader: _Reader, identity: Any) -> bytes:
-    return _render(lane, reader.operation, {reader.target: identity})
+def _request(lane: Lane, reader: _Reader, resource: Resource) -> bytes:
+    names = {p.name for p in reader.operation.parameters}
+    parents = {n: p.id for n, p in resource.parents.items() if n in names}
+    return _render(lane, reader.operation, {**parents, reader.target: resource.id})
 
 
 def _render(lane: Lane, operation: Operation, arguments: dict[str, Any]) -> bytes:

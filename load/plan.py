@@ -20,10 +20,12 @@ from load.profile import Profile
 from specs import Contract, Operation, pointer
 from specs.examples import NoExample, arguments
 
-VARIANTS = 6
-"""Different requests prepared per operation and key."""
+VARIANTS = ((0, True), (0, False), (1, False), (2, False))
+"""(seed, with optional arguments) of the requests prepared per operation and key. Optional ones
+only as the contract's own examples have them: made-up ones may contradict each other."""
 POOL = 5000
 """Ids kept ready per resource; older ones leave the pool, not the ledger."""
+OWED = 200
 EXCLUSIVE = frozenset({"update", "replace", "delete", "forget", "link"})
 FREE_NAMES = 4
 
@@ -52,6 +54,8 @@ class Resource:
     """False after a write whose outcome is unknown."""
     scope: dict[str, Any] = field(default_factory=dict)
     """The free names that it was written under."""
+    parents: dict[str, Resource] = field(default_factory=dict)
+    """Request name -> the resource that it was made in."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +66,7 @@ class Shot:
     data: bytes
     asked: Asked
     held: tuple[Resource, ...] = ()
+    """What it uses, in the order of its task's needs."""
     mark: str | None = None
     scope: dict[str, Any] | None = None
     key: str | None = None
@@ -78,13 +83,25 @@ class Task:
     judge: Judge
     weight: int
     needs: Mapping[str, str]
-    """Request name -> resource whose id it carries."""
+    """Request name -> resource whose id it carries, the target's first."""
     index: int
+    shows: bool = False
+    """True where its answers show the text that marks writes."""
+    keeps: bool = False
+    """True for a creation whose text a read shows again."""
 
     @property
     def name(self) -> str:
         """The operation's id."""
         return self.operation.id
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """Resources that it creates, with an id or without."""
+        effect = self.operation.effect
+        if effect is None or effect.kind != "create" or effect.resource is None:
+            return ()
+        return (effect.resource,)
 
 
 @dataclass(frozen=True)
@@ -121,17 +138,20 @@ def make_plan(contract: Contract, profile: Profile) -> Plan:
         for o in contract
         if not weights[o.id]
     ]
-    made = {r for o in wanted for r in _makes(o)}
-    learned = {r for o in wanted for r in _learns(o)}
+    sources = {r for o in wanted for r in (*_makes(o), *_learns(o))}
     tasks: list[Task] = []
     for operation in wanted:
         needs = _needs(operation)
-        missing = [r for r in needs.values() if r not in made | learned]
-        if missing:
+        missing = [r for r in needs.values() if r not in sources]
+        if missing and operation.effect is not None and operation.effect.kind == "action":
+            needs = {name: r for name, r in needs.items() if r in sources}
+        elif missing:
             excluded.append(Excluded(operation.id, f"nothing in the plan makes a {missing[0]}"))
             continue
         judge = Judge(operation)
-        tasks.append(Task(operation, judge, weights[operation.id], needs, len(tasks)))
+        shows, keeps = shows_mark(contract, operation), shows_writes(contract, operation)
+        weight = weights[operation.id]
+        tasks.append(Task(operation, judge, weight, needs, len(tasks), shows, keeps))
     makers = {r: task for task in reversed(tasks) for r in _makes(task.operation)}
     for task in tasks:
         for resource in _learns(task.operation):
@@ -221,7 +241,7 @@ _ORDER = (
     "replace",
     "none",
     "delete",
-)  # noqa: E501
+)
 
 
 def _journey(task: Task) -> int:
@@ -255,12 +275,12 @@ class Lane:
     def _prepare(self, task: Task) -> tuple[tuple[Template, dict[str, Any]], ...]:
         """Prepare an operation's requests: several variants of the contract's examples."""
         made = []
-        for seed in range(VARIANTS):
+        for turn, (seed, optional) in enumerate(VARIANTS):
             try:
-                given = arguments(task.operation, seed=seed, optional=seed % 2 == 0)
+                given = arguments(task.operation, seed=seed, optional=optional)
             except NoExample:
                 given = arguments(task.operation, seed=0)
-            scope = self._with_gaps(task, given, seed)
+            scope = self._with_gaps(task, given, turn)
             headers: list[tuple[str, str | Slot]] = []
             if task.operation.authenticated:
                 headers += self.credentials
@@ -270,43 +290,52 @@ class Lane:
             made.append((compile_template(task.operation, self.where, given, headers), scope))
         return tuple(made)
 
-    def _with_gaps(self, task: Task, given: dict[str, Any], seed: int) -> dict[str, Any]:
+    def _with_gaps(self, task: Task, given: dict[str, Any], turn: int) -> dict[str, Any]:
         """Replace what must differ from call to call by gaps; return the free names used."""
         operation, effect = task.operation, task.operation.effect
         for name, resource in task.needs.items():
-            given[name] = Slot("id", resource, name)
+            slot = Slot("id", resource, name)
+            given[name] = [slot] if _is_array(operation, name) else slot
+        if effect is not None and effect.kind == "create" and effect.target:
+            given[effect.target] = Slot("new", "", effect.target)
         scope: dict[str, Any] = {}
         if effect is not None:
             for name, meaning in effect.scope.items():
                 if meaning == "free" and name in given and isinstance(given[name], str):
-                    part = "f" if effect.kind == "forget" else str(seed % FREE_NAMES)
+                    part = "f" if effect.kind == "forget" else str(turn % FREE_NAMES)
                     given[name] = scope[name] = f"{self.name}-{part}"
         if operation.stream is not None:
             given.pop(operation.stream.parameter, None)
         if operation.idempotency is not None and operation.idempotency.location == "body":
             given[operation.idempotency.name] = Slot("key")
-        marked = marked_property(operation)
+        marked = marked_property(self.plan.contract, operation)
         if marked is not None and marked in given:
             given[marked] = Inside(f"{given[marked]} ", Slot("mark"))
         return scope
 
     def shoot(self, task: Task | None = None) -> Shot:
-        """Return the next request; of `task` where given. Leases what it uses."""
-        if task is None:
-            task = self._choose()
-        held: list[Resource] = []
-        seen: set[Task] = set()
-        while True:
-            lease = self._lease(task, held)
-            if lease is not None or task in seen:
-                break
-            seen.add(task)
+        """Return the next request; of `task` where given. Leases what it uses.
+
+        Where something is missing, what makes it is sent instead and the operation is owed.
+        """
+        wanted = task or self._choose()
+        for _ in range(4):
+            held = self._lease(wanted)
+            if held is not None:
+                return self._build(wanted, held)
+            if task is None:
+                self._owe(wanted)
+            wanted = self.plan.makers[self._missing(wanted)]
+        while True:  # what makes it is itself waiting: play something else
+            wanted = self.deck.deal()
+            held = self._lease(wanted)
+            if held is not None:
+                return self._build(wanted, held)
+            self._owe(wanted)
+
+    def _owe(self, task: Task) -> None:
+        if len(self.deck.owed) < OWED:
             self.deck.owed.append(task)
-            if len(self.deck.owed) > 200:
-                self.deck.owed.popleft()
-            missing = next(r for r in task.needs.values() if self._free(task, r) is None)
-            task = self.plan.makers[missing]
-        return self._build(task, tuple(held))
 
     def _choose(self) -> Task:
         owed = self.deck.owed
@@ -315,45 +344,57 @@ class Lane:
         return self.deck.deal()
 
     def _ready(self, task: Task) -> bool:
-        return all(self._free(task, r) is not None for r in task.needs.values())
+        held = self._lease(task)
+        for resource in held or ():
+            self.release(resource)
+        return held is not None
+
+    def _missing(self, task: Task) -> str:
+        """Return the resource to make first: the first of which there is none at all."""
+        for resource in task.needs.values():
+            if not any(not r.deleted for r in self.pools.get(resource, ())):
+                return resource
+        return next(iter(task.needs.values()))
 
     def _free(self, task: Task, resource: str) -> Resource | None:
+        """Return one of a kind that `task` may use now."""
         pool = self.pools.get(resource)
         if not pool:
             return None
         effect = task.operation.effect
         alone = effect is not None and effect.kind in EXCLUSIVE and resource == effect.resource
-        deletes = effect is not None and effect.kind == "delete" and alone
-        for _ in range(min(len(pool), 8)):
+        removes = alone and effect is not None and effect.kind == "delete"
+        for _ in range(min(len(pool), 16)):
             candidate = pool[0]
             pool.rotate(-1)
             if candidate.deleted:
                 pool.pop()
                 continue
-            if (
-                candidate.exclusive
-                or (alone and candidate.users)
-                or (deletes and not candidate.ours)
-            ):
+            if candidate.exclusive or any(p.exclusive for p in candidate.parents.values()):
+                continue
+            if (alone and candidate.users) or (removes and not candidate.ours):
                 continue
             return candidate
         return None
 
-    def _lease(self, task: Task, held: list[Resource]) -> bool | None:
-        """Lease one resource for each need into `held`; None, and nothing held, where one lacks."""
+    def _lease(self, task: Task) -> tuple[Resource, ...] | None:
+        """Lease what a task needs, in its order; None, and nothing leased, where one lacks.
+
+        What the target was made in goes with it: a role is asked for in its own organisation.
+        """
         effect = task.operation.effect
-        for resource in task.needs.values():
-            candidate = self._free(task, resource)
+        chosen: list[Resource] = []
+        for name, resource in task.needs.items():
+            own = chosen[0].parents.get(name) if chosen else None
+            candidate = own or self._free(task, resource)
             if candidate is None:
-                for each in held:
-                    self.release(each)
-                held.clear()
                 return None
-            candidate.users += 1
-            if effect is not None and effect.kind in EXCLUSIVE and resource == effect.resource:
-                candidate.exclusive = True
-            held.append(candidate)
-        return True
+            chosen.append(candidate)
+        for resource_kind, each in zip(task.needs.values(), chosen, strict=True):
+            each.users += 1
+            if effect is not None and effect.kind in EXCLUSIVE and resource_kind == effect.resource:
+                each.exclusive = True
+        return tuple(chosen)
 
     def release(self, resource: Resource) -> None:
         """Give a leased resource back."""
@@ -370,22 +411,17 @@ class Lane:
             return Shot(task, template.fixed, self._plain, held, scope=scope)
         values: dict[Slot, Any] = {}
         mark = key = None
-        names = iter(held)
-        by_name = dict(zip(task.needs, names, strict=False))
+        by_name = dict(zip(task.needs, held, strict=True))
         for slot in template.slots:
             if slot.kind == "id":
-                if slot.argument in by_name:
-                    values[slot] = by_name[slot.argument].id
-                else:  # nothing of the kind is there: ask for what surely is not
-                    values[slot] = f"{self.name}-none"
-            else:
-                self._number += 1
-                text = f"{self.name}n{self._number:08d}z"
-                values[slot] = text
-                if slot.kind == "mark":
-                    mark = text
-                else:
-                    key = text
+                values[slot] = by_name[slot.argument].id
+                continue
+            self._number += 1
+            values[slot] = text = f"{self.name}n{self._number:08d}z"
+            if slot.kind == "mark":
+                mark = text
+            elif slot.kind == "key":
+                key = text
         data = template.render(values)
         return Shot(task, data, self._asked(task, held, mark), held, mark, scope, key)
 
@@ -395,11 +431,9 @@ class Lane:
             return self._plain
         target = held[0]
         wanted = None
-        if shows_mark(task.operation):
-            if effect.kind == "read":
-                wanted = target.mark if target.known else None
-            else:
-                wanted = mark
+        if task.shows:
+            known = target.mark if target.known else None
+            wanted = known if effect.kind == "read" else mark
         return Asked(0, target.id, wanted.encode() if wanted else None, self.foreign)
 
     def learn(self, shot: Shot, value: Any) -> None:
@@ -407,9 +441,13 @@ class Lane:
         effect = shot.task.operation.effect
         if effect is None:
             return
-        if effect.kind == "create":
+        if effect.kind == "create" and shot.replay_of is None:
             for made in _ids(value, effect.id, effect.ids):
                 self._created(effect.resource or "", made, shot)
+            if effect.id is None and effect.ids is None and shot.mark is not None:
+                self.written.append(
+                    Resource(effect.resource or "", None, shot.mark, scope=shot.scope or {})
+                )
         elif effect.kind in ("list", "search"):
             self._seen(effect.resource or "", effect.items, effect.item_id, value)
         elif effect.kind in ("update", "replace") and shot.held:
@@ -419,11 +457,18 @@ class Lane:
             elif effect.kind == "replace":
                 shot.held[0].known = False
         elif effect.kind == "delete" and shot.held:
-            shot.held[0].deleted = True
+            self._deleted(shot.held[0])
         if effect.receipt:
             for made in _ids(value, effect.receipt, None):
                 pool = self.pools.setdefault("receipt", deque(maxlen=POOL))
                 pool.append(Resource("receipt", made, ours=False))
+
+    def _deleted(self, resource: Resource) -> None:
+        """What was made in a deleted resource may be gone with it: nobody says."""
+        resource.deleted = True
+        for each in self.written:
+            if resource in each.parents.values():
+                each.deleted, each.known = True, False
 
     def unsure(self, shot: Shot) -> None:
         """Take note that nobody knows whether a write happened."""
@@ -435,8 +480,9 @@ class Lane:
                     resource.deleted = True
 
     def _created(self, kind: str, made: Any, shot: Shot) -> None:
-        mark = shot.mark if shows_writes(self.plan.contract, shot.task.operation) else None
-        resource = Resource(kind, made, mark, scope=shot.scope or {})
+        mark = shot.mark if shot.task.keeps else None
+        parents = dict(zip(shot.task.needs, shot.held, strict=True))
+        resource = Resource(kind, made, mark, scope=shot.scope or {}, parents=parents)
         self.pools.setdefault(kind, deque(maxlen=POOL)).append(resource)
         self.written.append(resource)
 
@@ -460,21 +506,34 @@ class Lane:
                     pool.append(Resource(kind, found, ours=False))
 
 
-def marked_property(operation: Operation) -> str | None:
-    """Return the free text of a write that carries its mark: its content, else its first text."""
+def _is_array(operation: Operation, name: str) -> bool:
+    """Return True where a request name carries several ids."""
+    for parameter in operation.parameters:
+        if parameter.name == name:
+            return bool(parameter.schema.get("type") == "array")
+    properties = (operation.body.schema if operation.body else {}).get("properties", {})
+    return bool(properties.get(name, {}).get("type") == "array")
+
+
+def marked_property(contract: Contract, operation: Operation) -> str | None:
+    """Return the free text of a write that carries its mark; an update marks what creation did."""
     effect = operation.effect
     if effect is None or effect.kind not in ("create", "update", "replace"):
         return None
     if operation.body is None:
         return None
     properties = operation.body.schema.get("properties", {})
+    if effect.kind != "create":
+        makers = (o for o in contract if o.effect is not None and o.effect.kind == "create")
+        maker = next((o for o in makers if o.effect.resource == effect.resource), None)  # type: ignore[union-attr]
+        name = marked_property(contract, maker) if maker is not None else None
+        return name if name in properties else None
     required = operation.body.schema.get("required", ())
-    names = [(effect.content or "").rpartition("/")[2], "content", *required]
-    taken = {operation.idempotency.name} if operation.idempotency else set()
-    for name in names:
-        if name in properties and name not in effect.scope and name not in taken:
-            if _is_free_text(properties[name]):
-                return str(name)
+    taken = {operation.idempotency.name if operation.idempotency else "", effect.target or ""}
+    for name in ((effect.content or "").rpartition("/")[2], "content", *required, *properties):
+        fits = name in properties and name not in effect.scope and name not in taken
+        if fits and _is_free_text(properties[name]):
+            return str(name)
     return None
 
 
@@ -486,32 +545,30 @@ def _is_free_text(schema: Mapping[str, Any]) -> bool:
     )
 
 
-def shows_mark(operation: Operation) -> bool:
+def shows_mark(contract: Contract, operation: Operation) -> bool:
     """Return True where an answer's schema has the property that writes of it mark."""
     effect = operation.effect
-    schema = operation.success.schema
-    if effect is None or schema is None:
+    if effect is None:
         return False
-    properties = schema.get("properties", {})
-    if effect.content:
-        return effect.content.rpartition("/")[2] in properties or effect.content.count("/") > 1
-    marked = marked_property(operation)
-    return marked is not None and effect.renamed.get(marked, marked) in properties
+    for other in contract:
+        theirs = other.effect
+        if theirs is None or theirs.kind != "create" or theirs.resource != effect.resource:
+            continue
+        marked = marked_property(contract, other)
+        properties = (operation.success.schema or {}).get("properties", {})
+        return marked is not None and effect.renamed.get(marked, marked) in properties
+    return False
 
 
 def shows_writes(contract: Contract, create: Operation) -> bool:
-    """Return True where reading what `create` made shows its marked text."""
+    """Return True where reading what `create` made shows its marked text, or nothing reads it."""
     effect = create.effect
-    marked = marked_property(create)
-    if effect is None or marked is None:
+    if effect is None or marked_property(contract, create) is None:
         return False
-    name = effect.renamed.get(marked, marked)
     for operation in contract:
         other = operation.effect
-        if other is None or other.resource != effect.resource or other.kind != "read":
-            continue
-        schema = operation.success.schema or {}
-        return name in schema.get("properties", {})
+        if other is not None and other.resource == effect.resource and other.kind == "read":
+            return shows_mark(contract, operation)
     return True
 
 

@@ -170,6 +170,9 @@ class Profile(Part):
     drain: float = Field(default=5, ge=0, description="seconds that stragglers have at the end")
     prepare: int = Field(default=4, ge=0, description="resources of each kind made beforehand")
     ledger: bool = Field(default=True, description="read acknowledged writes back at the end")
+    settle: float = Field(
+        default=0, ge=0, description="seconds waited for writes that show later than they return"
+    )
     cleanup: bool = Field(default=True, description="delete what the run created")
     only: tuple[str, ...] = Field(default=(), description="operations to use; none: all")
     safe: bool = Field(default=False, description="only operations that change nothing")

@@ -320,6 +320,8 @@ def _pack_finding(seen: Seen) -> dict[str, Any]:
 
 
 def _unpack_finding(raw: Mapping[str, Any]) -> Seen:
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k != "count"}
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k != "count"
+    }
     values["basis"] = Basis(values["basis"])
     return Seen(Finding(**values), raw["count"])

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.report.results import SubjectEntry, summarise
-from conformance.verdict import Level, Verdict
+from conformance.verdict import Verdict
 from load.gates import Figures, judge
 from load.record import Histogram, OperationTally
-from specs.catalogue import Requirement, requirements
+from specs.catalogue import Level, Requirement, requirements
 
 PERCENTS = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
 DECISIVE = ("load.generator", "load.evidence", "load.complete")
@@ -111,7 +111,7 @@ def details(figures: Figures) -> dict[str, Any]:
         "excluded": {e.operation: e.reason for e in figures.plan.excluded},
         "ledger": {
             k: tally.numbers[k]
-            for k in ("written", "read-back", "unread", "lost", "duplicated", "altered",
+            for k in ("written", "read-back", "unread", "lost", "unfound", "duplicated", "altered",
                       "resurrected", "deleted", "unsure", "cleaned")
         },
         "notes": tally.notes,

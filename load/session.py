@@ -59,7 +59,7 @@ class Session:
         if not self.plan.tasks:
             raise ValueError(f"nothing to send: no operation of {self.contract.api} is left in")
         self.schedule = from_profile(self.profile, self.options.seed)
-        self.where = address(self.options.base_url, self.contract)
+        self.where = origin(self.options.base_url)
         self.engine: Engine | None = None
         self.reset()
 
@@ -84,11 +84,10 @@ class Session:
         on_flush: Callable[[dict[str, Buffer], float], None] | None = None,
     ) -> Engine:
         """Return this process's engine: its lanes, its share of the tickets, its connections."""
-        lanes = make_lanes(
-            self.plan, self.where, self.options.keys, run_id, self.options.seed, index
-        )
+        options = self.options
+        lanes = make_lanes(self.plan, self.where, options.keys, run_id, options.seed, index)
         self.engine = Engine(
-            self.profile, self.schedule, lanes, connector(self.where, self.options.insecure),
+            self.profile, self.schedule, lanes, connector(self.where, options.insecure),
             index, workers, on_flush=on_flush,
         )  # fmt: skip
         return self.engine
@@ -207,11 +206,6 @@ def _proxied(where: Origin) -> bool:
     from urllib.request import getproxies, proxy_bypass
 
     return where.scheme in getproxies() and not proxy_bypass(where.host)
-
-
-def address(base_url: str, contract: Contract) -> Origin:
-    """Return where an API is. A bare `http://host:port` is its own base: paths are below it."""
-    return origin(base_url)
 
 
 def _run_id(seed: int) -> str:

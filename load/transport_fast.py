@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import gevent
 from gevent import get_hub
-from gevent import socket as cooperative
+from gevent import socket as _gevent_socket
 from httptools import HttpParserError, HttpResponseParser
 
 TroubleKind = Literal[
@@ -29,6 +29,9 @@ LARGEST = 64 * 1024 * 1024
 """Bytes of one answer beyond which it is given up."""
 IDLE = 0.02
 """Seconds after which a kept connection is looked at before it is used again."""
+
+
+cooperative: Any = _gevent_socket
 
 
 class Trouble(Exception):

@@ -17,9 +17,7 @@ from typing import Any
 
 import gevent
 from locust import LoadTestShape, User, events, task
-from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
-from locust.stats import StatsEntry
 
 from conformance.report import write
 from load.engine import Buffer
@@ -35,10 +33,10 @@ GRACE = 60.0
 """Seconds beyond the plan that a master waits for its workers' last reports."""
 
 
-class MemoryUser(User):  # type: ignore[misc]
+class MemoryUser(User):
     """One connection: takes tickets until the schedule is over, then waits to be stopped."""
 
-    @task  # type: ignore[untyped-decorator]
+    @task
     def play(self) -> None:
         """Play the engine; Locust would run the task again, so it never returns."""
         session: Session | None = getattr(self.environment, "memconform", None)
@@ -48,15 +46,18 @@ class MemoryUser(User):  # type: ignore[misc]
             gevent.sleep(3600)
 
 
-class ProfileShape(LoadTestShape):  # type: ignore[misc]
+class ProfileShape(LoadTestShape):
     """As many users as the profile says, until the run is over."""
 
     def tick(self) -> tuple[int, float] | None:
         """Return (users, spawn rate), or None when the run is over."""
-        session: Session | None = getattr(self.runner.environment, "memconform", None)
+        session: Session | None = getattr(self._environment(), "memconform", None)
         if session is None or session.entry is not None:
             return None
         return session.profile.users, float(session.profile.users)
+
+    def _environment(self) -> Any:
+        return self.runner.environment if self.runner is not None else None
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
@@ -83,14 +84,16 @@ def add_options(parser: Any) -> None:
         default="smoke",
         help=f"one of {', '.join(names())}, or a path to a .toml file",
     )
-    parser.add_argument("--out", default="", include_in_web_ui=False, help="folder for results.json")
+    parser.add_argument(
+        "--out", default="", include_in_web_ui=False, help="folder for results.json"
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same requests")
     parser.add_argument("--insecure", action="store_true", default=False,
                        help="accept any TLS certificate")  # fmt: skip
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def prepare(environment: Environment, **_: Any) -> None:
+def prepare(environment: Any, **_: Any) -> None:
     """Read spec and profile once; say in words what cannot be used, and exit 2."""
     runner = environment.runner
     if isinstance(runner, MasterRunner):
@@ -109,7 +112,7 @@ def prepare(environment: Environment, **_: Any) -> None:
         extend(environment)
 
 
-def _options(environment: Environment) -> Options:
+def _options(environment: Any) -> Options:
     given = environment.parsed_options
     assert given is not None
     host = environment.host or given.host
@@ -130,7 +133,7 @@ def _options(environment: Environment) -> Options:
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
-def on_start(environment: Environment, **_: Any) -> None:
+def on_start(environment: Any, **_: Any) -> None:
     """Start afresh; the master deals out worker numbers, a worker takes its own."""
     runner, given = environment.runner, environment.parsed_options
     assert given is not None
@@ -166,12 +169,12 @@ _ENVIRONMENT: list[Any] = []
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def remember(environment: Environment, **_: Any) -> None:
+def remember(environment: Any, **_: Any) -> None:
     """Keep the environment for events that come without it."""
     _ENVIRONMENT[:] = [environment]
 
 
-def _drive(environment: Environment, session: Session) -> None:
+def _drive(environment: Any, session: Session) -> None:
     runner = environment.runner
     tally = session.drive()
     if isinstance(runner, WorkerRunner):
@@ -181,11 +184,11 @@ def _drive(environment: Environment, session: Session) -> None:
     _conclude(environment, session)
 
 
-def _worker_done(environment: Environment, msg: Any, **_: Any) -> None:
+def _worker_done(environment: Any, msg: Any, **_: Any) -> None:
     environment.memconform.report(msg.node_id, msg.data, final=True)
 
 
-def _await_workers(environment: Environment, session: Session) -> None:
+def _await_workers(environment: Any, session: Session) -> None:
     """Wait until every worker has sent its last report, or is gone."""
     runner = environment.runner
     profile = session.profile
@@ -202,7 +205,7 @@ def _await_workers(environment: Environment, session: Session) -> None:
     _conclude(environment, session)
 
 
-def _conclude(environment: Environment, session: Session) -> None:
+def _conclude(environment: Any, session: Session) -> None:
     """Judge, write, and end the run; quits the process where it has no web page."""
     if session.entry is not None:
         return
@@ -214,7 +217,7 @@ def _conclude(environment: Environment, session: Session) -> None:
         gevent.spawn(runner.stop)
 
 
-def _judge(environment: Environment, session: Session) -> None:
+def _judge(environment: Any, session: Session) -> None:
     try:
         made = session.judge()
         environment.process_exit_code = exit_code(made)
@@ -229,7 +232,7 @@ def _judge(environment: Environment, session: Session) -> None:
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
-def on_quitting(environment: Environment, **_: Any) -> None:
+def on_quitting(environment: Any, **_: Any) -> None:
     """A run that ends early is judged as it stands, and says so."""
     session: Session | None = getattr(environment, "memconform", None)
     if session is None or isinstance(environment.runner, WorkerRunner):
@@ -263,7 +266,7 @@ def on_worker_report(client_id: str, data: dict[str, Any]) -> None:
 class Feed:
     """Feeds Locust's own table in batches, so that its page, CSV and summary stay right."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Any) -> None:
         self._stats = environment.stats
         self._session: Session = environment.memconform
         self._failed: Counter[tuple[str, str]] = Counter()
@@ -295,21 +298,20 @@ def _bucket(micros: int) -> int:
     return int(round(millis, -1)) if millis < 1000 else int(round(millis, -2))
 
 
-def _add(each: StatsEntry, times: Counter[int], buffer: Buffer) -> None:
-    """Add counted times to one row of Locust's table."""
+def _add(each: Any, times: Counter[int], buffer: Buffer) -> None:
+    """Add counted times to one row (a StatsEntry) of Locust's table."""
     count = len(buffer.response)
-    total, low, high = sum(buffer.response), min(buffer.response), max(buffer.response)
+    low, high = min(buffer.response) / 1000, max(buffer.response) / 1000
     each.num_requests += count
     each.total_content_length += buffer.received
-    each.total_response_time += total / 1000
-    least = low / 1000
-    each.min_response_time = (
-        least if each.min_response_time is None else min(each.min_response_time, least)
-    )
-    each.max_response_time = max(each.max_response_time, high / 1000)
-    for bucket, times_seen in times.items():
-        each.response_times[bucket] = each.response_times.get(bucket, 0) + times_seen
+    each.total_response_time += sum(buffer.response) / 1000
+    before = each.min_response_time
+    each.min_response_time = low if before is None else min(before, low)
+    each.max_response_time = max(each.max_response_time, high)
+    for bucket, seen in times.items():
+        each.response_times[bucket] = each.response_times.get(bucket, 0) + seen
     second = int(time.time())
     each.num_reqs_per_sec[second] = each.num_reqs_per_sec.get(second, 0) + count
     each.last_request_timestamp = time.time()
-    each._cache_response_times(second) if each.use_response_times_cache else None
+    if each.use_response_times_cache:
+        each._cache_response_times(second)

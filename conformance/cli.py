@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -77,6 +78,11 @@ def main() -> None:
         raise SystemExit(3) from None
     except OSError as error:
         errors.print(f"memconform: {error}", markup=False)
+        raise SystemExit(3) from None
+    except Exception as error:
+        # Python would exit 1 here, and 1 means that a subject does not conform.
+        traceback.print_exc()
+        errors.print(f"memconform: an error of its own: {type(error).__name__}: {error}", markup=False)
         raise SystemExit(3) from None
 
 

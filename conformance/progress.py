@@ -32,6 +32,7 @@ class Reporter:
     """Seconds between two lines in words."""
     _last: float = -1e9
     _started: float = 0.0
+    _ended: bool = False
 
     def __post_init__(self) -> None:
         self._started = self.clock.monotonic()
@@ -40,9 +41,10 @@ class Reporter:
     def __call__(self, done: int, of: int, what: str = "") -> None:
         """Report; JSON events at most ten a second, words every `every` seconds."""
         now = self.clock.monotonic()
-        if done < of and now - self._last < (0.1 if self._json else self.every):
+        ended = bool(of) and done >= of and not self._ended
+        if not ended and now - self._last < (0.1 if self._json else self.every):
             return
-        self._last = now
+        self._last, self._ended = now, self._ended or ended
         if self._json:
             self._emit({"event": "progress", "part": self.part, "done": done, "of": of, "what": what})
         else:

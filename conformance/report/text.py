@@ -36,6 +36,7 @@ def show(
 ) -> None:
     """Print the whole report of a run."""
     console.print(matrix(results))
+    console.print("[dim]requirements: ✓ pass  ✗ fail  ? inconclusive  ! error of ours[/dim]")
     _findings(console, results, comparison, worst)
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in results.run.parts.items())
     if parts:
@@ -46,12 +47,7 @@ def show(
 def matrix(results: Results) -> Table:
     """Return the matrix as a table; cells count requirements by verdict."""
     made = build(results.subjects)
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        caption="requirements: ✓ pass  ✗ fail  ? inconclusive  ! error of ours",
-        caption_justify="left",
-    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("subject", no_wrap=True)
     for column in made.columns:
         table.add_column(column, justify="center", overflow="fold")

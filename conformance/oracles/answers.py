@@ -57,7 +57,7 @@ class Answer:
         """Return the decoded body, or None where it is not JSON."""
         try:
             return json.loads(self.body.decode("utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
@@ -65,7 +65,8 @@ def answer_of(exchange: Exchange) -> Answer:
     """Return what an exchange shows to have come."""
     response = exchange.response
     if response is None:
-        return Answer(network=_NETWORK.get(exchange.failure or "reset", "reset"))
+        found = _NETWORK.get(exchange.failure or "reset", "reset")
+        return Answer(network="reset" if found == "truncated" else found)
     network: Network | None = None
     if exchange.failure is not None or not response.complete:
         network = _NETWORK.get(exchange.failure or "truncated", "truncated")

@@ -172,9 +172,7 @@ def _figures(
     place = _holder(surfaced, call)
     if place is None:
         return
-    basis = surfaced.basis or block.basis
-    source = surfaced.source or block.source
-    for path, name in surfaced.attributes.items():
+    for path, name, basis, source in promised(block, surfaced):
         sent = answer.header(name)
         if sent is None:
             continue
@@ -197,6 +195,15 @@ def _figures(
             )  # fmt: skip
 
 
+def promised(block: Block, surfaced: Surfaced) -> Iterator[tuple[str, str, Basis, str]]:
+    """Yield attribute path, header, basis and source of each figure that is handed out."""
+    source = surfaced.source or block.source
+    for path, name in surfaced.attributes.items():
+        yield path, name, surfaced.basis or block.basis, source
+    for path, name in surfaced.observed.items():
+        yield path, name, Basis.OBSERVED, source
+
+
 def _holder(surfaced: Surfaced, call: Call) -> Any:
     """Return what carries the figures: the result or the exception's attributes."""
     if surfaced.on == "exception":
@@ -212,7 +219,7 @@ def invented(operation: Operation, call: Call, answer: Answer) -> list[Finding]:
     found = []
     for requirement, block, surfaced in blocks(operation):
         place = _holder(surfaced, call)
-        for path, name in surfaced.attributes.items():
+        for path, name, basis, _ in promised(block, surfaced):
             try:
                 got = at(place, path)[0] if place is not None else None
             except (LookupError, IndexError):
@@ -222,7 +229,7 @@ def invented(operation: Operation, call: Call, answer: Answer) -> list[Finding]:
                     Finding(
                         requirement, f"hands out a figure although no {name} header was sent",
                         operation=operation.id, expected=f"`{path}` is None", actual=repr(got),
-                        basis=surfaced.basis or block.basis, cause=f"header-invented:{name}",
+                        basis=basis, cause=f"header-invented:{name}",
                     )
                 )  # fmt: skip
     return found

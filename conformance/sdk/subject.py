@@ -60,6 +60,8 @@ class Play:
     """Connections that were still open after the client was closed."""
     printed: str = ""
     """What the SDK wrote to its output and logs."""
+    closed: Outcome | None = None
+    """How closing the client ended."""
     replies: tuple[CallReply, ...] = ()
     refused: Outcome | None = None
     """How constructing the client ended, where there is none."""
@@ -145,7 +147,7 @@ class SdkSubject:
 
     def modes(self, operation: Operation) -> tuple[Mode, ...]:
         """Return the modes in which an operation can be called at all."""
-        return tuple(m for m in ("sync", "async") if self.hello.can(operation.id, m))  # type: ignore[misc]
+        return tuple(m for m in ("sync", "async") if self.hello.can(operation.id, m))
 
     def needs(self, operation: Operation, mode: str) -> Mode:
         """Return the mode as one to call in.
@@ -177,9 +179,11 @@ class SdkSubject:
             made[operation.stream.parameter] = False
         return made
 
-    def ask(self, operation: Operation, seed: int = 0, **changes: Any) -> Ask:
+    def ask(
+        self, operation: Operation, changes: Mapping[str, Any] | None = None, seed: int = 0
+    ) -> Ask:
         """Return a call with example arguments, some of them changed."""
-        return Ask(operation, {**self.arguments(operation, seed), **changes})
+        return Ask(operation, {**self.arguments(operation, seed), **(changes or {})})
 
     # --- playing
 
@@ -194,7 +198,7 @@ class SdkSubject:
         concurrency: int = 0,
         cancel_at: int = 0,
         context: bool = False,
-        skew: float = 0.0,
+        closing: float = 0.0,
     ) -> Play:
         """Play a script at one fresh client that makes the calls, and return what happened.
 
@@ -204,7 +208,6 @@ class SdkSubject:
         """
         settings = dict(options or {})
         session = self.bench.session(self.contract, script, default=default)
-        session.skew = skew
         try:
             client = self.driver.open(
                 session.base_url, KEY, mode, settings, context=context
@@ -219,9 +222,11 @@ class SdkSubject:
                     self._one(session, client, ask, cancel_at, timeout) for ask in asks
                 ]
             _settle(session)
-            self.driver.close(client)
-            session.wait_for(lambda s: s.connections.open == 0, 0.0 if not context else 1.0)
-            return self._played(session, script, mode, settings, asks, replies)
+            closed = self.driver.close(client)
+            if closing:
+                session.wait_for(lambda s: s.connections.open == 0, closing)
+            made = self._played(session, script, mode, settings, asks, replies)
+            return replace(made, closed=closed)
         finally:
             session.close()
 
@@ -300,8 +305,3 @@ def _settle(session: Session) -> None:
 
     if not ended(session):
         session.wait_for(ended, SETTLE)
-
-
-def with_subject(play: Play, subject: SdkSubject) -> Play:
-    """Return a play that names its subject."""
-    return replace(play, subject=subject)

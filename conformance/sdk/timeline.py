@@ -44,7 +44,8 @@ def _lines(history: History, call: Call) -> Iterator[str]:
 
 def _exchange(event: Exchange, attempt: int) -> str:
     request = event.request
-    sent = f"{request.method} {request.target} #{attempt} →" if request.method else f"connect #{attempt} →"
+    what = f"{request.method} {request.target}" if request.method else "connect"
+    sent = f"{what} #{attempt} →"
     if event.response is None:
         return f"{sent} {event.failure or 'nothing'}"
     said = [str(event.response.status)]

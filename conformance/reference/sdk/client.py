@@ -8,6 +8,7 @@ async cannot differ but by the defects that make them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -229,10 +230,8 @@ class Events:
             raise _own(self.state, self.operation, "an event is not JSON") from error
         stream = self.operation.stream
         assert stream is not None
-        try:
+        with contextlib.suppress(LookupError):
             self.done = self.done or pointer(event, stream.type) == stream.done
-        except LookupError:
-            pass
         return event
 
     def broken(self, network: Network, cause: Exception | None) -> Exception:

@@ -13,12 +13,12 @@ from specs import Operation, error_rule
 from specs.vocabulary import ErrorRule, Errors
 
 
-class Described(Exception):  # noqa: N818 - the base that every made class shares
+class Described(Exception):
     """An exception with attributes given by name; survives pickle and copy."""
 
     names: tuple[str, ...] = ()
 
-    def __init__(self, message: str, **attributes: Any) -> None:
+    def __init__(self, message: str, /, **attributes: Any) -> None:
         super().__init__(message)
         for name in self.names:
             setattr(self, name, attributes.get(name))

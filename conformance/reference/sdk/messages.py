@@ -30,7 +30,7 @@ class Outgoing:
     streams: bool = False
 
 
-class Malformed(Exception):  # noqa: N818 - a fact about an answer
+class Malformed(Exception):
     """A 2xx answer is not what the contract declares; the text says how."""
 
 
@@ -277,7 +277,7 @@ def _figures(
         plan = getattr(block, "plan", None)
         values = {
             p: _figure(answer.header(n), n.lower() == (plan or "").lower(), defects)
-            for p, n in said.attributes.items()
+            for p, n in {**said.attributes, **said.observed}.items()
         }
         if "headers.swapped" in defects:
             values = dict(zip(values, reversed(list(values.values())), strict=True))

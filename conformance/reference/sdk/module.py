@@ -75,8 +75,8 @@ def _table(contract: Contract, clients: dict[str, str]) -> Table:
 
 def option_names(contract: Contract) -> dict[str, str]:
     """Return the constructor's parameters by role; api-key and base-url are always there."""
-    declared = {o.role: o.name for o in (contract.client.options if contract.client else ())}
-    declared.pop("http-client", None)
+    options = contract.client.options if contract.client else ()
+    declared: dict[str, str] = {o.role: o.name for o in options if o.role != "http-client"}
     return {"api-key": "api_key", "base-url": "base_url", **declared}
 
 

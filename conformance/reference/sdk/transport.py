@@ -21,7 +21,7 @@ MOST = 64 * 1024 * 1024
 """Longest answer that is read, bytes after decoding."""
 
 
-class Failed(Exception):  # noqa: N818 - a fact, turned into a documented exception by the client
+class Failed(Exception):
     """No whole answer came."""
 
     def __init__(self, network: Network, cause: Exception) -> None:
@@ -30,7 +30,7 @@ class Failed(Exception):  # noqa: N818 - a fact, turned into a documented except
         self.cause = cause
 
 
-class TooLong(Exception):  # noqa: N818 - as above
+class TooLong(Exception):
     """The answer is longer than the client reads."""
 
 

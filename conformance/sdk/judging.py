@@ -1,0 +1,279 @@
+"""What the cases share: which faults are played on which operations, and who judges a play.
+
+The registry of cases is here too. A case picks fault classes and plays them; the functions below
+hand each play to the oracles that can say something about it, and add the witness.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from conformance.cases import Registry
+from conformance.faults.classes import FaultClass, classes_for
+from conformance.faults.script import Playback, Script, Stage
+from conformance.history import Exchange
+from conformance.oracles import exceptions, retry
+from conformance.oracles.answers import Answer, answer_of
+from conformance.oracles.retry import Options
+from conformance.sdk.subject import Ask, Mode, Play, SdkSubject
+from conformance.verdict import Finding
+from specs import Contract, Operation
+
+CASES = Registry("sdk")
+MODES = ("sync", "async")
+SHORT = 0.25
+"""Timeout (seconds, real) that clients are given where the server falls silent."""
+AHEAD = 24
+"""How many further attempts a prediction looks ahead."""
+_WILD = frozenset({199, 299, 399, 600, 999})
+"""Statuses that no table of errors speaks of: only what leaks is judged."""
+
+Selection = Callable[[FaultClass], bool]
+
+
+# --- which operations and faults ----------------------------------------------------------------
+
+
+def every(contract: Contract) -> Iterable[Operation]:
+    """Return all operations."""
+    return contract
+
+
+def first(contract: Contract) -> list[Operation]:
+    """Return one operation: the first that needs a key and has a body; else the first."""
+    for operation in contract:
+        if operation.authenticated and operation.body is not None:
+            return [operation]
+    return list(contract)[:1]
+
+
+def leaders(contract: Contract) -> list[Operation]:
+    """Return one operation for each kind: method, body or none, paged, streamed.
+
+    Rare faults are played on these; operations of one kind share their code in every SDK that we
+    know, and the coverage table says so.
+    """
+    found: dict[tuple[Any, ...], Operation] = {}
+    for operation in contract:
+        kind = (
+            operation.verb, operation.body is not None, operation.pagination is not None,
+            operation.stream is not None, operation.idempotency is not None,
+        )  # fmt: skip
+        found.setdefault(kind, operation)
+    return list(found.values())
+
+
+def streaming(contract: Contract) -> list[Operation]:
+    """Return the operations that can stream their answer."""
+    return [o for o in contract if o.stream is not None]
+
+
+def paged(contract: Contract) -> list[Operation]:
+    """Return the operations that are walked page by page."""
+    return [o for o in contract if o.pagination is not None]
+
+
+def chosen(
+    subject: SdkSubject, operation: Operation, mode: str, want: Selection
+) -> Iterator[FaultClass]:
+    """Yield the fault classes to play on an operation; enter the others into the coverage."""
+    whole = operation in leaders(subject.contract)
+    for fault in classes_for(subject.contract, operation):
+        if not want(fault):
+            continue
+        if whole or fault.core:
+            subject.covered(operation, mode, fault.id)
+            yield fault
+        else:
+            subject.covered(
+                operation, mode, fault.id,
+                "not run: a rare fault, played on one operation of each kind",
+            )  # fmt: skip
+
+
+# --- playing ------------------------------------------------------------------------------------
+
+
+def play(
+    subject: SdkSubject,
+    operation: Operation,
+    mode: str,
+    fault: FaultClass | Script | None = None,
+    times: int | None = 1,
+    options: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Play:
+    """Play a fault on the first `times` attempts (None: all) of one call with example arguments."""
+    ready = subject.needs(operation, mode)
+    if isinstance(fault, FaultClass):
+        script = fault.build(subject.contract, operation, times)
+        settings = dict(options or {})
+        if fault.timeout and subject.option("timeout"):
+            settings.setdefault("timeout", SHORT)
+        asks = [subject.ask(operation) for _ in range(fault.calls)]
+        return visible(subject.play(script, *asks, mode=ready, options=settings, **more))
+    return visible(
+        subject.play(fault or Script(), subject.ask(operation), mode=ready, options=options, **more)
+    )
+
+
+def visible(made: Play) -> Play:
+    """Return a play that also shows attempts which the testbench cannot see: refused ones.
+
+    Nobody hears a refused connection; there was one before each wait and one after the last.
+    """
+    refused = any(i.effect.kind == "refuse" for i in made.script)
+    if not refused or made.history.exchanges or not made.history.calls:
+        return made
+    calls = []
+    exchanges: list[Exchange] = []
+    for call in made.history.calls:
+        times = [s.at - 1e-6 for s in call.sleeps] + [call.ended]
+        numbers = []
+        for at in times:
+            numbers.append(len(exchanges) + 1)
+            exchanges.append(_refused(len(exchanges) + 1, at, call.operation))
+        calls.append(replace(call, exchanges=tuple(numbers)))
+    history = replace(made.history, exchanges=tuple(exchanges), calls=tuple(calls))
+    return replace(made, history=history)
+
+
+def _refused(number: int, at: float, operation: str) -> Exchange:
+    from conformance.history import Request
+
+    return Exchange(
+        number, Request("", ""), None, at, at, operation=operation, failure="refused", instruction=0
+    )
+
+
+def planned(made: Play) -> list[Answer]:
+    """Return what a script answers to attempt 1, 2, …: those seen, then those that would come."""
+    seen = [answer_of(e) for e in made.attempts]
+    playback = Playback(made.script)
+    operation = made.call.operation
+    if any(i.effect.kind == "refuse" for i in made.script):
+        return [*seen, *[Answer(network="connect")] * AHEAD]
+    for _ in seen:
+        playback.next(operation)
+    for _ in range(AHEAD):
+        index = playback.next(operation)
+        if index is None:
+            break
+        instruction = made.script.instructions[index]
+        seen.append(_would_be(instruction.effect.kind, instruction.stage, instruction.effect))
+    return seen
+
+
+def _would_be(kind: str, stage: Stage, effect: Any) -> Answer:
+    if kind == "respond":
+        return Answer(effect.status, effect.headers)
+    if kind == "stall":
+        return Answer(network="timeout")
+    return Answer(network="truncated" if stage is Stage.MID_RESPONSE else "reset")
+
+
+# --- judging ------------------------------------------------------------------------------------
+
+
+def judge_retries(
+    subject: SdkSubject, operation: Operation, made: Play, options: Options = Options()
+) -> list[Finding]:
+    """Return what the retry oracle says of a play of one call."""
+    context = replace(subject.context, now=time.time())
+    prediction = retry.predict(operation, planned(made), options, context)
+    found = retry.judge(operation, prediction, made.call, made.attempts, context)
+    found += retry.judge_last(subject.contract, operation, made.call, made.attempts)
+    return made.witnessed(found)
+
+
+def judge_error(
+    subject: SdkSubject, operation: Operation, made: Play, odd: str = ""
+) -> list[Finding]:
+    """Return what the errors oracle says of the answer that a play's call ended on."""
+    if made.call.outcome.kind == "hang":
+        return made.witnessed([hanging(made)])
+    if not made.attempts:
+        return []
+    last = answer_of(made.attempts[-1])
+    if last.ok:
+        return []
+    return made.witnessed(
+        exceptions.judge(operation, made.call, last, subject.known, odd=odd)
+    )
+
+
+def judge_leak(
+    operation: Operation,
+    made: Play,
+    condition: str,
+    requirement: str = "ER9",
+    *,
+    must: bool = False,
+) -> list[Finding]:
+    """Return whether a call let a foreign exception out; with `must`, whether it gave a value.
+
+    Findings about odd answers are filed under `requirement`.
+    """
+    if made.call.outcome.kind == "hang":
+        return made.witnessed([hanging(made)])
+    found = [
+        f.at(requirement=requirement)
+        for f in exceptions.judge_owned(operation, made.call, condition)
+    ]
+    if must and not found and made.call.outcome.kind == "error":
+        raised = made.call.outcome.error
+        assert raised is not None
+        found = [
+            Finding(
+                requirement, f"fails on {condition}",
+                expected="the value of the answer", actual=f"raised {raised.name}",
+                cause=f"fails:{condition}",
+            )
+        ]  # fmt: skip
+    return made.witnessed(found)
+
+
+def hanging(made: Play) -> Finding:
+    """Return the finding that a call never returned."""
+    return Finding(
+        "RB8", "never returns", expected="a value or an error within the timeout",
+        actual=f"no end of the call after {made.call.ended - made.call.started:.0f} s",
+        cause=f"hang:{made.script.short().split(' ', 1)[-1][:60]}",
+    )  # fmt: skip
+
+
+def without_retries(subject: SdkSubject) -> dict[str, Any]:
+    """Return options that switch retries off, where the SDK has one for it."""
+    return {"max-retries": 0} if subject.option("max-retries") else {}
+
+
+def options_of(settings: Mapping[str, Any]) -> Options:
+    """Return client options as the retry oracle takes them."""
+    return Options(settings.get("max-retries"), settings.get("backoff-base"))
+
+
+def asks(subject: SdkSubject, operation: Operation, number: int) -> list[Ask]:
+    """Return several calls of one operation, with arguments that differ."""
+    return [subject.ask(operation, seed=n) for n in range(number)]
+
+
+def is_wild(fault: FaultClass) -> bool:
+    """True for statuses that no error table speaks of."""
+    name, _, number = fault.id.partition("-")
+    return name == "status" and int(number) in _WILD
+
+
+def once(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings of one case without repeats of a (requirement, cause), the first kept."""
+    kept: dict[tuple[str, str], Finding] = {}
+    for finding in findings:
+        kept.setdefault((finding.requirement, finding.cause), finding)
+    return list(kept.values())
+
+
+def the_mode(mode: str) -> Mode:
+    """Return a mode's name as its type."""
+    return "async" if mode == "async" else "sync"

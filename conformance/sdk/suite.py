@@ -1,0 +1,319 @@
+"""Running the SDK suite: on one subject, on a release in its own environment, on any driver.
+
+`run` runs cases on a subject that is already there. `run_release` makes environment, driver and
+testbench, runs every contract that the release serves, and returns its one entry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import specs
+from conformance.cases import Case, CaseResult, execute, instances
+from conformance.drivers import tables
+from conformance.drivers.environment import EnvironmentUnavailable, prepare
+from conformance.drivers.process import DriverError, DriverProcess, host_command
+from conformance.faults.testbench import Testbench
+from conformance.progress import Progress
+from conformance.report.results import SubjectEntry, summarise
+from conformance.sdk.judging import CASES
+from conformance.sdk.subject import SdkSubject
+from conformance.verdict import Verdict
+from specs import Contract, Operation
+from specs.catalogue import requirements
+
+MODULES = (
+    "test_surface", "test_wire", "test_responses", "test_errors", "test_retries",
+    "test_rate_limit", "test_pagination", "test_robustness",
+)  # fmt: skip
+Clock = Literal["virtual", "real"]
+
+
+def cases() -> tuple[Case, ...]:
+    """Return the cases of this suite, in the order in which they should run."""
+    for name in MODULES:
+        importlib.import_module(f"conformance.sdk.{name}")
+    return tuple(CASES)
+
+
+def run(
+    subject: SdkSubject,
+    select: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[CaseResult]:
+    """Run the suite, or the cases whose id starts with one of `select`, on one subject."""
+    subject.seed = seed
+    wanted = [c for c in cases() if not select or any(c.id.startswith(s) for s in select)]
+    todo = [
+        (case, operation, mode)
+        for case in wanted
+        for operation, mode in instances(case, subject.contract)
+    ]
+    results = []
+    for number, (case, operation, mode) in enumerate(todo):
+        if progress is not None:
+            progress(number, len(todo), f"{case.id} {operation.id if operation else ''}".strip())
+        results.append(_execute(case, subject, operation, mode))
+    if progress is not None:
+        progress(len(todo), len(todo), "done")
+    return results
+
+
+def _execute(
+    case: Case, subject: SdkSubject, operation: Operation | None, mode: str
+) -> CaseResult:
+    """Run one instance; modes that the document does not promise are not applicable at once."""
+    result = execute(case, subject, operation, mode)
+    if result.verdict is Verdict.ERROR and "DriverError" in result.reason:
+        return replace(result, reason=f"the driver failed: {result.reason}")
+    return result
+
+
+# --- releases and drivers -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Target:
+    """One contract that a release serves, and how its driver is started."""
+
+    contract: Contract
+    command: tuple[str, ...]
+
+
+def run_release(
+    subject: str | None,
+    driver_command: Sequence[str] | None = None,
+    api: str | None = None,
+    *,
+    seed: int = 0,
+    clock: Clock = "virtual",
+    select: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> list[SubjectEntry]:
+    """Judge a release that `uv` can install, or any driver by its command; return its entry.
+
+    A release that serves several contracts is one entry: its first contract's name, and the
+    others' operations under their names (`memsy-control:me`). What cannot be installed or
+    started is inconclusive, with the reason.
+    """
+    started = time.monotonic()
+    try:
+        name, version, targets = _targets(subject, driver_command, api, clock)
+    except EnvironmentUnavailable as why:
+        return [unavailable(subject or "", api or "", str(why), time.monotonic() - started)]
+    results: list[CaseResult] = []
+    covered: list[dict[str, Any]] = []
+    virtual = 0.0
+    with Testbench() as bench:
+        for target in targets:
+            try:
+                made = _one(target, bench, name, version, targets[0].contract.api, clock)
+            except DriverError as why:
+                return [unavailable(name, target.contract.api, str(why),
+                                    time.monotonic() - started, version)]  # fmt: skip
+            with contextlib.closing(made):
+                name = name or made.hello.sdk.name
+                version = version or made.hello.sdk.version
+                found = run(made, select, seed, progress)
+                first = target is targets[0]
+                results += found if first else [_prefixed(r, target.contract.api) for r in found]
+                covered.append(coverage(made))
+                virtual += made.virtual_seconds
+    wall = time.monotonic() - started
+    return [_entry(targets, name, version, results, covered, virtual, wall, subject)]
+
+
+def _entry(
+    targets: Sequence[Target], name: str, version: str, results: Sequence[CaseResult],
+    covered: Sequence[Mapping[str, Any]], virtual: float, wall: float, subject: str | None,
+) -> SubjectEntry:  # fmt: skip
+    return summarise(
+        "sdk", targets[0].contract.api, name, results, requirements(), version=version,
+        wall_seconds=wall,
+        details={
+            "subject": subject or "",
+            "apis": [t.contract.api for t in targets],
+            "coverage": list(covered),
+            "virtual_to_wall": round(virtual / wall, 1) if wall else 0.0,
+            "speed": speed(results),
+        },
+    )  # fmt: skip
+
+
+def speed(results: Sequence[CaseResult]) -> dict[str, float]:
+    """Return virtual and real seconds of the retry cases, and how many of one fit the other."""
+    waiting = [r for r in results if r.case.startswith(("retry.", "retry-after."))]
+    virtual = sum(r.virtual_seconds for r in waiting)
+    real = sum(r.seconds for r in waiting)
+    return {
+        "retry_virtual_seconds": round(virtual, 1),
+        "retry_wall_seconds": round(real, 3),
+        "ratio": round(virtual / real, 1) if real else 0.0,
+    }
+
+
+def _targets(
+    subject: str | None, command: Sequence[str] | None, api: str | None, clock: Clock
+) -> tuple[str, str, list[Target]]:
+    """Return name, version and contracts of what is to be judged. Raises EnvironmentUnavailable."""
+    if command:
+        contract = specs.load(api or "")
+        return subject or "", "", [Target(contract, tuple(command))]
+    environment = prepare(subject or "")
+    entries = tables.for_package(environment.name)
+    if not entries:
+        raise EnvironmentUnavailable(
+            f"no driver table for {environment.name!r}; `memconform driver init` writes a first one"
+        )
+    wanted = [e for e in entries if api in (None, e.table.api)]
+    return environment.name, environment.version, [
+        Target(
+            specs.load(e.table.api),
+            tuple(host_command(environment.python, e.path, e.table.api, clock)),
+        )
+        for e in wanted
+    ]  # fmt: skip
+
+
+def _one(
+    target: Target, bench: Testbench, name: str, version: str, reported_as: str, clock: Clock
+) -> SdkSubject:
+    driver = DriverProcess(target.command, exceptions=documented_exceptions(target.contract))
+    made = SdkSubject(
+        target.contract, driver, bench, name, version, clock=clock, reported_as=reported_as
+    )
+    try:
+        hello = made.hello
+    except DriverError:
+        driver.stop()
+        raise
+    made.name, made.version = name or hello.sdk.name, version or hello.sdk.version
+    return made
+
+
+def documented_exceptions(contract: Contract) -> tuple[str, ...]:
+    """Return the names of all exception classes that a contract's error tables speak of."""
+    tables_ = [o.errors for o in contract if o.errors is not None]
+    names = [n for e in tables_ for n in (e.base, *(r.exception for r in e.map))]
+    names += [b for e in tables_ for r in e.map for b in r.bases]
+    return tuple(dict.fromkeys(names))
+
+
+def _prefixed(result: CaseResult, api: str) -> CaseResult:
+    def named(operation: str | None) -> str | None:
+        return f"{api}:{operation}" if operation else operation
+
+    findings = tuple(f.at(operation=named(f.operation)) for f in result.findings)
+    return replace(result, operation=named(result.operation) or api, findings=findings)
+
+
+def unavailable(
+    subject: str, api: str, why: str, wall: float, version: str = ""
+) -> SubjectEntry:
+    """Return the entry of a subject that could not be judged at all."""
+    name, _, wanted = subject.partition("==")
+    found = tables.for_package(name)
+    api = api or (found[0].table.api if found else "unknown")
+    return SubjectEntry(
+        kind="sdk", api=api, name=name or "driver", version=version or wanted,
+        verdict=Verdict.INCONCLUSIVE, wall_seconds=round(wall, 3),
+        details={"subject": subject, "reason": why},
+    )  # fmt: skip
+
+
+# --- coverage -------------------------------------------------------------------------------------
+
+
+def coverage(subject: SdkSubject) -> dict[str, Any]:
+    """Return the coverage table of one contract: operation × mode × fault class.
+
+    Cells are counted; what was not run is listed by its reason, so that nothing is missing
+    without one.
+    """
+    from conformance.faults.classes import classes_for
+
+    missing = {
+        (o.id, m): _why(subject, o, m)
+        for o in subject.contract
+        for m in ("sync", "async")
+        if m not in subject.modes(o)
+    }
+    rows: list[dict[str, Any]] = []
+    reasons: Counter[str] = Counter()
+    for operation in subject.contract:
+        classes = [f.id for f in classes_for(subject.contract, operation)]
+        for mode in ("sync", "async"):
+            if (operation.id, mode) in missing:
+                reasons[missing[operation.id, mode]] += len(classes)
+                continue
+            cells = [subject.ran.get((operation.id, mode, f), "no case plays it") for f in classes]
+            ran = sum(c == "run" for c in cells)
+            reasons.update(c for c in cells if c != "run")
+            rows.append(
+                {"operation": operation.id, "mode": mode, "classes": len(classes), "run": ran}
+            )
+    return {
+        "api": subject.contract.api,
+        "run": sum(r["run"] for r in rows),
+        "not_run": dict(sorted(reasons.items())),
+        "operations": rows,
+    }
+
+
+def _why(subject: SdkSubject, operation: Operation, mode: str) -> str:
+    client = subject.contract.client
+    if mode == "async" and client is not None and client.asynchronous is None:
+        return "the document promises no async client"
+    found = subject.hello.operations.get(operation.id)
+    return f"cannot be called: {found.missing if found else 'unknown to the driver'}"
+
+
+# --- for pytest -----------------------------------------------------------------------------------
+
+
+def open_subject(
+    subject: str | None, driver_command: Sequence[str] | None, api: str | None, *, seed: int = 0
+) -> tuple[SdkSubject, Callable[[Sequence[CaseResult], float], SubjectEntry]]:
+    """Return a subject, and a function that closes it and makes its entry from its results."""
+    name, version, targets = _targets(subject, driver_command, api, "virtual")
+    bench = Testbench()
+    made = _one(targets[0], bench, name, version, targets[0].contract.api, "virtual")
+    made.seed = seed
+
+    def close(results: Sequence[CaseResult], wall: float) -> SubjectEntry:
+        covered = [coverage(made)]
+        made.close()
+        bench.close()
+        return _entry(
+            targets[:1], made.name, made.version, results, covered, made.virtual_seconds, wall,
+            subject,
+        )  # fmt: skip
+
+    return made, close
+
+
+@contextlib.contextmanager
+def reference(
+    contract: str, defects: Sequence[str] = (), exercised: str | None = None
+) -> Iterator[SdkSubject]:
+    """Yield the reference SDK of a contract as a subject, with defects switched on."""
+    import sys
+
+    command = [sys.executable, "-m", "conformance.reference.sdk", "--api", contract]
+    for defect in defects:
+        command += ["--defect", defect]
+    if exercised:
+        command += ["--exercised", exercised]
+    with Testbench() as bench:
+        made = _one(
+            Target(specs.load(contract), tuple(command)), bench, "", "", "", "virtual"
+        )
+        with contextlib.closing(made):
+            yield made

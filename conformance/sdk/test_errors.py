@@ -1,0 +1,128 @@
+"""Errors: which exception each failure becomes, with which attributes, and what leaks."""
+
+from __future__ import annotations
+
+from conformance.faults.classes import FaultClass
+from conformance.faults.script import Script
+from conformance.oracles.answers import answer_of
+from conformance.sdk.judging import (
+    CASES,
+    MODES,
+    SHORT,
+    chosen,
+    every,
+    first,
+    is_wild,
+    judge_error,
+    judge_leak,
+    leaders,
+    once,
+    play,
+    without_retries,
+)
+from conformance.sdk.subject import SdkSubject
+from conformance.verdict import Finding, Inconclusive
+from specs import Operation
+
+MAPPING = ("ER1", "ER9", "ER10", "ER11", "ER12", "ER13", "AU7")
+
+
+@CASES.case("errors.documented", *MAPPING, each=every, modes=MODES)
+def test_documented(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """Each documented status and code raises its documented exception, attributes filled."""
+    found: list[Finding] = []
+    for fault in chosen(subject, operation, mode, lambda f: f.group == "documented"):
+        made = play(subject, operation, mode, fault, None, without_retries(subject))
+        found += judge_error(subject, operation, made)
+    return once(found)
+
+
+@CASES.case("errors.statuses", "ER1", "ER9", each=every, modes=MODES)
+def test_statuses(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """Any other error status raises the exception of its range, never a foreign one."""
+    found: list[Finding] = []
+    for fault in chosen(subject, operation, mode, lambda f: f.group == "status"):
+        made = play(subject, operation, mode, fault, None, without_retries(subject))
+        if is_wild(fault):
+            found += judge_leak(operation, made, f"status {fault.id.partition('-')[2]}")
+        else:
+            found += judge_error(subject, operation, made)
+    return once(found)
+
+
+@CASES.case("errors.bodies", "ER3", "ER9", each=every, modes=MODES)
+def test_bodies(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """An error whose body is empty, HTML, cut, not JSON or not an object is still that error."""
+    found: list[Finding] = []
+    for fault in chosen(subject, operation, mode, _is_error_body):
+        made = play(subject, operation, mode, fault, None, without_retries(subject))
+        odd = fault.id.split("-", 2)[2]
+        garbled = "gzip" in odd or odd == "unknown-encoding"
+        if garbled or odd == "deep":
+            found += [f.at(requirement="ER3") for f in judge_leak(operation, made, odd)]
+        else:
+            found += judge_error(subject, operation, made, odd=odd)
+    return once(found)
+
+
+def _is_error_body(fault: FaultClass) -> bool:
+    big = fault.id.rpartition("-")[2] in ("1MB", "50MB")
+    return fault.group == "body" and fault.id.split("-")[1] in ("400", "500") and not big
+
+
+@CASES.case("errors.unsure", "ER1", "ER3", "ER9", each=leaders, modes=MODES)
+def test_odd_mapped(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """Statuses with exceptions of their own keep them when the body says nothing useful."""
+    if operation.errors is None:
+        raise Inconclusive("the contract has no error table")
+    statuses = dict.fromkeys(
+        int(r.status) for r in operation.errors.map if r.status and r.status.isdigit()
+    )
+    bodies = {
+        "empty": '""', "html": '"<html>no</html>" content-type=text/html', "array": '"[1]"',
+        "null": '"null"', "text-error": '"{\\"error\\":\\"text\\",\\"detail\\":[1]}"',
+    }  # fmt: skip
+    found: list[Finding] = []
+    for status in statuses:
+        for odd, body in bodies.items():
+            script = Script.parse(f"{operation.id}#1+ {status} body={body}")
+            made = play(
+                subject, operation, mode, script, options=without_retries(subject)
+            )
+            found += judge_error(subject, operation, made, odd=odd)
+    return once(found)
+
+
+@CASES.case("errors.network", "ER15", "ER9", "ER12", "ER13", "ER14", each=every, modes=MODES)
+def test_network(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """Connections that are refused, broken or cut raise the documented exceptions."""
+    found: list[Finding] = []
+    for fault in chosen(subject, operation, mode, _is_rough):
+        made = play(subject, operation, mode, fault, None, without_retries(subject))
+        found += judge_error(subject, operation, made)
+    return once(found)
+
+
+def _is_rough(fault: FaultClass) -> bool:
+    odd = fault.id in ("network-garbage-mid-response", "network-garbage-after-response")
+    slow = fault.timeout or "trickle" in fault.id
+    return fault.group == "network" and not slow and not odd and not fault.once
+
+
+@CASES.case("errors.timeouts", "ER15", "ER9", "RB8", each=first, modes=MODES)
+def test_timeouts(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """A server that falls silent, at any stage, raises the documented timeout error in time."""
+    if not subject.option("timeout"):
+        raise Inconclusive("the constructor has no option for the timeout")
+    found: list[Finding] = []
+    options = {**without_retries(subject), "timeout": SHORT}
+    for fault in chosen(subject, operation, mode, _is_silent):
+        made = play(subject, operation, mode, fault, None, options, timeout=4.0)
+        found += judge_error(subject, operation, made)
+        if made.attempts and answer_of(made.attempts[-1]).ok:
+            found += judge_leak(operation, made, "silence")
+    return once(found)
+
+
+def _is_silent(fault: FaultClass) -> bool:
+    return fault.group == "network" and fault.timeout

@@ -1,0 +1,140 @@
+"""Is what the document names there at all? Methods, clients, options, exceptions.
+
+What is missing is said here, once; every other case then judges through another name, or leaves
+the operation out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conformance.sdk.judging import CASES, every
+from conformance.sdk.subject import SdkSubject
+from conformance.verdict import Finding, NotApplicable
+from specs import Basis, Operation
+
+
+@CASES.case("surface.methods", "WR6", each=every)
+def test_methods(subject: SdkSubject, operation: Operation) -> Iterator[Finding]:
+    """Every documented operation can be called by its documented name."""
+    if operation.method is None:
+        raise NotApplicable("no document or release names a method for it")
+    found = subject.hello.operations.get(operation.id)
+    missing = "the driver does not know it" if found is None else found.missing
+    if missing is not None:
+        via = f"; `{found.via}` does the same" if found is not None and found.via else ""
+        yield Finding(
+            "WR6", f"has no method `{operation.method}`",
+            expected=f"`{operation.method}` ({operation.basis}: {operation.source})",
+            actual=missing + via, basis=operation.basis, cause=f"method:{operation.id}",
+        )  # fmt: skip
+
+
+@CASES.case("surface.clients", "WR9")
+def test_clients(subject: SdkSubject) -> Iterator[Finding]:
+    """The documented clients exist, blocking and async, and both have every operation."""
+    client = subject.contract.client
+    if client is None:
+        raise NotApplicable("the contract describes no SDK")
+    wanted = {"sync": client.sync, "async": client.asynchronous}
+    there = {str(m) for m in subject.hello.clients}
+    for mode, name in wanted.items():
+        if name is not None and mode not in there:
+            yield Finding(
+                "WR9", f"has no {mode} client", mode=mode,
+                expected=f"a class `{name}` ({client.basis}: {client.source})",
+                actual=f"clients: {', '.join(subject.hello.clients.values()) or 'none'}",
+                basis=client.basis, cause=f"client:{mode}",
+            )  # fmt: skip
+    for operation in subject.contract:
+        found = subject.hello.operations.get(operation.id)
+        if found is None or not found.modes:
+            continue
+        for mode in sorted(there - set(found.modes)):
+            yield Finding(
+                "WR9", f"has an operation in one client and not in the {mode} one",
+                operation=operation.id, mode=mode, expected=f"{operation.id} in both clients",
+                actual=f"only {', '.join(found.modes)}",
+                basis=operation.basis, cause=f"mode:{mode}:{operation.id}",
+            )  # fmt: skip
+
+
+@CASES.case("surface.options", "WR7")
+def test_options(subject: SdkSubject) -> Iterator[Finding]:
+    """Every documented option can be given to the constructor."""
+    client = subject.contract.client
+    if client is None or not client.options:
+        raise NotApplicable("the document names no options")
+    for option in client.options:
+        found = subject.hello.options.get(option.role)
+        if found is None or found.missing is None:
+            continue
+        yield Finding(
+            "WR7", f"its constructor has no option `{option.name}`",
+            expected=f"`{option.name}` ({option.basis}: {option.source})", actual=found.missing,
+            basis=option.basis, cause=f"option:{option.name}",
+        )  # fmt: skip
+
+
+@CASES.case("surface.exceptions", "ER16", "ER10")
+def test_exceptions(subject: SdkSubject) -> Iterator[Finding]:
+    """Every documented exception class exists where the document imports it, with its bases."""
+    tables = [o.errors for o in subject.contract if o.errors is not None]
+    if not tables:
+        raise NotApplicable("the contract has no error table")
+    told: set[str] = set()
+    for errors in tables:
+        rows: list[tuple[str, tuple[str, ...], Basis, str]] = [
+            (errors.base, (), errors.basis, errors.source)
+        ]
+        rows += [
+            (r.exception, r.bases, r.basis or errors.basis, r.source or errors.source)
+            for r in errors.map
+        ]
+        for name, bases, basis, source in rows:
+            if name not in told:
+                told.add(name)
+                yield from _exception(subject, name, bases, basis, source)
+
+
+def _exception(
+    subject: SdkSubject, name: str, bases: tuple[str, ...], basis: Basis, source: str
+) -> Iterator[Finding]:
+    found = subject.hello.exceptions.get(name)
+    if found is None:
+        return
+    if found.found is None or not found.exported:
+        yield Finding(
+            "ER16",
+            f"has no exception `{name}`" if found.found is None
+            else f"does not export `{name}` from where the document imports it",
+            expected=f"`{name}` ({basis}: {source})",
+            actual=f"it is at {found.found}" if found.found else "no module has it",
+            basis=basis, cause=f"exception:{name}",
+        )  # fmt: skip
+        return
+    lacking = [b for b in bases if b not in found.bases]
+    there = subject.hello.exceptions
+    lacking = [b for b in lacking if b not in there or there[b].found is not None]
+    if lacking:
+        yield Finding(
+            "ER10", f"`{name}` does not have its documented base class",
+            expected=f"bases {', '.join(bases)} ({basis}: {source})",
+            actual=", ".join(found.bases), basis=basis, cause=f"bases:{name}",
+        )  # fmt: skip
+
+
+@CASES.case("surface.context-manager", "RB10")
+def test_context_manager(subject: SdkSubject) -> Iterator[Finding]:
+    """The clients that the document uses in a `with` statement can be used there."""
+    client = subject.contract.client
+    if client is None or not client.context_manager:
+        raise NotApplicable("the document promises no context manager")
+    for mode in subject.hello.clients:
+        if mode not in subject.hello.context_manager:
+            yield Finding(
+                "RB10", f"the {mode} client is no context manager", mode=mode,
+                expected=f"a context manager ({client.basis}: {client.source})",
+                actual="no `__enter__`" if mode == "sync" else "no `__aenter__`",
+                basis=client.basis, cause=f"context-manager:{mode}",
+            )  # fmt: skip

@@ -142,12 +142,16 @@ class Connection(asyncio.Protocol):
         self._gone.set()
         self._writable.set()
         self._deaf = True
-        self._hub.connections.discard(self)
         if self._playing is not None:
             self._left()
         unread = self._current
         if unread is not None and unread.record is not None and unread.session is not None:
             unread.session.finish(unread.record, None, "closed", _CLOCK.monotonic())
+        # asyncio closes the socket after this call; only then is the connection gone.
+        asyncio.get_running_loop().call_soon(self._closed)
+
+    def _closed(self) -> None:
+        self._hub.connections.discard(self)
         for session in self._sessions:
             session.count(closed=1)
 
@@ -187,10 +191,7 @@ class Connection(asyncio.Protocol):
         self._join(session)
         incoming.kept = wire.KEPT * 64 if session.upstream is not None else session.kept
         incoming.record = session.begin(method, target, tuple(self._headers), self._seen())
-        instruction = incoming.record.instruction
-        if instruction is not None and instruction.stage == "before-accept":
-            self._end_unread(session, incoming.record)
-        elif any(n.lower() == "expect" for n, _ in self._headers):
+        if any(n.lower() == "expect" for n, _ in self._headers):
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
@@ -234,14 +235,10 @@ class Connection(asyncio.Protocol):
             session.count(opened=1)
 
     def _end_unread(self, session: Session, record: Record) -> None:
-        """Reset or close before the request is read; stall by going on as after reading."""
+        """Reset or close although nothing was read."""
         assert record.instruction is not None
-        kind = record.instruction.effect.kind
-        if kind == "stall":
-            return
         self._deaf = True
-        self._current = None
-        if kind == "reset":
+        if record.instruction.effect.kind == "reset":
             session.finish(record, None, "reset", _CLOCK.monotonic())
             self._reset()
         else:

@@ -17,7 +17,8 @@ requests of that operation in the session (for `*`: among all requests), counted
 
 The first instruction in the list that fits a request is played; one request, one instruction.
 
-**Stage.** `before-accept` (nothing of the request is answered or understood), `before-handler`
+**Stage.** `before-accept` (the connection is harmed; on a port that sessions share only once the
+request was read, for nobody could tell whose it is), `before-handler`
 (nothing was changed; the default, may be left out), `after-commit` (the effect is stored, then
 the fault is played), `mid-response` (the head of the answer went out whole), `after-response`
 (the whole answer went out).

@@ -370,7 +370,9 @@ class Relation(Stated):
     """Something in an answer that agrees with the request, or with the rest of the answer."""
 
     left: str = Field(description="pointer into the answer; `*` stands for every entry")
-    op: Literal["==", "<=", ">=", "max-items", "sorted-asc", "sorted-desc"]
+    op: Literal["==", "<=", ">=", "max-items", "intersects", "sorted-asc", "sorted-desc"] = Field(
+        description="`intersects`: two arrays have an entry in common"
+    )
     right: str | None = Field(
         default=None,
         description="name of a request value, or a pointer into the answer (starts with `/`); "

@@ -88,6 +88,9 @@ def _right(
 def _compare(left: Any, op: str, right: Any) -> bool:
     if op == "==":
         return bool(left == right)
+    if op == "intersects":
+        both = isinstance(left, list) and isinstance(right, list)
+        return not both or any(entry in left for entry in right)
     if isinstance(left, (int, float)) != isinstance(right, (int, float)):
         return True
     try:

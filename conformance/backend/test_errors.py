@@ -17,7 +17,7 @@ from conformance.backend.subject import BackendSubject, Prepared
 from conformance.backend.world import operations_on, required
 from conformance.history import Request
 from conformance.oracles import envelope
-from conformance.oracles.found import found, ok
+from conformance.oracles.found import found, ok, weaker
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Contract, Operation
 

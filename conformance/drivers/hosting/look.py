@@ -1,0 +1,156 @@
+"""What is in a package: its clients, their methods, its exceptions. Run in its environment.
+
+    python -I look.py MODULE...
+
+Prints one JSON object. Classes are listed with their constructor and methods; where one can be
+constructed without a connection, the objects that it carries (`client.memories`) are listed with
+it. Only what is there is told; what it is good for is somebody else's question.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+import sys
+from types import ModuleType
+from typing import Any
+
+MOST_CLASSES = 400
+MOST_METHODS = 300
+_URL = ("url", "endpoint", "host", "server")
+
+
+def look(names: list[str]) -> dict[str, Any]:
+    """Return what the modules hold, and which could not be imported."""
+    classes: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    for name in names:
+        for module in _modules(name, failed):
+            for key, item in list(vars(module).items()):
+                own = getattr(item, "__module__", "") or ""
+                if not inspect.isclass(item) or key.startswith("_") or len(classes) > MOST_CLASSES:
+                    continue
+                if str(own).split(".")[0] == name.split(".")[0]:
+                    home = f"{own}.{item.__qualname__}"
+                    if home not in classes:
+                        classes[home] = _class(item, module.__name__, key)
+    return {"classes": list(classes.values()), "failed": failed}
+
+
+def _modules(name: str, failed: dict[str, str]) -> list[ModuleType]:
+    """Import a package and what is in it, the package first; private modules are left out."""
+    found: list[ModuleType] = []
+    waiting = [name]
+    while waiting and len(found) < 200:
+        at = waiting.pop(0)
+        try:
+            module = importlib.import_module(at)
+        except BaseException as error:
+            failed[at] = f"{type(error).__name__}: {error}"[:300]
+            continue
+        found.append(module)
+        paths = getattr(module, "__path__", None)
+        if paths is not None:
+            inside = [m.name for m in pkgutil.iter_modules(paths) if m.name != "__main__"]
+            waiting += [f"{at}.{inner}" for inner in inside if not inner.startswith("test")]
+    return found
+
+
+def _class(item: type, module: str, name: str) -> dict[str, Any]:
+    exception = issubclass(item, BaseException)
+    told: dict[str, Any] = {
+        "name": name,
+        "module": module,
+        "exception": exception,
+        "bases": [b.__name__ for b in item.__mro__[1:] if b is not object],
+    }
+    if exception:
+        return told
+    told["constructor"] = _parameters(item)
+    told["methods"] = _methods(item, item, "")
+    instance = _instance(item)
+    if instance is not None:
+        for attribute, value in list(getattr(instance, "__dict__", {}).items()):
+            kind = type(value)
+            same = str(kind.__module__).split(".")[0] == str(item.__module__).split(".")[0]
+            if same and not attribute.startswith("_") and not isinstance(value, type):
+                told["methods"] += _methods(kind, value, attribute + ".")
+    return told
+
+
+def _instance(item: type) -> Any:
+    """Return an object of a class, made with an address where nobody listens; None if it cannot."""
+    if not _methods(item, item, ""):
+        return None
+    given: dict[str, Any] = {}
+    for p in _parameters(item):
+        lower = p["name"].lower()
+        if any(sign in lower for sign in _URL):
+            given[p["name"]] = "http://127.0.0.1:9"
+        elif "key" in lower or "token" in lower:
+            given[p["name"]] = "sk_test_0123456789abcdef0123456789abcdef"
+        elif p["required"]:
+            given[p["name"]] = "x"
+    try:
+        return item(**given)
+    except BaseException:
+        return None
+
+
+def _methods(kind: type, target: Any, prefix: str) -> list[dict[str, Any]]:
+    told = []
+    for name, raw in (
+        inspect.getmembers_static(kind)
+        if hasattr(inspect, "getmembers_static")
+        else inspect.getmembers(kind)
+    ):
+        if name.startswith("_") or not callable(getattr(target, name, None)):
+            continue
+        function = raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw
+        if not inspect.isfunction(function):
+            continue
+        told.append(
+            {
+                "path": prefix + name,
+                "parameters": _parameters(getattr(target, name), skip_self=target is kind),
+                "asynchronous": inspect.iscoroutinefunction(function)
+                or inspect.isasyncgenfunction(function),
+                "summary": (inspect.getdoc(function) or "").split("\n")[0][:200],
+            }
+        )
+    return told[:MOST_METHODS]
+
+
+def _parameters(callable_: Any, skip_self: bool = False) -> list[dict[str, Any]]:
+    try:
+        parameters = list(inspect.signature(callable_).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    if skip_self and parameters and parameters[0].name == "self":
+        parameters = parameters[1:]
+    return [
+        {
+            "name": p.name,
+            "kind": p.kind.name,
+            "required": p.default is p.empty
+            and p.kind.name not in ("VAR_KEYWORD", "VAR_POSITIONAL"),
+            "type": "" if p.annotation is p.empty else _annotation(p.annotation),
+        }
+        for p in parameters
+    ]
+
+
+def _annotation(annotation: Any) -> str:
+    if isinstance(annotation, str):
+        return annotation[:200]
+    return str(getattr(annotation, "__name__", annotation))[:200]
+
+
+if __name__ == "__main__":
+    import os
+
+    replies = os.dup(1)
+    os.dup2(2, 1)
+    os.write(replies, json.dumps(look(sys.argv[1:])).encode("ascii"))

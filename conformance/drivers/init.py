@@ -1,0 +1,330 @@
+"""Write a first driver table for a package that no table knows.
+
+The package is installed, looked at in its own environment, and its methods are matched to the
+contract's operations. What comes out is a file for a person to finish: each line says how sure
+the match is, and what could not be matched is listed with what came nearest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import specs
+from conformance.drivers import tables
+from conformance.drivers.environment import Environment, EnvironmentUnavailable, prepare
+from conformance.drivers.matching import (
+    CLEAR,
+    ROLES,
+    Match,
+    Method,
+    match,
+    option,
+    shape,
+)
+from conformance.drivers.pipe import redact
+from conformance.drivers.process import DriverError, DriverProcess, clean_environment, host_command
+from specs import Contract
+
+LOOK = Path(__file__).parent / "hosting" / "look.py"
+LOOK_TIMEOUT = 60.0
+
+
+class NothingFound(Exception):
+    """The package has nothing that looks like a client; the text says what it has."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A table in the making."""
+
+    environment: Environment
+    contract: Contract
+    module: str
+    clients: Mapping[str, str]
+    matches: tuple[Match, ...]
+    options: Mapping[str, str]
+    exceptions: tuple[str, ...]
+    no_exceptions: tuple[str, ...]
+    """Documented exception names that the package lacks."""
+    models: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def unmatched(self) -> tuple[Match, ...]:
+        """Operations that no method was found for."""
+        return tuple(m for m in self.matches if m.method is None)
+
+
+def draft(subject: str, contract: Contract) -> Draft:
+    """Return a first table of a package.
+
+    Raises EnvironmentUnavailable where it cannot be installed, NothingFound where it holds no
+    client.
+    """
+    environment = prepare(subject)
+    seen = look(environment)
+    classes = [c for c in seen["classes"] if not c["exception"]]
+    ranked = sorted(classes, key=lambda c: (-_worth(c, contract), len(c["name"]), c["name"]))
+    clients = _clients(ranked, contract)
+    if not clients:
+        raise NothingFound(
+            f"{environment.name} {environment.version} has no class whose methods look like "
+            f"{contract.api}'s operations; it has: {', '.join(c['name'] for c in ranked[:12])}"
+        )
+    chosen = next(iter(clients.values()))
+    methods = _merged([_method(m) for c in clients.values() for m in c["methods"]])
+    module = _home(list(clients.values()))
+    named = [c["name"] for c in seen["classes"] if c["exception"]]
+    documented = _documented(contract)
+    parameters = [p["name"] for p in chosen["constructor"]]
+    promised: dict[str, str] = (
+        {o.role: o.name for o in contract.client.options} if contract.client else {}
+    )
+    options = {
+        role: found
+        for role in ROLES
+        if (found := option(role, promised.get(role, ""), parameters)) is not None
+    }
+    return Draft(
+        environment=environment,
+        contract=contract,
+        module=module,
+        clients={mode: c["name"] for mode, c in clients.items()},
+        matches=tuple(match(contract, methods)),
+        options=options,
+        exceptions=tuple(n for n in documented if n in named),
+        no_exceptions=tuple(n for n in documented if n not in named),
+        models=tuple(c["name"] for c in classes if c["module"] == module),
+        warnings=tuple(f"{name}: {why}" for name, why in seen["failed"].items()),
+    )
+
+
+def look(environment: Environment) -> dict[str, Any]:
+    """Return what `hosting/look.py` sees in an environment. Raises NothingFound."""
+    modules = top_level(environment)
+    if not modules:
+        raise NothingFound(f"{environment.name} installs no importable module")
+    command = [environment.python, "-I", str(LOOK), *modules]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=LOOK_TIMEOUT, check=False,
+            env=clean_environment(), stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        seen = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        raise NothingFound(f"looking at {environment.name} took too long") from None
+    except ValueError:
+        last = redact(done.stderr.decode("utf-8", "replace"))[-500:]
+        raise NothingFound(f"{environment.name} cannot be looked at: {last}") from None
+    if not isinstance(seen, dict):
+        raise NothingFound(f"{environment.name} cannot be looked at")
+    return seen
+
+
+def top_level(environment: Environment) -> list[str]:
+    """Return the import names that a distribution installs, from its own list of files."""
+    site = next(Path(environment.python).parents[1].glob("lib/*/site-packages"), None)
+    if site is None:
+        return []
+    wanted = tables.normalise(environment.name)
+    for info in site.glob("*.dist-info"):
+        if tables.normalise(info.name.removesuffix(".dist-info").rsplit("-", 1)[0]) == wanted:
+            rows = (info / "RECORD").read_text(encoding="utf-8").splitlines()
+            paths = [row.split(",")[0] for row in rows]
+            folders = {p.split("/")[0] for p in paths if "/" in p and p.endswith(".py")}
+            single = {p[:-3] for p in paths if "/" not in p and p.endswith(".py")}
+            names = sorted(folders | single)
+            return [n for n in names if n.isidentifier() and n not in ("tests", "test", "docs")]
+    return []
+
+
+def render(made: Draft) -> str:
+    """Return the table's file."""
+    head = _HEAD.format(
+        package=made.environment.name, version=made.environment.version, api=made.contract.api,
+        missing=_missing(made),
+    )  # fmt: skip
+    lines = [head, "OPERATIONS = {"]
+    for each in made.matches:
+        lines += _operation(each, made.models)
+    lines += ["}", "", "TABLES = (", "    Table("]
+    lines += [
+        f"        api={made.contract.api!r},",
+        f"        package={made.environment.name!r},",
+        f"        module={made.module!r},",
+        f"        clients={dict(made.clients)!r},",
+        "        operations=OPERATIONS,",
+        "        options={",
+        *(f"            {role!r}: Option({name!r})," for role, name in made.options.items()),
+        "        },",
+        f"        exceptions={made.exceptions!r},",
+        "    ),",
+        ")",
+    ]
+    return re.sub(r"'([^'\"\\\n]*)'", r'"\1"', "\n".join(lines)) + "\n"
+
+
+def _operation(each: Match, models: Sequence[str]) -> list[str]:
+    id = each.operation.id
+    if each.method is None:
+        documented = each.operation.method or id
+        near = ", ".join(f"{path} ({score:.2f})" for path, score in each.nearest) or "nothing"
+        return [f"    # not found; nearest: {near}", f"    {id!r}: Operation(way({documented!r})),"]
+    shaped = shape(each.operation, each.method, models)
+    words = [repr(each.method.path), *(repr(name) for name in shaped.first)]
+    if shaped.rest != "keywords":
+        words.append(f"rest={shaped.rest!r}")
+    if shaped.model:
+        words.append(f"model={shaped.model!r}")
+    if shaped.rename:
+        words.append(f"rename={dict(shaped.rename)!r}")
+    said = []
+    if each.score < CLEAR:
+        said.append(f"    # please check ({each.score:.2f}): {each.operation.summary or id}")
+    if shaped.left_over:
+        said.append(f"    # no place found for: {', '.join(shaped.left_over)}")
+    return [*said, f"    {id!r}: Operation(way({', '.join(words)})),"]
+
+
+_HEAD = '''"""Driver table of `{package}` as a client of `{api}`, drafted from version {version}.
+
+Check each line: the drafts were matched by name, nothing was called. `way("get", "id")` passes
+`id` by position and everything else as keywords; `rest="dict"` passes one dict.
+{missing}"""
+
+from __future__ import annotations
+
+from conformance.drivers.hosting.table import Operation, Option, Table, way
+'''
+
+
+def _missing(made: Draft) -> str:
+    lines = []
+    if made.unmatched:
+        lines.append(f"Not found: {', '.join(m.operation.id for m in made.unmatched)}.")
+    lacking = [r for r in ("api-key", "base-url") if r not in made.options]
+    if lacking:
+        lines.append(f"The constructor seems to have no parameter for: {', '.join(lacking)}.")
+    return "\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _clients(
+    ranked: Iterable[Mapping[str, Any]], contract: Contract
+) -> dict[str, Mapping[str, Any]]:
+    """Return the best class of each mode: enough of its methods must look right."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for each in ranked:
+        if _worth(each, contract) < 0.5:
+            continue
+        waits = [m["asynchronous"] for m in each["methods"] if not m["path"].endswith("close")]
+        mode = "async" if sum(waits) * 2 > len(waits) else "sync"
+        found.setdefault(mode, each)
+    return {mode: found[mode] for mode in ("sync", "async") if mode in found}
+
+
+def _worth(each: Mapping[str, Any], contract: Contract) -> float:
+    """Return how much of a contract a class's methods seem to do; clients have an address."""
+    methods = _merged([_method(m) for m in each["methods"]])
+    if not methods:
+        return 0.0
+    total = sum(m.score for m in match(contract, methods))
+    names = [p["name"] for p in each["constructor"]]
+    addressed = any(option(role, "", names) for role in ("api-key", "base-url"))
+    return total if addressed else total / 10
+
+
+def _merged(methods: Iterable[Method]) -> list[Method]:
+    """Return methods with each path once, and without what every client has."""
+    plain = {"close", "aclose", "open", "connect", "request"}
+    return list({m.path: m for m in reversed(list(methods)) if m.path not in plain}.values())
+
+
+def _method(told: Mapping[str, Any]) -> Method:
+    return Method(told["path"], tuple(told["parameters"]), bool(told["asynchronous"]))
+
+
+def _home(clients: Sequence[Mapping[str, Any]]) -> str:
+    """Return the shallowest module that the clients can be imported from."""
+    return str(min((c["module"] for c in clients), key=lambda m: (m.count("."), m)))
+
+
+def _documented(contract: Contract) -> tuple[str, ...]:
+    errors = contract.root.errors
+    if errors is None:
+        return ()
+    return tuple(dict.fromkeys([errors.base, *(rule.exception for rule in errors.map)]))
+
+
+def verify(path: Path, made: Draft) -> str:
+    """Start the written table once; return what it can do, in one sentence."""
+    command = host_command(made.environment.python, path, made.contract.api)
+    try:
+        with DriverProcess(command) as driver:
+            hello = driver.hello()
+    except DriverError as why:
+        return f"the table cannot be run yet: {why}"
+    callable_ = [id for id, o in hello.operations.items() if o.modes]
+    return f"the table runs: {len(callable_)} of {len(hello.operations)} operations can be called"
+
+
+def main(
+    package: str,
+    api: str,
+    to: Path | None = None,
+    *,
+    write: Callable[[str], Any] = sys.stdout.write,
+) -> int:
+    """Write a first table to a file (or standard output); return 0, 1 (nothing) or 2 (usage)."""
+    try:
+        contract = specs.load(api)
+        made = draft(package, contract)
+    except specs.SpecError as why:
+        write(f"{why}\n")
+        return 2
+    except (EnvironmentUnavailable, NothingFound) as why:
+        write(f"{why}\n")
+        return 1
+    text = render(made)
+    if to is None:
+        write(text)
+        return 0
+    try:
+        to.write_text(text, encoding="utf-8")
+    except OSError as why:
+        write(f"cannot write {to}: {why}\n")
+        return 2
+    write(report(made, to))
+    return 0
+
+
+def report(made: Draft, to: Path) -> str:
+    """Return what was found and what was not, and what to do next."""
+    clear = [m for m in made.matches if m.method is not None and m.score >= CLEAR]
+    unsure = [m for m in made.matches if m.method is not None and m.score < CLEAR]
+    lines = [
+        f"{made.environment.name} {made.environment.version}: clients "
+        + ", ".join(f"{name} ({mode})" for mode, name in made.clients.items()),
+        f"{len(clear)} operations matched clearly, {len(unsure)} to check, "
+        f"{len(made.unmatched)} not found",
+    ]
+    lines += [f"  check     {m.operation.id} = {m.method.path}" for m in unsure if m.method]
+    for m in made.unmatched:
+        near = ", ".join(path for path, _ in m.nearest)
+        lines.append(f"  not found {m.operation.id} (nearest: {near or 'nothing'})")
+    if made.no_exceptions:
+        lines.append(f"  no exception class named {', '.join(made.no_exceptions)}")
+    lines += [f"  cannot be imported: {warning}" for warning in made.warnings[:5]]
+    lines.append(f"{to}: {verify(to, made)}")
+    lines.append(
+        f"next: memconform sdk --api {made.contract.api} --driver "
+        f"'{Path(sys.executable).name} -m conformance.drivers {made.environment.subject} "
+        f"--table {to} --api {made.contract.api}'"
+    )
+    return "\n".join(lines) + "\n"

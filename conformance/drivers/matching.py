@@ -1,0 +1,226 @@
+"""Which method of an SDK does which operation of a contract: a guess, with its strength.
+
+Pure: it compares names and parameters, and never calls anything. A guess is for a person to
+check; what is not clear stays unmatched rather than wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from specs import Contract, Operation
+
+CLEAR = 0.75
+"""From this score on, a match is called clear."""
+LEAST = 0.45
+"""Below this score, a method is not taken for an operation."""
+
+_SYNONYMS = {
+    "create": "create add store save insert post new write make put upsert remember",
+    "read": "get retrieve fetch read show find describe load details",
+    "list": "list all browse index enumerate",
+    "delete": "delete remove destroy drop revoke erase",
+    "update": "update patch edit modify change rename",
+    "search": "search query lookup recall",
+    "health": "health ping alive healthz check status",
+    "clear": "clear reset purge",
+    "ingest": "ingest event",
+    "key": "key apikey token",
+    "usage": "usage quota consumption",
+    "message": "message chat",
+}
+_CANON = {word: canon for canon, words in _SYNONYMS.items() for word in words.split()}
+_WEAK = {"v1", "v2", "api", "client", "the", "a", "by", "for", "id", "memory", "memorie"}
+_DICT_NAMES = {"params", "data", "body", "request", "payload", "options", "input", "args"}
+_DICT_TYPES = re.compile(r"(?i)\b(dict|mapping|typeddict|any)\b")
+
+ROLES = {
+    role: tuple(names.split())
+    for role, names in {
+        "api-key": "api_key apikey key token api_token access_token secret",
+        "base-url": "base_url endpoint api_url url host server server_url api_base",
+        "timeout": "timeout request_timeout timeout_seconds",
+        "max-retries": "max_retries retries num_retries max_retry max_attempts",
+        "backoff-base": "retry_delay retry_backoff backoff backoff_factor initial_backoff",
+        "debug": "debug verbose",
+        "http-client": "http_client client session transport",
+    }.items()
+}
+"""Role of a constructor's parameter -> names that it goes by."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of a client, as `look` tells it."""
+
+    path: str
+    parameters: tuple[Mapping[str, Any], ...]
+    asynchronous: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameter names, without `*args` and `**kwargs`."""
+        return tuple(p["name"] for p in self.parameters if not p["kind"].startswith("VAR_"))
+
+    @property
+    def takes_anything(self) -> bool:
+        """True where it has `**kwargs`."""
+        return any(p["kind"] == "VAR_KEYWORD" for p in self.parameters)
+
+
+@dataclass(frozen=True)
+class Match:
+    """An operation and the method taken for it; `nearest` are the next best, and their scores."""
+
+    operation: Operation
+    method: Method | None
+    score: float = 0.0
+    nearest: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """How a method takes flat wire arguments; the fields are those of a table's `Shape`."""
+
+    first: tuple[str, ...] = ()
+    rest: str = "keywords"
+    model: str = ""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    left_over: tuple[str, ...] = ()
+    """Wire names that the method seems to have no place for."""
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a name in any style, lower case, singular, synonyms made one."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", re.sub(r"[._\-/{}]", " ", text))
+    found = []
+    for part in parts:
+        word = part.lower()
+        if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+            word = word[:-1]
+        found.append(_CANON.get(word, word))
+    return found
+
+
+def snake(name: str) -> str:
+    """Return a name in snake case."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").lower()
+
+
+def wire_names(operation: Operation) -> tuple[str, ...]:
+    """Return the flat argument names of an operation: path, query, then body."""
+    located = [*operation.parameters_in("path"), *operation.parameters_in("query")]
+    body = operation.body.schema.get("properties", {}) if operation.body else {}
+    return tuple(dict.fromkeys([*(p.name for p in located), *body]))
+
+
+def score(operation: Operation, method: Method) -> float:
+    """Return how well a method fits an operation, 0 to 1: names three parts, parameters one."""
+    if operation.method and method.path == operation.method:
+        return 1.0
+    wanted = [words(operation.id), words(operation.method or ""), _route(operation)]
+    here = set(words(method.path))
+    named = max((_alike(set(w), here) for w in wanted if w), default=0.0)
+    if snake(method.path) == snake(operation.id).replace(".", "_"):
+        named = 1.0
+    return round(0.75 * named + 0.25 * _parameters_alike(operation, method), 3)
+
+
+def match(contract: Contract, methods: Sequence[Method]) -> list[Match]:
+    """Return one match for each operation; the strongest pairs are made first."""
+    scores = {
+        (operation.id, index): score(operation, method)
+        for operation in contract
+        for index, method in enumerate(methods)
+    }
+    taken: dict[str, tuple[int, float]] = {}
+    used: set[int] = set()
+    order = sorted(
+        scores.items(), key=lambda each: (-each[1], len(methods[each[0][1]].path), each[0])
+    )
+    for (id, index), strength in order:
+        if strength >= LEAST and id not in taken and index not in used:
+            taken[id] = (index, strength)
+            used.add(index)
+    made = []
+    for operation in contract:
+        index, strength = taken.get(operation.id, (-1, 0.0))
+        near = sorted(((methods[i].path, s) for (id, i), s in scores.items()
+                       if id == operation.id and i != index), key=lambda n: -n[1])  # fmt: skip
+        found = methods[index] if index >= 0 else None
+        made.append(Match(operation, found, strength, tuple(near[:3])))
+    return made
+
+
+def shape(operation: Operation, method: Method, models: Iterable[str] = ()) -> Shaped:
+    """Return how a method takes an operation's flat arguments."""
+    names = list(wire_names(operation))
+    free = list(method.names)
+    path = [p.name for p in operation.parameters_in("path")]
+    first: list[str] = []
+    rename: dict[str, str] = {}
+    for wire in names:
+        same = next((n for n in free if snake(n) == snake(wire)), None)
+        if same is not None:
+            free.remove(same)
+            if same != wire:
+                rename[wire] = same
+        elif wire in path and free:
+            first.append(wire)
+            free.pop(0)
+    placed = {*first, *rename, *(n for n in names if n in method.names)}
+    left = [n for n in names if n not in placed]
+    if not left or method.takes_anything:
+        return Shaped(tuple(first), "keywords", "", rename)
+    whole = next((p for p in method.parameters if p["name"] in free), None)
+    if whole is not None:
+        kind = str(whole["type"]).strip("'\" ")
+        model = next((m for m in models if re.search(rf"\b{re.escape(m)}\b", kind)), "")
+        ahead = tuple(first) or tuple(n for n in path if n in placed)
+        if model and not _DICT_TYPES.search(kind):
+            return Shaped(ahead, "model", model)
+        if _DICT_TYPES.search(kind) or whole["name"] in _DICT_NAMES or not kind:
+            return Shaped(ahead, "dict")
+        if len(left) == 1:
+            return Shaped(tuple(first), "keywords", "", {**rename, left[0]: whole["name"]})
+    return Shaped(tuple(first), "keywords", "", rename, tuple(left))
+
+
+def option(role: str, documented: str, names: Sequence[str]) -> str | None:
+    """Return the constructor's parameter for a role, or None."""
+    for candidate in (documented, *ROLES.get(role, ())):
+        if candidate in names:
+            return candidate
+    return None
+
+
+def _route(operation: Operation) -> list[str]:
+    verb = {"GET": "read", "POST": "create", "PUT": "update", "PATCH": "update"}.get(operation.verb)
+    literal = re.sub(r"\{[^}]*\}", " ", operation.path)
+    return [verb or "delete", *words(literal)]
+
+
+def _alike(one: set[str], other: set[str]) -> float:
+    """Return a weighted overlap of two sets of words; words that say little weigh little."""
+    if not one or not other:
+        return 0.0
+
+    def weight(some: set[str]) -> float:
+        return sum(0.3 if word in _WEAK else 1.0 for word in some)
+
+    return weight(one & other) / weight(one | other)
+
+
+def _parameters_alike(operation: Operation, method: Method) -> float:
+    wanted = {snake(n) for n in wire_names(operation)}
+    here = {snake(n) for n in method.names}
+    if not wanted:
+        return 1.0 if not here else 0.5
+    if method.takes_anything or (len(here) == 1 and here <= _DICT_NAMES):
+        return 0.7
+    required = {snake(p["name"]) for p in method.parameters if p["required"]}
+    strangers = len(required - wanted) / max(1, len(required))
+    return max(0.0, len(wanted & here) / len(wanted) - 0.5 * strangers)

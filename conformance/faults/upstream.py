@@ -31,6 +31,8 @@ class Upstream:
     url: str
     verify: ssl.SSLContext | bool = True
     timeout: float = 60.0
+    problems: list[str] = field(default_factory=list)
+    """Why requests could not be passed on; their callers were answered 502 or 504."""
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
 
     async def forward(self, request: Request, base_url: str) -> Answer:
@@ -53,10 +55,14 @@ class Upstream:
         )
         try:
             return await self._send(outgoing, base_url)
-        except httpx.TimeoutException:
-            return Answer(504)
-        except httpx.HTTPError:
-            return Answer(502)
+        except httpx.TimeoutException as error:
+            return self._failed(504, error)
+        except httpx.HTTPError as error:
+            return self._failed(502, error)
+
+    def _failed(self, status: int, error: Exception) -> Answer:
+        self.problems.append(f"{type(error).__name__}: {error}"[:300])
+        return Answer(status)
 
     async def close(self) -> None:
         """Close the connections to the server."""
@@ -72,7 +78,7 @@ class Upstream:
             async for piece in response.aiter_raw():
                 body += piece
                 if len(body) > MAX_ANSWER:
-                    return Answer(502)
+                    raise httpx.DecodingError(f"an answer of more than {MAX_ANSWER} bytes")
         finally:
             await response.aclose()
         headers = tuple(

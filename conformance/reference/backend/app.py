@@ -1,18 +1,9 @@
-"""The embedded backend as an ASGI application: one mounted application per contract.
-
-Requests are answered one at a time in the event loop: SQLite answers in microseconds, and what
-never waits needs no locks. The order of judging a request is fixed: path, verb, key, quota, role,
-size, media type, syntax, schema, then the handler. Nothing here knows an API by name.
-"""
+"""The embedded backend as an ASGI application: one mounted service per contract."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import logging
-import secrets
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -22,538 +13,38 @@ from starlette.routing import Mount, Route
 
 import specs
 from conformance.clock import Clock, SystemClock
-from conformance.reference.backend import crud, idempotency, limits
-from conformance.reference.backend.adapters import adapter
-from conformance.reference.backend.calls import Call, Problem, Reply, Settings
-from conformance.reference.backend.damage import Damage
-from conformance.reference.backend.keys import (
-    KeySpec,
-    Principal,
-    fingerprint,
-    presented,
-    principals,
-)
-from conformance.reference.backend.meter import Meter, Traffic
-from conformance.reference.backend.plan import Plan, Routes, answers, envelope
-from conformance.reference.backend.store import Store, encode
-from conformance.reference.backend.validate import (
-    Compiled,
-    check,
-    compile_operation,
-    parameters,
-    parse,
-)
+from conformance.reference.backend import limits
+from conformance.reference.backend.calls import Settings
+from conformance.reference.backend.keys import KeySpec, principals
+from conformance.reference.backend.meter import Meter
+from conformance.reference.backend.service import Receive, Scope, Send, Service
+from conformance.reference.backend.store import Store
 from conformance.reference.defects import Defects
 from specs import Contract
-from specs.vocabulary import Refusal
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[str, str]]
 
 DEFAULT_LIMIT = "100000/60"
 """High enough to be out of the way, low enough that the headers mean something."""
-MAX_DRAINED = 64 << 20
-"""Bytes of an oversized body read and thrown away so that its sender gets to hear the answer."""
-ANONYMOUS = "anonymous"
-_LOG = logging.getLogger(__name__)
 
 
-_COMPILED: dict[int, tuple[Contract, tuple[Compiled, ...]]] = {}
+class Application(Starlette):
+    """Every API at its base path; what goes to one is handed over without a detour."""
 
-
-def _compiled(contract: Contract) -> tuple[Compiled, ...]:
-    """Return the compiled operations of a contract, made once while it lives."""
-    known = _COMPILED.get(id(contract))
-    if known is None or known[0] is not contract:
-        known = (contract, tuple(compile_operation(o) for o in contract))
-        _COMPILED[id(contract)] = known
-    return known[1]
-
-
-class Service:
-    """One API, served."""
-
-    def __init__(
-        self,
-        contract: Contract,
-        store: Store,
-        keys: Mapping[str, Principal],
-        quota: limits.Quota,
-        book: limits.Book,
-        defects: Defects,
-        clock: Clock,
-        settings: Settings,
-        meters: dict[str, Meter],
-        shared: bool,
-    ) -> None:
-        self.contract, self.store, self.defects, self.clock = contract, store, defects, clock
-        self.settings, self.keys, self.book = settings, keys, book
-        self.adapter = adapter(contract)
-        self.realm = self.adapter.realm or contract.api
-        self.meter = meters.setdefault(self.realm, Meter(store, self.realm, shared))
-        self.damage = Damage(defects)
-        self.answered = 0
-        self.arrivals: set[bytes] = set()
-        self.penalties: dict[str, float] = {}
-        self.prefix = contract.root.base_path.rstrip("/").encode()
-        self.tenants = tuple(dict.fromkeys(p.tenant for p in keys.values()))
-        self.plans = [self._plan(c) for c in _compiled(contract)]
-        self.routes = Routes(self.plans)
-        self.root_answers = answers(contract, None)
-        declared = contract.root.rate_limit
-        name = quota.algorithm or (declared and declared.algorithm) or "fixed-window"
-        self.algorithm, self.policy = limits.ALGORITHMS[name], quota.policy
-        errors = contract.root.errors
-        self.id_header = (
-            errors.request_id_header.lower() if errors and errors.request_id_header else None
-        )
-        self._ids = (f"req_{secrets.token_hex(5)}{n:06x}" for n in itertools.count(1))
-
-    def _plan(self, compiled: Compiled) -> Plan:
-        operation = compiled.operation
-        handler = self.adapter.handlers.get(operation.id) or crud.generic(self.adapter, operation)
-        success = self.adapter.success.get(operation.id) or int(operation.success.status[:3])
-        return Plan(
-            operation=operation,
-            compiled=compiled,
-            handler=handler,
-            success=success,
-            writes=not operation.safe,
-            media_type=next(iter(operation.responses[str(success)].content), "application/json"),
-            answers=answers(self.contract, operation),
-        )
-
-    # -- one request ------------------------------------------------------------------------
+    def __init__(self, services: Sequence[Service], lifespan: Any) -> None:
+        routes: list[Any] = [Mount(s.contract.root.base_path.rstrip("/"), app=s) for s in services]
+        routes.append(Route("/{rest:path}", _nowhere, methods=None))
+        super().__init__(routes=routes, lifespan=lifespan)
+        self.services = {s.contract.api: s for s in services}
+        self._mounted = [(s.prefix.decode() + "/", s) for s in services]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            return
-        raw, oversized = await _read(receive, scope, self.settings.max_body)
-        if self.settings.delay:
-            await asyncio.sleep(self.settings.delay)
-        job = Job(self, scope, raw, oversized)
-        if job.defects.active:
-            await job.interleave()
-        status, headers, body, events = job.answer()
-        start = {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers],
-        }
-        await send(start)
-        if events is None or scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": body})
-            return
-        for event in events:
-            await send({"type": "http.response.body", "body": event, "more_body": True})
-            await asyncio.sleep(0)
-        await send({"type": "http.response.body", "body": b""})
-
-    def principal(self, headers: Mapping[bytes, bytes]) -> Principal | None:
-        """Return who is behind the key that a request shows; None where nobody is."""
-        key = presented(
-            self.contract.auth, headers, last_wins="auth.precedence-reversed" in self.defects
-        )
-        if not key:
-            return None
-        known = self.keys.get(key)
-        if known is not None:
-            return known
-        hashed = fingerprint(key)
-        granted = self.store.granted(hashed, self.realm)
-        if granted is None:
-            return self._stranger(key)
-        tenant, rights = granted
-        scopes = tuple(rights.pop("scopes"))
-        return Principal(tenant, hashed[:16], scopes=scopes, **rights)
-
-    def _stranger(self, key: str) -> Principal | None:
-        if "auth.any-key-accepted" in self.defects:
-            return next(iter(self.keys.values()))
-        for known, principal in self.keys.items():
-            if (
-                known.startswith(key[:-1])
-                and len(key) > 8
-                and "auth.prefix-compared" in self.defects
-            ):
-                return principal
-            if known.lower() == key.lower() and "auth.case-ignored" in self.defects:
-                return principal
-        return None
-
-
-class Job:
-    """One request on its way to its answer."""
-
-    def __init__(self, service: Service, scope: Scope, raw: bytes, oversized: bool) -> None:
-        self.service, self.scope, self.raw, self.oversized = service, scope, raw, oversized
-        self.defects = service.defects
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.now = service.clock.time()
-        self.started = service.clock.monotonic()
-        self.verb: str = scope["method"]
-        path: bytes = scope.get("raw_path") or scope["path"].encode()
-        path = path.partition(b"?")[0]
-        if path.startswith(service.prefix):
-            path = path[len(service.prefix) :]
-        wanted = "GET" if self.verb == "HEAD" else self.verb
-        self.plan, self.path, self.allowed = service.routes.find(path, wanted)
-        if self.plan is None and self.allowed and "method.wrong-is-served" in self.defects:
-            self.plan, self.path, _ = service.routes.find(path, min(self.allowed))
-        self.who = service.principal(self.headers)
-        self.request_id = self._request_id()
-        self.decision: limits.Decision | None = None
-        self.stale: dict[str, Any] | None = None
-        self.raced = False
-        self.refused: Any = None
-        """The body that was refused, kept for defects that use it all the same."""
-
-    def _request_id(self) -> str:
-        if "error.request-id-repeated" in self.defects:
-            return "req_000000000000"
-        given = self.headers.get((self.service.id_header or "x-request-id").encode())
-        if given and len(given) <= 128 and given.isascii() and given.decode().isprintable():
-            return given.decode().strip() or next(self.service._ids)
-        return next(self.service._ids)
-
-    # -- quota ------------------------------------------------------------------------------
-
-    def _partition(self) -> str:
-        declared = self._limit_declared()
-        scope = (declared and declared.category) or "all"
-        who = self.who.partition if self.who and not self.who.expired else ANONYMOUS
-        if who != ANONYMOUS and "limit.shared-by-keys" in self.defects:
-            who = "everyone"
-        if self.plan and "limit.per-operation" in self.defects:
-            scope = self.plan.operation.id
-        return f"{self.service.contract.api}:{scope}:{who}"
-
-    def _limit_declared(self) -> Any:
-        return (
-            self.plan.operation.rate_limit if self.plan else self.service.contract.root.rate_limit
-        )
-
-    def _take(self) -> limits.Decision:
-        service, name = self.service, self._partition()
-        policy = service.policy
-        if "limit.under-admits" in self.defects:
-            policy = policy.model_copy(update={"q": max(1, policy.q - 1)})
-        if "limit.over-admits" in self.defects:
-            policy = policy.model_copy(update={"q": policy.q + 1})
-        if name.endswith(ANONYMOUS):
-            return service.book.peek(name, policy, service.algorithm, self.now)
-        taken = service.book.take(name, policy, service.algorithm, self.now)
-        if "limit.refusals-extend-wait" in self.defects:
-            taken = self._penalised(name, taken)
-        if policy.q != service.policy.q:
-            gap = service.policy.q - policy.q
-            taken = limits.Decision(
-                taken.admitted, service.policy.q, max(0, taken.remaining + gap), taken.reset,
-                taken.wait, taken.window,
-            )  # fmt: skip
-        return taken
-
-    def _penalised(self, name: str, taken: limits.Decision) -> limits.Decision:
-        """Refuse for a whole window after each refusal, but tell the usual wait."""
-        until = self.service.penalties.get(name, 0.0)
-        if not taken.admitted or self.now < until:
-            self.service.penalties[name] = self.now + taken.window
-            wait = taken.wait or max(0.0, taken.reset - self.now)
-            return limits.Decision(False, taken.limit, 0, taken.reset, wait, taken.window)
-        return taken
-
-    async def interleave(self) -> None:
-        """Where a defect needs two requests to meet, let them: wait between look and act."""
-        if self.plan is None or self.who is None:
-            return
-        if "limit.race" in self.defects:
-            service = self.service
-            seen = service.book.peek(self._partition(), service.policy, service.algorithm, self.now)
-            if seen.remaining > 0:
-                await asyncio.sleep(0.02)
-                self.decision = service.book.take(
-                    self._partition(), service.policy, service.algorithm, self.now
-                )
-                self.decision = limits.Decision(
-                    True, seen.limit, self.decision.remaining, self.decision.reset, 0.0, seen.window
-                )
-        if self.plan.operation.idempotency is not None and "idempotency.race" in self.defects:
-            self.raced = self.raw not in self.service.arrivals
-            await asyncio.sleep(0.02)
-            self.service.arrivals.add(self.raw)
-        effect = self.plan.operation.effect
-        if effect is not None and effect.kind == "update" and "update.lost" in self.defects:
-            space = self.service.store.space(
-                self.service.realm, self.who.tenant, effect.resource or ""
-            )
-            id = self.path.get(effect.target or "", "")
-            document = self.service.store.get(space, id, self.now)
-            self.stale = document.body if document else None
-            await asyncio.sleep(0.02)
-
-    # -- the answer -------------------------------------------------------------------------
-
-    def answer(self) -> tuple[int, Headers, bytes, Sequence[bytes] | None]:
-        """Return status, headers, body and, where it is streamed, the encoded events."""
-        call: Call | None = None
-        try:
-            if "robust.hostile-header-fails" in self.defects:
-                [value.decode("ascii") for value in self.headers.values()]
-            self.decision = self.decision or self._take()
-            plan = self._admitted()
-            call = self._call(plan)
-            reply = self._handled(plan, call)
-            reply.status = reply.status or plan.success
-        except Problem as problem:
-            if self.defects.active:
-                self._do_all_the_same(problem)
-            reply = self._refusal(problem)
-        except Exception:
-            if not self.defects.active:
-                _LOG.exception("request failed")
-            reply = self._crash()
-        return self._rendered(reply, call)
-
-    def _admitted(self) -> Plan:
-        plan, defects = self.plan, self.defects
-        if plan is None:
-            if not self.allowed:
-                raise Problem("unknown-path", "there is nothing at this path")
-            allow = sorted({*self.allowed, *(["HEAD"] if "GET" in self.allowed else [])})
-            shown = [] if "method.allow-missing" in defects else [("allow", ", ".join(allow))]
-            raise Problem("method", "the path does not allow this method", headers=shown)
-        operation = plan.operation
-        if operation.authenticated or "auth.health-needs-key" in defects:
-            self._check_key()
-        assert self.decision is not None
-        if not self.decision.admitted:
-            raise Problem("rate-limited", "too many requests; wait as long as Retry-After says")
-        roles = operation.roles
-        if roles is not None and self.who is not None:
-            held = self.who.admin if roles.needs == "admin" else self.who.seat
-            if not held and f"auth.{roles.needs}-not-checked" not in defects:
-                raise Problem("forbidden", f"this needs {_ARTICLE[roles.needs]}")
-        return plan
-
-    def _check_key(self) -> None:
-        who, defects = self.who, self.defects
-        if who is None and "auth.not-checked" in defects:
-            self.who = who = next(iter(self.service.keys.values()))
-        if who is None:
-            raise Problem("unauthenticated", "the API key is missing or not valid")
-        if who.expired and "auth.expired-accepted" not in defects:
-            raise Problem("unauthenticated", "the API key has expired")
-
-    def _call(self, plan: Plan) -> Call:
-        service, defects, operation = self.service, self.defects, plan.operation
-        if self.oversized:
-            if "robust.oversized-fails" in defects:
-                raise RuntimeError("body too large")
-            raise Problem("too-large", f"a body may have {service.settings.max_body} bytes at most")
-        body = None
-        if operation.body is not None:
-            body = self._body(plan)
-        arguments = parameters(
-            plan.compiled.readers, self.path, self.scope["query_string"], self.headers, defects
-        )
-        who = self.who or Principal(ANONYMOUS, ANONYMOUS, admin=False, seat=False, scopes=())
-        return Call(
-            service.realm, operation, who, arguments, body, self.request_id, self.now,
-            service.store, defects, service.settings, service.tenants, self.headers,
-            service.meter, self.stale, self.raced,
-        )  # fmt: skip
-
-    def _body(self, plan: Plan) -> Any:
-        declared, validator = plan.operation.body, plan.compiled.body
-        assert declared is not None
-        assert validator is not None
-        if not self.raw:
-            if declared.required and "accept.missing-body" not in self.defects:
-                raise Problem("malformed", "a body is required")
-            return None
-        media = self.headers.get(b"content-type", b"").decode("latin-1").lower()
-        kind, _, rest = media.partition(";")
-        utf8 = "charset=" not in rest or rest.replace('"', "").strip() == "charset=utf-8"
-        readable = kind.strip() == declared.media_type and utf8
-        if not readable and "accept.media-type" not in self.defects:
-            raise Problem("media-type", f"the body must be {declared.media_type} in UTF-8")
-        value = self.refused = parse(self.raw, self.defects)
-        check(validator, value, self.defects)
-        if not self.raw.isascii() and "answer.refuses-valid" in self.defects:
-            raise Problem("invalid", "the text is not ASCII")
-        return value
-
-    def _handled(self, plan: Plan, call: Call) -> Reply:
-        service = self.service
-        if service.adapter.check is not None:
-            service.adapter.check(call)
-        for refusal in plan.operation.refuses:
-            self._check_refusal(call, refusal)
-        if not plan.writes:
-            return plan.handler(call)
-        declared = plan.operation.idempotency
-        with service.store.writing():
-            service.meter.flush()
-            if declared is None:
-                return plan.handler(call)
-            return idempotency.once(call, declared, lambda: self._settled(plan, call))
-
-    def _check_refusal(self, call: Call, refusal: Refusal) -> None:
-        """Raise Problem where the contract refuses a request for its plan or its number."""
-        plan = call.principal.plan
-        if refusal.plan is not None and refusal.plan != plan:
-            return
-        named = [call.values, *(e for e in call.values.get("events", ()) if isinstance(e, dict))]
-        if refusal.property is not None and not any(refusal.property in each for each in named):
-            return
-        extra: dict[str, Any] = {}
-        if refusal.cap is not None:
-            most = self.service.adapter.caps.get(plan, {}).get(refusal.cap)
-            held = call.store.count(call.space(refusal.cap), call.now)
-            if most is None or held < most:
-                return
-            extra = {"current": held, "limit": most}
-        raise Problem(
-            "forbidden", "the plan does not allow this", status=refusal.status,
-            code=refusal.code, members=extra,
-        )  # fmt: skip
-
-    def _settled(self, plan: Plan, call: Call) -> Reply:
-        reply = plan.handler(call)
-        reply.status = reply.status or plan.success
-        return reply
-
-    def _refusal(self, problem: Problem) -> Reply:
-        service, plan = self.service, self.plan
-        table = plan.answers if plan else service.root_answers
-        status, code = table[problem.kind]
-        status, code = problem.status or status, problem.code or code
-        headers = list(problem.headers)
-        if status == 429 and self.decision is not None and problem.kind == "rate-limited":
-            wait = limits.retry_after(self.decision, self.now, self.defects)
-            declared = self._limit_declared()
-            if wait is not None and (declared is None or declared.retry_after):
-                headers.append(("retry-after", wait))
-        errors = plan.operation.errors if plan else service.contract.root.errors
-        if status == 401:
-            headers += _challenge(service.contract)
-        problem.members = {**service.adapter.members.get(code, {}), **problem.members}
-        if errors is None:
-            return Reply({"error": code, "message": problem.message}, status, headers)
-        return Reply(
-            envelope(errors.envelope, problem, code, self.request_id, self.defects), status, headers
-        )
-
-    def _do_all_the_same(self, problem: Problem) -> None:
-        """Where a defect says so, do what is being refused."""
-        plan, effect = self.plan, self.plan.operation.effect if self.plan else None
-        kind = effect.kind if effect else ""
-        wanted = (
-            problem.kind == "rate-limited" and "limit.refused-yet-stored" in self.defects,
-            problem.kind == "invalid" and kind == "create"
-            and "error.rejected-yet-stored" in self.defects,
-            problem.kind == "invalid" and kind == "update"
-            and "error.rejected-yet-changed" in self.defects,
-        )  # fmt: skip
-        if plan is None or self.who is None or not any(wanted):
-            return
-        with suppress(Problem, LookupError, TypeError, AttributeError, ValueError):
-            if problem.kind == "rate-limited":
-                call = self._call(plan)
-            else:
-                call = Call(
-                    self.service.realm, plan.operation, self.who, dict(self.path), self.refused,
-                    self.request_id, self.now, self.service.store, self.defects,
-                    self.service.settings, meter=self.service.meter,
-                )  # fmt: skip
-            self._handled(plan, call)
-
-    def _crash(self) -> Reply:
-        errors = self.service.contract.root.errors
-        problem = Problem("internal", "something went wrong here")
-        if errors is None:
-            return Reply({"error": "internal_error"}, 500)
-        return Reply(
-            envelope(errors.envelope, problem, "internal_error", self.request_id, self.defects), 500
-        )
-
-    # -- the wire ---------------------------------------------------------------------------
-
-    def _rendered(
-        self, reply: Reply, call: Call | None
-    ) -> tuple[int, Headers, bytes, Sequence[bytes] | None]:
-        service, plan, defects = self.service, self.plan, self.defects
-        reply.headers.extend(self._about())
-        if defects.active:
-            service.damage(self, plan, reply)
-        status = reply.status or 500
-        if reply.events is not None:
-            events = [f"data: {encode(event)}\n\n".encode() for event in reply.events]
-            headers = [("content-type", "text/event-stream; charset=utf-8"), *reply.headers]
-            headers.append(("cache-control", "no-store"))
-            self._count(status, sum(map(len, events)))
-            return status, headers, b"", events
-        if reply.encoded is not None:
-            body = reply.encoded
-        else:
-            body = b"" if status in (204, 304) else encode(reply.body).encode()
-        headers = reply.headers
-        if status not in (204, 304):
-            if not any(name == "content-type" for name, _ in headers):
-                headers.append(("content-type", "application/json"))
-            headers.append(("content-length", str(len(body))))
-        self._count(status, len(body))
-        return status, headers, body, None
-
-    def _about(self) -> Headers:
-        """Return the headers that every answer carries: request id, quota, usage."""
-        service, found = self.service, []
-        if service.id_header:
-            found.append((service.id_header, self.request_id))
-        declared = self._limit_declared()
-        if declared is not None and self.decision is not None:
-            found += limits.headers(declared, self.decision, self.now, self.defects)
-        usage = self.plan.operation.usage if self.plan else service.contract.root.usage
-        if usage is not None and service.adapter.usage is not None and self.who is not None:
-            figures = service.adapter.usage(service.meter, self.who)
-            found += [(name.lower(), str(value)) for name, value in figures.items()]
-        return found
-
-    def _count(self, status: int, sent: int) -> None:
-        if self.who is None:
-            return
-        operation = self.plan.operation.id if self.plan else "unknown"
-        seconds = self.service.clock.monotonic() - self.started
-        traffic = Traffic(1, int(status >= 400), len(self.raw), sent, seconds)
-        self.service.meter.count(self.who.tenant, operation, self.now, traffic)
-
-
-_ARTICLE = {"admin": "an administrator's key", "seat": "an assigned seat"}
-
-
-def _challenge(contract: Contract) -> Headers:
-    """Return the challenge that a 401 must carry (RFC 9110 section 15.5.2)."""
-    bearer = any(rule.prefix.strip().lower() == "bearer" for rule in contract.auth)
-    return [("www-authenticate", "Bearer" if bearer else "ApiKey")]
-
-
-async def _read(receive: Receive, scope: Scope, most: int) -> tuple[bytes, bool]:
-    """Return the body and whether it had more than `most` bytes; then it is cut off."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return (body, False) if len(body) <= most else (b"", True)
-    parts, size = [body], len(body)
-    while message.get("more_body") and size <= MAX_DRAINED:
-        message = await receive()
-        part = message.get("body", b"")
-        size += len(part)
-        if size <= most:
-            parts.append(part)
-    return (b"".join(parts), False) if size <= most else (b"", True)
+        """Answer one request, or start up and shut down."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            for prefix, service in self._mounted:
+                if path.startswith(prefix):
+                    await service(scope, receive, send)
+                    return
+        await super().__call__(scope, receive, send)
 
 
 async def _nowhere(request: Request) -> JSONResponse:
@@ -570,7 +61,7 @@ def create_app(
     clock: Clock | None = None,
     settings: Settings | None = None,
     shared: bool = False,
-) -> Starlette:
+) -> Application:
     """Return the application, every API at its base path.
 
     `db` is a file, or `:memory:`. `rate_limit` is `REQUESTS/SECONDS[/ALGORITHM]`. `shared` says
@@ -596,9 +87,4 @@ def create_app(
             service.meter.flush()
         store.close()
 
-    ordered = sorted(services, key=lambda s: len(s.prefix), reverse=True)
-    routes: list[Any] = [Mount(s.prefix.decode(), app=s) for s in ordered]
-    routes.append(Route("/{rest:path}", _nowhere, methods=None))
-    app = Starlette(routes=routes, lifespan=lifespan)
-    app.state.services = {s.contract.api: s for s in services}
-    return app
+    return Application(services, lifespan)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from conformance.reference.backend import pagination
-from conformance.reference.backend.adapters.base import Adapter, Resource
+from conformance.reference.backend.adapters.base import Adapter, Resource, as_it_is
 from conformance.reference.backend.calls import Body, Call, Handler, Problem, Reply, parent, put
 from conformance.reference.backend.store import NOT_GONE, Document, Where, after
 from specs import Operation
@@ -181,8 +181,16 @@ def _scope(call: Call) -> Body:
 
 def read(things: Things) -> Handler:
     """Return a handler that shows one document."""
+    effect = things.effect
+    as_kept = things.resource.show is as_it_is and not parent(effect.id or "") and not effect.scope
 
     def handle(call: Call) -> Reply:
+        if as_kept and not call.defects.active:
+            id = str(call.arguments[effect.target or ""])
+            kept = call.store.raw(things.space(call), id, call.now)
+            if kept is None:
+                raise Problem("unknown-id", UNKNOWN)
+            return Reply(encoded=kept.encode())
         _, document = things.find(call, "isolation.read")
         return Reply(things.wrap(document.body, things.effect.id))
 

@@ -14,7 +14,7 @@ from conformance.reference.backend.plan import Plan
 from conformance.reference.defects import Defects
 
 if TYPE_CHECKING:
-    from conformance.reference.backend.app import Job
+    from conformance.reference.backend.job import Job
 
 Harm = Callable[["Job", "Plan | None", Reply], bool]
 """Changes a reply in place and says whether it had anything to change."""

@@ -203,6 +203,13 @@ def headers(
 ) -> list[tuple[str, str]]:
     """Return the rate-limit headers of one answer, in the declared form."""
     remaining, limit = decision.remaining, decision.limit
+    whole = declared.limit and declared.remaining and declared.reset
+    if whole and declared.reset_unit == "epoch-seconds" and not defects.active:
+        return [
+            (str(declared.limit), str(limit)),
+            (str(declared.remaining), str(remaining)),
+            (str(declared.reset), str(math.ceil(decision.reset))),
+        ]
     left = max(0, math.ceil(decision.reset - now))
     if "limit.remaining-stuck" in defects:
         remaining = limit

@@ -193,6 +193,13 @@ class Store:
         ).fetchone()
         return _document(row) if row else None
 
+    def raw(self, space: int, id: str, now: float) -> str | None:
+        """Return a document's body as it is kept, JSON; None where it cannot be seen."""
+        row = self._run(
+            "SELECT body FROM documents WHERE space=? AND id=? AND visible<=?", (space, id, now)
+        ).fetchone()
+        return row[0] if row else None
+
     def replace(
         self, space: int, document: Document, body: dict[str, Any], old: str = "", new: str = ""
     ) -> None:

@@ -20,7 +20,8 @@ def _no_text(body: Body) -> str:
     return ""
 
 
-def _as_it_is(body: Body) -> Body:
+def as_it_is(body: Body) -> Body:
+    """Show a stored body whole."""
     return body
 
 
@@ -39,7 +40,7 @@ class Resource:
     """Property of the stored body that identifies it."""
     change: Callable[[Call, Body, Body], Body] = merge
     """(call, stored body, named changes) -> new body."""
-    show: Callable[[Body], Body] = _as_it_is
+    show: Callable[[Body], Body] = as_it_is
     """Stored body -> representation."""
     text: Callable[[Body], str] = _no_text
     """Stored body -> what search looks at; '' for what is not searched."""

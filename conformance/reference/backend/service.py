@@ -1,0 +1,185 @@
+"""One API of the embedded backend: its contract made ready, and the ASGI way in and out.
+
+Requests are answered one at a time in the event loop: SQLite answers in microseconds, and what
+never waits needs no locks. What happens to a single request is in `job.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from conformance.clock import Clock
+from conformance.reference.backend import crud, limits
+from conformance.reference.backend.adapters import adapter
+from conformance.reference.backend.calls import Settings
+from conformance.reference.backend.damage import Damage
+from conformance.reference.backend.job import Job
+from conformance.reference.backend.keys import Principal, fingerprint, presented
+from conformance.reference.backend.meter import Meter
+from conformance.reference.backend.plan import Plan, Routes, answers
+from conformance.reference.backend.store import Store
+from conformance.reference.backend.validate import Compiled, compile_operation
+from conformance.reference.defects import Defects
+from specs import Contract
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_DRAINED = 64 << 20
+"""Bytes of an oversized body read and thrown away so that its sender gets to hear the answer."""
+
+_COMPILED: dict[int, tuple[Contract, tuple[Compiled, ...]]] = {}
+
+
+def _compiled(contract: Contract) -> tuple[Compiled, ...]:
+    """Return the compiled operations of a contract, made once while it lives."""
+    known = _COMPILED.get(id(contract))
+    if known is None or known[0] is not contract:
+        known = (contract, tuple(compile_operation(o) for o in contract))
+        _COMPILED[id(contract)] = known
+    return known[1]
+
+
+class Service:
+    """One API, served."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        store: Store,
+        keys: Mapping[str, Principal],
+        quota: limits.Quota,
+        book: limits.Book,
+        defects: Defects,
+        clock: Clock,
+        settings: Settings,
+        meters: dict[str, Meter],
+        shared: bool,
+    ) -> None:
+        self.contract, self.store, self.defects, self.clock = contract, store, defects, clock
+        self.settings, self.keys, self.book = settings, keys, book
+        self.adapter = adapter(contract)
+        self.realm = self.adapter.realm or contract.api
+        self.meter = meters.setdefault(self.realm, Meter(store, self.realm, shared))
+        self.damage = Damage(defects)
+        self.answered = 0
+        self.arrivals: set[bytes] = set()
+        self.penalties: dict[str, float] = {}
+        self.prefix = contract.root.base_path.rstrip("/").encode()
+        self.tenants = tuple(dict.fromkeys(p.tenant for p in keys.values()))
+        self.plans = [self._plan(c) for c in _compiled(contract)]
+        self.routes = Routes(self.plans)
+        self.root_answers = answers(contract, None)
+        declared = contract.root.rate_limit
+        name = quota.algorithm or (declared and declared.algorithm) or "fixed-window"
+        self.algorithm, self.policy = limits.ALGORITHMS[name], quota.policy
+        errors = contract.root.errors
+        self.id_header = (
+            errors.request_id_header.lower() if errors and errors.request_id_header else None
+        )
+        self._id_start = f"req_{secrets.token_hex(5)}"
+        self._id_number = itertools.count(1)
+
+    def _plan(self, compiled: Compiled) -> Plan:
+        operation = compiled.operation
+        handler = self.adapter.handlers.get(operation.id) or crud.generic(self.adapter, operation)
+        success = self.adapter.success.get(operation.id) or int(operation.success.status[:3])
+        return Plan(
+            operation=operation,
+            compiled=compiled,
+            handler=handler,
+            success=success,
+            writes=not operation.safe,
+            media_type=next(iter(operation.responses[str(success)].content), "application/json"),
+            answers=answers(self.contract, operation),
+        )
+
+    # -- one request ------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        raw, oversized = await _read(receive, scope, self.settings.max_body)
+        if self.settings.delay:
+            await asyncio.sleep(self.settings.delay)
+        job = Job(self, scope, raw, oversized)
+        if job.defects.active:
+            await job.interleave()
+        status, headers, body, events = job.answer()
+        start = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers],
+        }
+        await send(start)
+        if events is None or scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": body})
+            return
+        for event in events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b""})
+
+    def request_id(self) -> str:
+        """Return a name for a request that no other has."""
+        return f"{self._id_start}{next(self._id_number):06x}"
+
+    def principal(self, headers: Mapping[bytes, bytes]) -> Principal | None:
+        """Return who is behind the key that a request shows; None where nobody is."""
+        key = presented(
+            self.contract.auth, headers, last_wins="auth.precedence-reversed" in self.defects
+        )
+        if not key:
+            return None
+        known = self.keys.get(key)
+        if known is not None:
+            return known
+        hashed = fingerprint(key)
+        granted = self.store.granted(hashed, self.realm)
+        if granted is None:
+            return self._stranger(key)
+        tenant, rights = granted
+        scopes = tuple(rights.pop("scopes"))
+        return Principal(tenant, hashed[:16], scopes=scopes, **rights)
+
+    def _stranger(self, key: str) -> Principal | None:
+        if "auth.any-key-accepted" in self.defects:
+            return next(iter(self.keys.values()))
+        for known, principal in self.keys.items():
+            if (
+                known.startswith(key[:-1])
+                and len(key) > 8
+                and "auth.prefix-compared" in self.defects
+            ):
+                return principal
+            if known.lower() == key.lower() and "auth.case-ignored" in self.defects:
+                return principal
+        return None
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
+
+async def _read(receive: Receive, scope: Scope, most: int) -> tuple[bytes, bool]:
+    """Return the body and whether it had more than `most` bytes; then it is cut off."""
+    if scope["method"] == "GET" and not _has_body(scope):
+        return b"", False
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return (body, False) if len(body) <= most else (b"", True)
+    parts, size = [body], len(body)
+    while message.get("more_body") and size <= MAX_DRAINED:
+        message = await receive()
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= most:
+            parts.append(part)
+    return (b"".join(parts), False) if size <= most else (b"", True)

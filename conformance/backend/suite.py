@@ -7,6 +7,7 @@ the one look back over every answer at the very end.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 
 from conformance.backend.registry import CASES
@@ -14,6 +15,7 @@ from conformance.backend.subject import BackendSubject, SubjectError
 from conformance.cases import Case, CaseResult, execute, instances
 from conformance.history import Exchange
 from conformance.progress import Progress
+from conformance.verdict import Finding, Verdict
 from specs import Operation
 
 MODULES = (
@@ -85,15 +87,66 @@ def run(
         for case in selected(select)
         for operation, mode in instances(case, subject.contract)
     ]
-    results = []
+    results: list[CaseResult] = []
+    gone = ""
     for number, (case, operation, mode) in enumerate(planned):
         if progress is not None:
             name = f"{case.id}[{operation.id}]" if operation else case.id
             progress(number, len(planned), name)
-        results.append(execute(case, subject, operation, mode, subject.clock))
+        if gone:
+            results.append(_untested(case, operation, mode, gone))
+            continue
+        first = subject.exchanged
+        result = execute(case, subject, operation, mode, subject.clock)
+        if _gone(subject, first):
+            gone = f"nothing listens at {subject.base_url} any more since {result.name}"
+            result = _ended(subject, result, first)
+        results.append(result)
     if progress is not None:
         progress(len(planned), len(planned), "")
     return results
+
+
+def _gone(subject: BackendSubject, first: int) -> bool:
+    """Return True where the last exchange of a case was refused, and one more is too."""
+    during = subject.exchanges[first:]
+    if not during or during[-1].failure != "refused":
+        return False
+    return all(_ask(subject, each).failure == "refused" for each in list(_harmless(subject))[:1])
+
+
+def _ended(subject: BackendSubject, result: CaseResult, first: int) -> CaseResult:
+    """Return the result of the case in which the server went away.
+
+    What was found on connections that nobody accepted says nothing about the server; that it
+    went is one finding, shown by the last exchange that it took part in.
+    """
+    exchanges = subject.exchanges
+    lost = {e.number for e in exchanges[first:] if e.failure == "refused"}
+    kept = [f for f in result.findings if not f.witness or set(f.witness) - lost]
+    last = next((e for e in reversed(exchanges) if e.failure != "refused"), None)
+    kept.append(
+        Finding(
+            "CT6",
+            "the server went away during the run: nothing listens at its address any more",
+            case=result.case,
+            operation=result.operation,
+            witness=(last.number,) if last else (),
+            cause="server-gone",
+        )
+    )
+    return replace(result, verdict=Verdict.FAIL, reason="", findings=tuple(kept))
+
+
+def _untested(case: Case, operation: Operation | None, mode: str, why: str) -> CaseResult:
+    return CaseResult(
+        case=case.id,
+        requirements=case.requirements,
+        verdict=Verdict.INCONCLUSIVE,
+        reason=why,
+        operation=operation.id if operation else None,
+        mode=mode,
+    )
 
 
 def probe(subject: BackendSubject) -> None:

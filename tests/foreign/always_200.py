@@ -10,6 +10,7 @@ class Always200(BaseHTTPRequestHandler):
     """Reads what it is sent, does nothing with it, and says that all went well."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave together
     body = json.dumps({"ok": True}).encode()
 
     def answer(self) -> None:

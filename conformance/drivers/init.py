@@ -26,6 +26,7 @@ from conformance.drivers.matching import (
     Method,
     match,
     option,
+    raw,
     shape,
 )
 from conformance.drivers.pipe import redact
@@ -243,7 +244,8 @@ def _worth(each: Mapping[str, Any], contract: Contract) -> float:
 def _merged(methods: Iterable[Method]) -> list[Method]:
     """Return methods with each path once, and without what every client has."""
     plain = {"close", "aclose", "open", "connect", "request"}
-    return list({m.path: m for m in reversed(list(methods)) if m.path not in plain}.values())
+    kept = (m for m in reversed(list(methods)) if m.path not in plain and not raw(m))
+    return list({m.path: m for m in kept}.values())
 
 
 def _method(told: Mapping[str, Any]) -> Method:

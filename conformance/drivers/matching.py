@@ -19,13 +19,13 @@ LEAST = 0.45
 """Below this score, a method is not taken for an operation."""
 
 _SYNONYMS = {
-    "create": "create add store save insert post new write make put upsert remember",
+    "create": "create add store save insert post new write make upsert remember",
     "read": "get retrieve fetch read show find describe load details",
     "list": "list all browse index enumerate",
     "delete": "delete remove destroy drop revoke erase",
     "update": "update patch edit modify change rename",
     "search": "search query lookup recall",
-    "health": "health ping alive healthz check status",
+    "health": "health ping alive healthz",
     "clear": "clear reset purge",
     "ingest": "ingest event",
     "key": "key apikey token",
@@ -33,7 +33,9 @@ _SYNONYMS = {
     "message": "message chat",
 }
 _CANON = {word: canon for canon, words in _SYNONYMS.items() for word in words.split()}
-_WEAK = {"v1", "v2", "api", "client", "the", "a", "by", "for", "id", "memory", "memorie"}
+_WEAK = {"v1", "v2", "api", "client", "the", "a", "by", "for", "id", "memory"}
+_RAW = {"path", "url", "endpoint", "route", "cast_to"}
+_VERBS = {"create", "read", "list", "delete", "update", "search", "clear"}
 _DICT_NAMES = {"params", "data", "body", "request", "payload", "options", "input", "args"}
 _DICT_TYPES = re.compile(r"(?i)\b(dict|mapping|typeddict|any)\b")
 
@@ -99,7 +101,9 @@ def words(text: str) -> list[str]:
     found = []
     for part in parts:
         word = part.lower()
-        if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        if len(word) > 4 and word.endswith("ies"):
+            word = word[:-3] + "y"
+        elif len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
             word = word[:-1]
         found.append(_CANON.get(word, word))
     return found
@@ -126,7 +130,15 @@ def score(operation: Operation, method: Method) -> float:
     named = max((_alike(set(w), here) for w in wanted if w), default=0.0)
     if snake(method.path) == snake(operation.id).replace(".", "_"):
         named = 1.0
+    things = {*words(operation.id), *words(operation.method or "")} - _VERBS - _WEAK
+    if things and not things & here:
+        named = min(named, 0.2)  # the same verb done to something else is nothing alike
     return round(0.75 * named + 0.25 * _parameters_alike(operation, method), 3)
+
+
+def raw(method: Method) -> bool:
+    """True for a method that sends any request at all (`client.post(path, …)`)."""
+    return bool(method.names) and snake(method.names[0]) in _RAW
 
 
 def match(contract: Contract, methods: Sequence[Method]) -> list[Match]:

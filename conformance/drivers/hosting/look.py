@@ -19,6 +19,7 @@ from typing import Any
 
 MOST_CLASSES = 400
 MOST_METHODS = 300
+_WRAPPERS = ("with_raw_response", "with_streaming_response", "qs", "timeout", "base_url")
 _URL = ("url", "endpoint", "host", "server")
 
 
@@ -72,12 +73,35 @@ def _class(item: type, module: str, name: str) -> dict[str, Any]:
     told["methods"] = _methods(item, item, "")
     instance = _instance(item)
     if instance is not None:
-        for attribute, value in list(getattr(instance, "__dict__", {}).items()):
-            kind = type(value)
-            same = str(kind.__module__).split(".")[0] == str(item.__module__).split(".")[0]
-            if same and not attribute.startswith("_") and not isinstance(value, type):
-                told["methods"] += _methods(kind, value, attribute + ".")
+        told["methods"] += _groups(instance, str(item.__module__).split(".")[0], "", 0)
     return told
+
+
+def _groups(owner: Any, root: str, prefix: str, depth: int) -> list[dict[str, Any]]:
+    """Methods of the objects that an object carries: `client.memories`, set or as properties."""
+    names = dict.fromkeys(getattr(owner, "__dict__", {}))
+    for base in type(owner).__mro__:
+        if str(base.__module__).split(".")[0] == root:
+            shown = (n for n, v in vars(base).items() if _is_property(v))
+            names.update(dict.fromkeys(shown))
+    told: list[dict[str, Any]] = []
+    for name in names:
+        if name.startswith("_") or name in _WRAPPERS or len(told) > MOST_METHODS:
+            continue
+        try:
+            value = getattr(owner, name)
+        except BaseException:  # noqa: S112 - a property that raises carries nothing
+            continue
+        if isinstance(value, type) or str(type(value).__module__).split(".")[0] != root:
+            continue
+        told += _methods(type(value), value, f"{prefix}{name}.")
+        if depth < 1:
+            told += _groups(value, root, f"{prefix}{name}.", depth + 1)
+    return told
+
+
+def _is_property(item: Any) -> bool:
+    return isinstance(item, property) or type(item).__name__ == "cached_property"
 
 
 def _instance(item: type) -> Any:

@@ -203,10 +203,6 @@ class Engine:
         error = self._error_of(task, status)
         if status == 404 and shot.held and all(r.known and r.ours for r in shot.held):
             found.append(_lost(task))
-        for finding in found:
-            self.tally.saw(
-                finding.at(timeline=(_line(task, status, len(body), done - sent),), witness=())
-            )
         if error == "limited":
             tally.limited += 1
         elif error == "refused":
@@ -219,11 +215,17 @@ class Engine:
         if error is None:
             value = exchange.response.json_or_none() if exchange.response else None
             value = EMPTY if value is None else value
+            if shot.replay_of is not None:
+                found += task.judge.replayed(shot.replay_of, value)
             lane.learn(shot, value)
             if found:
                 tally.wrong += 1
             elif intended is not None:
                 tally.good += 1
+        for finding in found:
+            self.tally.saw(
+                finding.at(timeline=(_line(task, status, len(body), done - sent),), witness=())
+            )
         self._time(task, sent, done, intended, error, len(body))
         return value
 

@@ -257,7 +257,9 @@ def answers(figures: Figures) -> Iterator[Finding]:
 @CASES.case("load.lost", "LD6")
 def lost(figures: Figures) -> Iterator[Finding]:
     """No write that was acknowledged is missing afterwards."""
-    yield from _ledger(figures, "lost", "LD6", figures.gates.lost)
+    found = [*_seen(figures, "LD6")]
+    yield from found
+    yield from _unless(found, _ledger(figures, "lost", "LD6", figures.gates.lost))
     unfound = figures.tally.numbers["unfound"]
     if unfound > (figures.gates.lost or 0):
         yield _finding(
@@ -266,25 +268,43 @@ def lost(figures: Figures) -> Iterator[Finding]:
             "found by a search for their own text",
             figures.gates.lost, unfound,
         ).at(basis=Basis.ASSUMED)  # fmt: skip
-    for (requirement, _), seen in figures.tally.findings.items():
-        if requirement == "LD6":
-            yield seen.finding
 
 
 @CASES.case("load.duplicated", "LD7")
 def duplicated(figures: Figures) -> Iterator[Finding]:
     """No write that was acknowledged once is there twice."""
-    yield from _ledger(figures, "duplicated", "LD7", figures.gates.duplicated)
-    for (requirement, _), seen in figures.tally.findings.items():
-        if requirement == "LD7":
-            yield seen.finding
+    found = [*_seen(figures, "LD7")]
+    yield from found
+    yield from _unless(found, _ledger(figures, "duplicated", "LD7", figures.gates.duplicated))
 
 
 @CASES.case("load.altered", "LD12")
 def altered(figures: Figures) -> Iterator[Finding]:
     """No acknowledged write is changed afterwards, and nothing deleted comes back."""
-    yield from _ledger(figures, "altered", "LD12", figures.gates.altered)
-    yield from _ledger(figures, "resurrected", "LD12", figures.gates.resurrected)
+    found = [*_ledger(figures, "altered", "LD12", figures.gates.altered)]
+    yield from found
+    deleted = figures.tally.numbers["checked-resurrected"]
+    if deleted:
+        yield from _unless(
+            found, _ledger(figures, "resurrected", "LD12", figures.gates.resurrected)
+        )
+
+
+def _unless(found: list[Finding], rest: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield the rest; that it cannot be judged does not take back what was found."""
+    try:
+        yield from rest
+    except (Inconclusive, NotApplicable):
+        if not found:
+            raise
+
+
+def _seen(figures: Figures, requirement: str) -> Iterator[Finding]:
+    """Yield what was seen of a requirement while the load lasted."""
+    for (broken, _), seen in figures.tally.findings.items():
+        if broken == requirement:
+            times = f" ({seen.count} times)" if seen.count > 1 else ""
+            yield seen.finding.at(message=seen.finding.message + times)
 
 
 _WORDS = {

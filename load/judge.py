@@ -137,6 +137,31 @@ class Judge:
         if any(foreign in response.body for foreign in asked.foreign):
             yield self._own("LD5", "foreign-data", "the answer carries another API key's data")
 
+    def replayed(self, first: Any, second: Any) -> Iterator[Finding]:
+        """Yield where a repeated request took effect again (IK: same key, same answer)."""
+        promised = self.operation.idempotency
+        if promised is None or second in (BAD, EMPTY):
+            return
+        for path in promised.stable:
+            if _at(first, path) != _at(second, path):
+                yield Finding(
+                    "LD7",
+                    f"{self.operation.id}: a request repeated with its idempotency key is "
+                    f"answered with another {path}",
+                    operation=self.operation.id,
+                    basis=promised.basis,
+                    cause=f"replayed-anew {self.operation.id} {path}",
+                )
+        if promised.replayed is not None and _at(second, promised.replayed) is not True:
+            yield Finding(
+                "LD7",
+                f"{self.operation.id}: a request repeated with its idempotency key is not "
+                f"marked as repeated at {promised.replayed}",
+                operation=self.operation.id,
+                basis=promised.basis,
+                cause=f"replay-unmarked {self.operation.id}",
+            )
+
     def _own(self, requirement: str, cause: str, message: str) -> Finding:
         return Finding(
             requirement,
@@ -228,6 +253,13 @@ def _value(folded: bytes, line: bytes) -> bytes:
     start += len(line)
     end = folded.find(b"\r\n", start)
     return (folded[start:] if end < 0 else folded[start:end]).strip()
+
+
+def _at(value: Any, path: str) -> Any:
+    try:
+        return pointer(value, path)
+    except LookupError:
+        return None
 
 
 def _says(value: Any, path: str, wanted: Any) -> bool:

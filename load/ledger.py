@@ -20,7 +20,7 @@ import gevent.pool
 from load.call import Slot, compile_template
 from load.engine import Engine, Wire
 from load.plan import Lane, Resource
-from load.transport_fast import Trouble
+from load.transport_fast import Timeout, Trouble
 from specs import Operation, pointer
 from specs.examples import arguments
 
@@ -29,6 +29,8 @@ READERS = 8
 PAGES_MAX = 400
 CLEANUP_MAX = 20_000
 TRIES = 3
+PATIENCE = 5.0
+"""Seconds that one answer may take here."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def tidy(engine: Engine, connect: Callable[[], Wire]) -> None:
 
         def remove(wire: Wire, resource: Resource, lane: Lane = lane, ways: Any = removers) -> None:
             way = ways[resource.kind]
-            status, _, _ = wire.exchange(_request(lane, way, resource))
+            status, _, _ = _exchange(wire, _request(lane, way, resource))
             engine.tally.numbers["cleaned"] += status < 300
 
         _in_parallel(connect, with_way, remove)
@@ -142,11 +144,17 @@ def _search(
     numbers["unfound"] += resource.mark.encode() not in body
 
 
+def _exchange(wire: Wire, request: bytes) -> tuple[int, bytes, bytes]:
+    """Send one request with a time limit of our own: no engine watches over the ledger."""
+    with gevent.Timeout(PATIENCE, Timeout()):
+        return wire.exchange(request)
+
+
 def _persist(wire: Wire, request: bytes) -> tuple[int, bytes]:
     """Send until something else than trouble or a refusal comes; (0, b"") where nothing does."""
     for attempt in range(TRIES):
         try:
-            status, _, body = wire.exchange(request)
+            status, _, body = _exchange(wire, request)
         except Trouble:
             continue
         if status < 500 and status not in (401, 403, 429):
@@ -211,7 +219,7 @@ def _walk(lane: Lane, wire: Wire, lister: Operation, within: dict[str, Any]) -> 
             arguments[paging.offset] = offset
         if paging.page:
             arguments[paging.page] = page
-        status, head, body = wire.exchange(_render(lane, lister, arguments))
+        status, _, body = _exchange(wire, _render(lane, lister, arguments))
         if status != 200:
             raise _Unwalkable(f"answered {status}")
         try:
@@ -231,7 +239,6 @@ def _walk(lane: Lane, wire: Wire, lister: Operation, within: dict[str, Any]) -> 
             return
         offset += len(items)
         page += 1
-        del head
     raise _Unwalkable(f"more than {PAGES_MAX} pages")
 
 

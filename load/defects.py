@@ -1,0 +1,537 @@
+"""Load targets that are wrong in one named way each, and which gate must notice.
+
+A load defect shows only under load, over time, or on the wire, so it is not seeded inside the
+reference backend but in front of it: `Wrong` is a small HTTP relay on a thread that hands requests
+through to a backend and misbehaves as its defect says. Nothing here judges; `teeth.py` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from conformance.reference.defects import Defect, Defects
+from specs import Contract, Operation, pointer
+
+
+@dataclass
+class Ask:
+    """One request on its way through."""
+
+    number: int
+    verb: str
+    target: str
+    raw: bytes
+    body: bytes
+    key: str
+    operation: Operation | None
+
+
+@dataclass
+class Reply:
+    """One answer, and what is done to the connection with it."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    after: bytes = b""
+    """Bytes sent after the body."""
+    cut: int | None = None
+    """Bytes of the body after which the connection is closed."""
+    close: bool = False
+    """Close after the answer without saying so."""
+    reset: bool = False
+    """Reset instead of answering."""
+
+    def json(self) -> Any:
+        """The decoded body, None where it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header."""
+        return next((v for k, v in self.headers if k.lower() == name), None)
+
+
+Forward = Callable[[], Awaitable[Reply]]
+Behaviour = Callable[["Wrong", Ask, Forward], Awaitable[Reply]]
+
+
+@dataclass
+class Memory:
+    """What a behaviour remembers from request to request."""
+
+    count: int = 0
+    ids: dict[str, Any] = field(default_factory=dict)
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    by_key: dict[str, Reply] = field(default_factory=dict)
+    seen: Counter[str] = field(default_factory=Counter)
+    began: float = 0.0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Wrong:
+    """A relay in front of a backend that has one defect; a context manager."""
+
+    def __init__(self, upstream: str, contract: Contract, defect: str, defects: Defects) -> None:
+        parts = urlsplit(upstream)
+        assert parts.hostname is not None
+        self._upstream = (parts.hostname, parts.port or 80)
+        self._base = parts.path
+        self.contract = contract
+        self.defect = defect
+        self._defects = defects
+        self._behave = BEHAVIOURS[defect]
+        self.memory = Memory()
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def exercise(self) -> None:
+        """Note that the defect's place was reached and it did wrong."""
+        if self.defect not in self._defects:
+            raise RuntimeError(f"{self.defect} is not switched on")
+
+    def now(self) -> float:
+        """Seconds since the first request."""
+        current = self._loop.time()
+        self.memory.began = self.memory.began or current
+        return current - self.memory.began
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=1024)
+        port = server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}{self._base}"
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in asyncio.all_tasks():
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(*self._upstream)
+        try:
+            while True:
+                ask = await self._ask(reader)
+                if ask is None:
+                    break
+
+                async def forward(raw: bytes = ask.raw) -> Reply:
+                    up_writer.write(raw)
+                    return await _read_reply(up_reader)
+
+                reply = await self._behave(self, ask, forward)
+                if not await _write_reply(writer, reply):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            up_writer.close()
+            writer.close()
+
+    async def _ask(self, reader: asyncio.StreamReader) -> Ask | None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        found = re.search(rb"(?i)\r\ncontent-length:\s*(\d+)", head)
+        body = await reader.readexactly(int(found.group(1))) if found else b""
+        verb, target, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+        auth = self.contract.auth[0].header.lower().encode() if self.contract.auth else b"-"
+        key = re.search(rb"(?i)\r\n" + re.escape(auth) + rb":\s*([^\r\n]+)", head)
+        path = urlsplit(target).path.removeprefix(self._base.rstrip("/"))
+        self.memory.count += 1
+        return Ask(
+            self.memory.count, verb, target, head + body, body,
+            key.group(1).decode("latin-1") if key else "", self.contract.match(verb, path),
+        )  # fmt: skip
+
+
+async def _read_reply(reader: asyncio.StreamReader) -> Reply:
+    head = await reader.readuntil(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    status = int(lines[0].split(" ")[1])
+    headers = [(n.strip(), v.strip()) for n, _, v in (x.partition(":") for x in lines[1:] if x)]
+    length = next((int(v) for n, v in headers if n.lower() == "content-length"), 0)
+    body = await reader.readexactly(length) if length else b""
+    return Reply(status, [h for h in headers if h[0].lower() != "content-length"], body)
+
+
+async def _write_reply(writer: asyncio.StreamWriter, reply: Reply) -> bool:
+    """Write an answer; False where the connection is over with it."""
+    if reply.reset:
+        writer.transport.abort()
+        return False
+    lines = [f"HTTP/1.1 {reply.status} X", *(f"{n}: {v}" for n, v in reply.headers)]
+    if reply.status != 204:
+        lines.append(f"content-length: {len(reply.body)}")
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    body = reply.body if reply.cut is None else reply.body[: reply.cut]
+    writer.write(head + body + reply.after)
+    await writer.drain()
+    return not (reply.close or reply.cut is not None)
+
+
+def _kind(ask: Ask) -> str:
+    effect = ask.operation.effect if ask.operation else None
+    return effect.kind if effect is not None else "none"
+
+
+def _set(reply: Reply, name: str, value: str | None) -> None:
+    reply.headers = [(n, v) for n, v in reply.headers if n.lower() != name]
+    if value is not None:
+        reply.headers.append((name, value))
+
+
+def _every(wrong: Wrong, n: int, what: str = "") -> bool:
+    """True for each n-th time that the same thing is reached."""
+    wrong.memory.seen[what] += 1
+    if wrong.memory.seen[what] % n:
+        return False
+    wrong.exercise()
+    return True
+
+
+# --- what goes wrong, one function for each defect ----------------------------------------------
+
+
+async def leak(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Each request makes every later one slower."""
+    wrong.exercise()
+    await asyncio.sleep(ask.number * 0.0004)
+    return await forward()
+
+
+async def wrong_body(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One body in 1,000 lacks a required property."""
+    reply = await forward()
+    value = reply.json()
+    required = _required(ask, reply)
+    if isinstance(value, dict) and required and _every(wrong, 1000):
+        value.pop(required[0], None)
+        reply.body = json.dumps(value).encode()
+    return reply
+
+
+def _required(ask: Ask, reply: Reply) -> list[str]:
+    response = ask.operation.response(reply.status) if ask.operation else None
+    schema = response.schema if response is not None and reply.status < 300 else None
+    return list((schema or {}).get("required", ()))
+
+
+async def lost_write(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One write in 20 is acknowledged and gone."""
+    made = wrong.memory.ids
+    for identity in made:
+        if f"/{identity}" in ask.target:
+            return Reply(404, made[identity][0], made[identity][1])
+    reply = await forward()
+    if _kind(ask) == "read" and reply.status == 404:
+        wrong.memory.bodies["404"] = reply.body
+    effect = ask.operation.effect if ask.operation else None
+    if effect and effect.kind == "create" and effect.id and reply.status < 300:
+        if not await _not_found(wrong, ask) or not _every(wrong, 20):
+            return reply
+        body = json.dumps({"error": {"code": "not_found", "message": "not found"}}).encode()
+        headers = [h for h in reply.headers if h[0].lower() != "content-type"]
+        identity = str(pointer(reply.json(), effect.id))
+        made[identity] = ([*headers, ("content-type", "application/json")], body)
+    return reply
+
+
+async def _not_found(wrong: Wrong, ask: Ask) -> bool:
+    effect = ask.operation.effect if ask.operation else None
+    return effect is not None and any(
+        o.effect is not None and o.effect.kind == "read" and o.effect.resource == effect.resource
+        for o in wrong.contract
+    )
+
+
+async def altered_write(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Long after the write, what is read has lost its last characters."""
+    reply = await forward()
+    if _kind(ask) == "read" and reply.status == 200 and _every(wrong, 12):
+        reply.body = re.sub(rb"n(\d{8})z", rb"n00000000z", reply.body)
+    return reply
+
+
+async def forgotten_delete(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One delete in three is acknowledged and not done."""
+    if _kind(ask) == "delete" and _every(wrong, 3):
+        before = wrong.memory.by_key.get("delete")
+        if before is not None:
+            return Reply(before.status, list(before.headers), before.body)
+    reply = await forward()
+    if _kind(ask) == "delete" and reply.status < 300:
+        wrong.memory.by_key["delete"] = reply
+    return reply
+
+
+async def written_twice(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One creation in ten is carried out twice and acknowledged once."""
+    if _kind(ask) == "create" and _every(wrong, 10):
+        await forward()
+    return await forward()
+
+
+async def duplicate_on_retry(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """The idempotency key is not looked at: a retried write takes effect again."""
+    idempotency = ask.operation.idempotency if ask.operation else None
+    if idempotency is None or idempotency.location != "body":
+        return await forward()
+    body = json.loads(ask.body)
+    key = body.get(idempotency.name, "")
+    wrong.memory.seen[key] += 1
+    if wrong.memory.seen[key] == 1:
+        return await forward()
+    wrong.exercise()
+    body[idempotency.name] = f"{key}-{wrong.memory.seen[key]}"
+    raw = json.dumps(body).encode()
+    head = re.sub(
+        rb"(?i)content-length:\s*\d+", b"content-length: %d" % len(raw),
+        ask.raw[: len(ask.raw) - len(ask.body)],
+    )  # fmt: skip
+    return await forward(head + raw)  # type: ignore[call-arg]
+
+
+async def stall(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Once, for a second, nothing is answered."""
+    if 1.0 <= wrong.now() < 2.0:
+        wrong.exercise()
+        await asyncio.sleep(2.0 - wrong.now())
+    return await forward()
+
+
+async def closes_connections(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Every third answer is followed by a close that was not announced."""
+    reply = await forward()
+    reply.close = _every(wrong, 3)
+    return reply
+
+
+async def slow_operation(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Searches take a third of a second longer than everything else."""
+    if _kind(ask) == "search":
+        wrong.exercise()
+        await asyncio.sleep(0.3)
+    return await forward()
+
+
+async def wrong_reset(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One answer in 50 carries a reset that lies an hour in the past."""
+    reply = await forward()
+    limit = ask.operation.rate_limit if ask.operation else None
+    name = (limit.reset or "").lower() if limit is not None else ""
+    given = reply.header(name)
+    if given is not None and _every(wrong, 50):
+        _set(reply, name, str(int(float(given)) - 3600))
+    return reply
+
+
+async def remaining_over_limit(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One answer in 50 promises more than the whole quota."""
+    reply = await forward()
+    limit = ask.operation.rate_limit if ask.operation else None
+    quota = reply.header((limit.limit or "").lower()) if limit is not None else None
+    if limit is not None and quota is not None and _every(wrong, 50):
+        _set(reply, (limit.remaining or "").lower(), str(int(quota) + 7))
+    return reply
+
+
+async def missing_limit_header(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One answer in 50 comes without its rate-limit headers."""
+    reply = await forward()
+    limit = ask.operation.rate_limit if ask.operation else None
+    if limit is not None and limit.remaining and _every(wrong, 50):
+        _set(reply, limit.remaining.lower(), None)
+    return reply
+
+
+async def foreign_answer(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """While others are being served, a read is answered with another key's data."""
+    reply = await forward()
+    if _kind(ask) in ("read", "list", "search") and reply.status == 200:
+        operation = ask.operation.id if ask.operation else ""
+        others = [b for k, b in wrong.memory.bodies.items() if k.startswith(f"{operation} ")
+                  and not k.endswith(ask.key)]  # fmt: skip
+        if re.search(rb"n\d{8}z", reply.body):
+            wrong.memory.bodies[f"{operation} {ask.key}"] = reply.body
+        if others and _every(wrong, 5):
+            reply.body = others[0]
+    return reply
+
+
+async def swapped_answers(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """A read is answered with what another read asked for."""
+    reply = await forward()
+    if _kind(ask) == "read" and reply.status == 200 and ask.operation is not None:
+        before = wrong.memory.bodies.get(ask.operation.id)
+        wrong.memory.bodies[ask.operation.id] = reply.body
+        if before is not None and before != reply.body and _every(wrong, 4):
+            reply.body = before
+    return reply
+
+
+async def stale_read(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """After an update, the first version goes on being read."""
+    reply = await forward()
+    if _kind(ask) == "read" and reply.status == 200:
+        first = wrong.memory.bodies.setdefault(ask.target, reply.body)
+        if first != reply.body:
+            wrong.exercise()
+            reply.body = first
+    return reply
+
+
+async def hangs(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One request in 40 is never answered."""
+    if _every(wrong, 40):
+        await asyncio.sleep(3600)
+    return await forward()
+
+
+async def resets(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One connection in 40 requests is reset."""
+    reply = await forward()
+    reply.reset = _every(wrong, 40)
+    return reply
+
+
+async def truncates(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One body in 40 breaks off in the middle."""
+    reply = await forward()
+    if reply.body and _every(wrong, 40):
+        reply.cut = len(reply.body) // 2
+    return reply
+
+
+async def bytes_after_body(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One answer in 40 is longer than it says."""
+    reply = await forward()
+    if reply.body and _every(wrong, 40):
+        reply.after = b"\n\n{}"
+    return reply
+
+
+async def garbage(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One answer in 40 is not HTTP."""
+    reply = await forward()
+    if _every(wrong, 40):
+        reply.headers = [("bad header line\r\n\r\n\x00", "\x00"), ("content length", "-1")]
+        reply.cut = 0
+    return reply
+
+
+async def fails_now_and_then(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One request in 40 is answered 500."""
+    reply = await forward()
+    if _every(wrong, 40):
+        body = json.dumps({"error": {"code": "internal_error", "message": "failed"}}).encode()
+        return Reply(500, [("content-type", "application/json")], body)
+    return reply
+
+
+async def overload_page(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Under load a proxy's HTML page comes with status 200."""
+    reply = await forward()
+    if reply.body and reply.status == 200 and _every(wrong, 40):
+        return Reply(200, [("content-type", "text/html")], b"<html>Please wait</html>")
+    return reply
+
+
+async def one_at_a_time(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Requests are served one after the other, 100 ms each: the planned rate is out of reach."""
+    async with wrong.memory.lock:
+        wrong.exercise()
+        await asyncio.sleep(0.1)
+        return await forward()
+
+
+async def slow_tail(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One request in 30 takes 700 ms."""
+    if _every(wrong, 30):
+        await asyncio.sleep(0.7)
+    return await forward()
+
+
+async def turns_valid_away(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Under load valid requests are called invalid."""
+    reply = await forward()
+    if _kind(ask) in ("create", "search") and _every(wrong, 20):
+        body = json.dumps({"error": {"code": "invalid_request", "message": "invalid"}}).encode()
+        return Reply(400, [("content-type", "application/json")], body)
+    return reply
+
+
+async def nothing(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """The relay itself does right; what goes wrong is elsewhere."""
+    return await forward()
+
+
+def _defect(
+    identity: str, api: str, requirement: str, case: str, behaviour: Behaviour
+) -> tuple[Defect, Behaviour]:
+    summary = (behaviour.__doc__ or "").strip().splitlines()[0]
+    return Defect(identity, "load", api, requirement, f"load.{case}", summary), behaviour
+
+
+_TABLE: tuple[tuple[Defect, Behaviour], ...] = (
+    _defect("load.leak-that-slows", "octamem", "LD1", "drift", leak),
+    _defect("load.wrong-body-in-1000", "octamem", "LD5", "answers", wrong_body),
+    _defect("load.lost-write", "sovant", "LD6", "lost", lost_write),
+    _defect("load.altered-write", "sovant", "LD12", "altered", altered_write),
+    _defect("load.forgotten-delete", "sovant", "LD12", "altered", forgotten_delete),
+    _defect("load.written-twice", "sovant", "LD7", "duplicated", written_twice),
+    _defect("load.duplicate-on-retry", "claiv", "LD7", "duplicated", duplicate_on_retry),
+    _defect("load.stall-1s", "octamem", "LD1", "latency", stall),
+    _defect("load.closes-connections", "octamem", "LD2", "errors", closes_connections),
+    _defect("load.slow-operation", "sovant", "LD1", "latency", slow_operation),
+    _defect("load.wrong-reset", "sovant", "LD5", "answers", wrong_reset),
+    _defect("load.remaining-over-limit", "memsy", "LD5", "answers", remaining_over_limit),
+    _defect("load.missing-limit-header", "memsy-control", "LD5", "answers", missing_limit_header),
+    _defect("load.foreign-answer", "sovant", "LD5", "answers", foreign_answer),
+    _defect("load.swapped-answers", "sovant", "LD5", "answers", swapped_answers),
+    _defect("load.stale-read", "sovant", "LD12", "answers", stale_read),
+    _defect("load.hangs", "octamem", "LD8", "in-flight", hangs),
+    _defect("load.resets", "octamem", "LD2", "errors", resets),
+    _defect("load.truncates", "claiv", "LD2", "errors", truncates),
+    _defect("load.bytes-after-body", "octamem", "LD2", "errors", bytes_after_body),
+    _defect("load.garbage", "octamem", "LD2", "errors", garbage),
+    _defect("load.fails-now-and-then", "claiv", "LD2", "errors", fails_now_and_then),
+    _defect("load.overload-page", "octamem", "LD5", "answers", overload_page),
+    _defect("load.one-at-a-time", "octamem", "LD3", "throughput", one_at_a_time),
+    _defect("load.slow-tail", "claiv", "LD1", "latency", slow_tail),
+    _defect("load.turns-valid-away", "claiv", "LD2", "errors", turns_valid_away),
+    _defect("load.worker-dies", "octamem", "LD13", "complete", nothing),
+)
+DEFECTS: tuple[Defect, ...] = tuple(defect for defect, _ in _TABLE)
+BEHAVIOURS: dict[str, Behaviour] = {defect.id: behaviour for defect, behaviour in _TABLE}

@@ -1,0 +1,101 @@
+"""Proof that the gates can fail: each load defect dies by its gate, the references pass.
+
+`kill` puts the defective relay in front of the embedded backend and runs a short profile on it as
+any other run: in a child process, by `load.runner.run`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import specs
+from conformance.reference.backend.server import Embedded
+from conformance.reference.defects import Defect, Defects
+from conformance.report.results import SubjectEntry
+from conformance.teeth import Kill
+from conformance.verdict import Verdict
+from load.defects import DEFECTS, Wrong
+from load.profile import HERE
+from load.result import exit_code, sentences
+from load.runner import LoadError, run
+
+SHORT = HERE / "teeth" / "short.toml"
+CLOSED = HERE / "teeth" / "closed.toml"
+TWO_KEYS = frozenset({"load.foreign-answer"})
+PROFILES = {"load.wrong-body-in-1000": CLOSED}
+WORKER_DIES = "load.worker-dies"
+
+__all__ = ["DEFECTS", "kill", "references"]
+
+
+def kill(defect: Defect) -> Kill:
+    """Run a short profile on a target with one defect and return which cases failed."""
+    contract = specs.load(defect.api)
+    active = Defects.of([defect.id])
+    with (
+        Embedded(process=True) as backend,
+        Wrong(backend.url_for(defect.api), contract, defect.id, active) as wrong,
+    ):
+        keys = backend.keys if defect.id in TWO_KEYS else backend.keys[:1]
+        profile = PROFILES.get(defect.id, SHORT)
+        try:
+            if defect.id == WORKER_DIES:
+                made = _with_dying_worker(wrong, active, keys, profile)
+            else:
+                made = run(wrong.url, defect.api, keys, profile)
+        except LoadError as error:
+            return Kill(defect, (), defect.id in active.exercised, f"no result: {error}")
+    return Kill(defect, _failed(made, defect), defect.id in active.exercised,
+                "; ".join(sentences(made))[:400])  # fmt: skip
+
+
+def references(seed: int) -> Iterator[tuple[str, bool, str]]:
+    """Run smoke on each API of the perfect backend; yield (api, clean, what was found)."""
+    with Embedded(process=True) as backend:
+        for api in specs.names():
+            made = run(backend.url_for(api), api, backend.keys[:1], "smoke", seed=seed)
+            told = "; ".join(sentences(made))
+            yield api, exit_code(made) == 0 and made.verdict is Verdict.PASS, told
+
+
+def _failed(made: SubjectEntry, defect: Defect) -> tuple[str, ...]:
+    """Return the cases that failed; a run that a dead worker leaves inconclusive counts as seen."""
+    wanted = {Verdict.FAIL}
+    if defect.requirement in ("LD4", "LD10", "LD13"):
+        wanted.add(Verdict.INCONCLUSIVE)
+    return tuple(c.case for c in made.cases if c.verdict in wanted)
+
+
+def _with_dying_worker(
+    wrong: Wrong, active: Defects, keys: list[str], profile: Path
+) -> SubjectEntry:
+    """Run on two worker processes and kill one of them (SIGKILL) under way."""
+    with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
+        mark = f"memconform-{os.getpid()}-{time.monotonic_ns()}"
+        killer = threading.Thread(target=_kill_a_worker, args=(wrong, active, mark), daemon=True)
+        killer.start()
+        return run(wrong.url, wrong.contract.api, keys, profile, Path(folder) / mark, processes=2)
+
+
+def _kill_a_worker(wrong: Wrong, active: Defects, mark: str) -> None:
+    deadline = time.monotonic() + 30
+    while wrong.memory.count < 60 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    listed = subprocess.run(
+        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    ours = [line.split(None, 2) for line in listed.splitlines() if mark in line]
+    pids = {pid for pid, _, _ in ours}
+    workers = [int(pid) for pid, parent, _ in ours if parent in pids]
+    if workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(max(workers), signal.SIGKILL)
+        _ = WORKER_DIES in active

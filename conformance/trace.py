@@ -1,42 +1,45 @@
-"""Which cases test what the documents promise: the suites' cases brought to `specs.trace`.
+"""From each promise of a document to the cases that test it: what the specs cannot know.
 
-Only the joining is here. A case counts for a promise where it runs on that API, and, where the
-promise is about single operations, where it runs on one of them or on none in particular.
+`memconform spec trace` prints the table; `specs/traceability.md` is its checked-in form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 
 import specs
-from conformance import backend, sdk
 from conformance.cases import Case, instances
 from specs import trace
 
-
-def table() -> str:
-    """Return specs/traceability.md as it should be today."""
-    return trace.render(trace.promises(), cases)
-
-
-def cases(api: str, requirement: str, operations: Sequence[str] = ()) -> Sequence[str]:
-    """Return the ids of the cases that test a requirement on an API's operations."""
-    return [
-        case
-        for case, tested, runs in _applicable(api)
-        if requirement in tested and (not operations or None in runs or runs & set(operations))
-    ]
+SUITES = ("backend", "sdk")
 
 
 @cache
-def _applicable(api: str) -> tuple[tuple[str, tuple[str, ...], frozenset[str | None]], ...]:
-    """Return each case that has an instance on an API: id, requirements, operations."""
-    contract = specs.load(api)
-    every: Iterable[Case] = (*backend.cases(), *sdk.cases())
-    found = []
-    for case in every:
-        runs = frozenset(o.id if o else None for o, _ in instances(case, contract))
-        if runs:
-            found.append((f"{case.suite}:{case.id}", case.requirements, runs))
-    return tuple(found)
+def _cases() -> tuple[Case, ...]:
+    return tuple(case for suite in SUITES for case in import_module(f"conformance.{suite}").cases())
+
+
+@cache
+def _runs(api: str, case: str) -> frozenset[str | None]:
+    """Ids of the operations that a case runs on; None among them where it runs as a whole."""
+    found = next(c for c in _cases() if c.id == case)
+    return frozenset(o.id if o else None for o, _ in instances(found, specs.load(api)))
+
+
+def tested(api: str, requirement: str, operations: Sequence[str]) -> list[str]:
+    """Return the ids of the cases that test a requirement on an API, on these operations or all."""
+    wanted = frozenset(operations)
+    return [
+        case.id
+        for case in _cases()
+        if requirement in case.requirements
+        and (runs := _runs(api, case.id))
+        and (not wanted or None in runs or runs & wanted)
+    ]
+
+
+def table() -> str:
+    """Return the whole table as Markdown."""
+    return trace.render(trace.promises(), tested)

@@ -21,7 +21,7 @@ from conformance.reference.backend.plan import Plan, envelope
 from conformance.reference.backend.store import encode
 from conformance.reference.backend.validate import check, parameters, parse
 from specs import Contract
-from specs.vocabulary import Refusal
+from specs.vocabulary import Policy, Refusal
 
 if TYPE_CHECKING:
     from conformance.reference.backend.service import Service
@@ -87,22 +87,34 @@ class Job:
             self.plan.operation.rate_limit if self.plan else self.service.contract.root.rate_limit
         )
 
+    def _granted(self) -> tuple[limits.Algorithm, Policy]:
+        """Return how the request's key is limited, and to what."""
+        service, own = self.service, self.who.quota if self.who else None
+        if "limit.shared-by-keys" in self.defects:
+            given = [p.quota for p in service.keys.values() if p.quota]
+            own = min(given, key=lambda quota: quota.policy.q, default=None)
+        if own is None:
+            return service.algorithm, service.policy
+        chosen = limits.ALGORITHMS[own.algorithm] if own.algorithm else service.algorithm
+        return chosen, own.policy
+
     def _take(self) -> limits.Decision:
         service, name = self.service, self._partition()
-        policy = service.policy
+        algorithm, granted = self._granted()
+        policy = granted
         if "limit.under-admits" in self.defects:
             policy = policy.model_copy(update={"q": max(1, policy.q - 1)})
         if "limit.over-admits" in self.defects:
             policy = policy.model_copy(update={"q": policy.q + 1})
         if name.endswith(ANONYMOUS):
-            return service.book.peek(name, policy, service.algorithm, self.now)
-        taken = service.book.take(name, policy, service.algorithm, self.now)
+            return service.book.peek(name, policy, algorithm, self.now)
+        taken = service.book.take(name, policy, algorithm, self.now)
         if "limit.refusals-extend-wait" in self.defects:
             taken = self._penalised(name, taken)
-        if policy.q != service.policy.q:
-            gap = service.policy.q - policy.q
+        if policy.q != granted.q:
+            gap = granted.q - policy.q
             taken = limits.Decision(
-                taken.admitted, service.policy.q, max(0, taken.remaining + gap), taken.reset,
+                taken.admitted, granted.q, max(0, taken.remaining + gap), taken.reset,
                 taken.wait, taken.window,
             )  # fmt: skip
         return taken
@@ -121,16 +133,7 @@ class Job:
         if self.plan is None or self.who is None:
             return
         if "limit.race" in self.defects:
-            service = self.service
-            seen = service.book.peek(self._partition(), service.policy, service.algorithm, self.now)
-            if seen.remaining > 0:
-                await asyncio.sleep(0.02)
-                self.decision = service.book.take(
-                    self._partition(), service.policy, service.algorithm, self.now
-                )
-                self.decision = limits.Decision(
-                    True, seen.limit, self.decision.remaining, self.decision.reset, 0.0, seen.window
-                )
+            await self._race()
         if self.plan.operation.idempotency is not None and "idempotency.race" in self.defects:
             self.raced = self.raw not in self.service.arrivals
             await asyncio.sleep(0.02)
@@ -144,6 +147,17 @@ class Job:
             document = self.service.store.get(space, id, self.now)
             self.stale = document.body if document else None
             await asyncio.sleep(0.02)
+
+    async def _race(self) -> None:
+        """Look at the quota, wait, and then let in whoever saw something remain."""
+        book, name, (algorithm, policy) = self.service.book, self._partition(), self._granted()
+        seen = book.peek(name, policy, algorithm, self.now)
+        if seen.remaining > 0:
+            await asyncio.sleep(0.02)
+            taken = book.take(name, policy, algorithm, self.now)
+            self.decision = limits.Decision(
+                True, seen.limit, taken.remaining, taken.reset, 0.0, seen.window
+            )
 
     # -- the answer -------------------------------------------------------------------------
 

@@ -13,7 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from conformance.reference.backend.limits import Quota, parse
 from specs.vocabulary import AuthHeader
+
+LIMITED = "20/2"
+"""The quota of the key that is made to be used up: seconds, not minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class KeySpec:
     scopes: tuple[str, ...] = ("read", "write")
     expired: bool = False
     plan: str = "pro"
+    rate_limit: str | None = None
+    """`REQUESTS/SECONDS[/ALGORITHM]` of this key alone; None: the backend's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Principal:
     scopes: tuple[str, ...] = ("read", "write")
     expired: bool = False
     plan: str = "pro"
+    quota: Quota | None = None
+    """The key's own quota; None: the backend's."""
 
     def rights(self, **changes: Any) -> dict[str, Any]:
         """Return what a key made by this one may do, as the store keeps it."""
@@ -76,6 +84,7 @@ def principals(keys: Mapping[str, KeySpec] | Sequence[str]) -> dict[str, Princip
             scopes=spec.scopes,
             expired=spec.expired,
             plan=spec.plan,
+            quota=parse(spec.rate_limit) if spec.rate_limit else None,
         )
     return found
 
@@ -86,11 +95,15 @@ def generate(prefix: str = "mc_") -> str:
 
 
 def standard_keys() -> dict[str, KeySpec]:
-    """Return a fresh set for a test run: two tenants, one member without rights, one expired."""
+    """Return a fresh set for a test run.
+
+    Two tenants, one member without rights, one key that is soon used up, one expired.
+    """
     return {
         "first": KeySpec(generate(), "tenant-1"),
         "second": KeySpec(generate(), "tenant-2"),
         "member": KeySpec(generate(), "tenant-1", admin=False, seat=False),
+        "limited": KeySpec(generate(), "tenant-1", rate_limit=LIMITED),
         "expired": KeySpec(generate(), "tenant-1", expired=True),
     }
 

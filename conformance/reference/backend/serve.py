@@ -25,7 +25,7 @@ import specs
 from conformance.reference.backend.app import create_app
 from conformance.reference.backend.calls import Settings
 from conformance.reference.backend.defects import DEFECTS
-from conformance.reference.backend.keys import KeySpec, standard_keys
+from conformance.reference.backend.keys import LIMITED, KeySpec, standard_keys
 from conformance.reference.backend.limits import parse
 from conformance.reference.backend.server import configuration, listening_socket
 from conformance.reference.defects import Defects
@@ -69,6 +69,7 @@ def main(
     host: str = "127.0.0.1",
     api_keys: Sequence[str] = (),
     member_keys: Sequence[str] = (),
+    limited_keys: Sequence[str] = (),
     expired_keys: Sequence[str] = (),
     rate_limit: str | None = None,
     defects: Sequence[str] = (),
@@ -82,7 +83,8 @@ def main(
     """Serve until interrupted and return the exit code.
 
     Each of `api_keys` is the administrator of a tenant of its own; `member_keys` belong to the
-    first tenant and have neither an administrator's rights nor a seat; `expired_keys` are past.
+    first tenant and have neither an administrator's rights nor a seat; `limited_keys` are of the
+    first tenant and have a low quota of their own; `expired_keys` are past.
     Without any key a set is made up and shown in the ready line. `delay` and
     `processing_delay` are seconds. Without `db` the data goes when the server does.
     """
@@ -95,7 +97,7 @@ def main(
     if problem:
         print(f"memconform serve: {problem}", file=sys.stderr)  # noqa: T201
         return USAGE
-    keys, made = _keys(api_keys, member_keys, expired_keys)
+    keys, made = _keys(api_keys, member_keys, limited_keys, expired_keys)
     with tempfile.TemporaryDirectory(prefix="memconform-serve-") as folder:
         options = Options(
             db=db or os.path.join(folder, "backend.sqlite"),
@@ -129,19 +131,21 @@ def _refusal(
 
 
 def _keys(
-    api: Sequence[str], member: Sequence[str], expired: Sequence[str]
+    api: Sequence[str], member: Sequence[str], limited: Sequence[str], expired: Sequence[str]
 ) -> tuple[tuple[KeySpec, ...], dict[str, list[str]]]:
     """Return the keys to serve, and those made up here, by role: only these are shown."""
-    if not (api or member or expired):
+    if not (api or member or limited or expired):
         made = standard_keys()
         shown = {
             "keys": [made["first"].key, made["second"].key],
             "member_keys": [made["member"].key],
+            "limited_keys": [made["limited"].key],
             "expired_keys": [made["expired"].key],
         }
         return tuple(made.values()), shown
     specs_ = [KeySpec(key, f"tenant-{n}") for n, key in enumerate(api, 1)]
     specs_ += [KeySpec(key, "tenant-1", admin=False, seat=False) for key in member]
+    specs_ += [KeySpec(key, "tenant-1", rate_limit=LIMITED) for key in limited]
     specs_ += [KeySpec(key, "tenant-1", expired=True) for key in expired]
     return tuple(specs_), {"keys": []}
 

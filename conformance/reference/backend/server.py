@@ -106,13 +106,20 @@ class Embedded:
     @property
     def keys(self) -> list[str]:
         """Usable keys with all rights, one for each tenant."""
-        usable = [s for s in self._specs if s.admin and s.seat and not s.expired]
+        usable = [
+            s for s in self._specs if s.admin and s.seat and not s.expired and not s.rate_limit
+        ]
         return list({s.tenant: s.key for s in reversed(usable)}.values())[::-1]
 
     @property
     def member_key(self) -> str | None:
         """A usable key without rights; None where none was given."""
         return next((s.key for s in self._specs if not s.admin and not s.expired), None)
+
+    @property
+    def limited_key(self) -> str | None:
+        """A usable key with a low quota of its own (`LIMITED`); None where none was given."""
+        return next((s.key for s in self._specs if s.rate_limit and not s.expired), None)
 
     @property
     def expired_key(self) -> str | None:

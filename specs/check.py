@@ -246,10 +246,20 @@ def _keywords(document: Any) -> Iterator[Fault]:
 
 
 def _openapi(document: Any) -> Iterator[Fault]:
-    for error in OpenAPIV31SpecValidator(document).iter_errors():
+    try:
+        errors = list(OpenAPIV31SpecValidator(document).iter_errors())
+    except Exception as error:  # the validator follows what it reads, wherever that leads
         yield Fault(
-            tuple(map(str, error.absolute_path)),
-            f"is not OpenAPI 3.1: {error.message.splitlines()[0]}",
+            (),
+            f"is not OpenAPI 3.1: its validator gave up ({type(error).__name__}: {error})",
+            "tools that read OpenAPI would stumble here",
+            "look for a part that is of another kind than it should be",
+        )
+        return
+    for found in errors:
+        yield Fault(
+            tuple(map(str, found.absolute_path)),
+            f"is not OpenAPI 3.1: {found.message.splitlines()[0]}",
             "tools that read OpenAPI would stumble here",
             "see the OpenAPI 3.1 specification for this place",
         )
@@ -257,6 +267,15 @@ def _openapi(document: Any) -> Iterator[Fault]:
 
 def _words(document: Any) -> Iterator[Fault]:
     """Yield what `x-conformance` says in words that it does not have."""
+    for place, node in _nodes(document):
+        stated = node.get("x-basis", Basis.ASSUMED) if isinstance(node, dict) else Basis.ASSUMED
+        if stated not in list(Basis):
+            yield Fault(
+                (*place, "x-basis"),
+                f"x-basis is {stated!r:.40}",
+                "it says how much a broken promise weighs",
+                f"write one of: {', '.join(Basis)}",
+            )
     root = _parsed(RootBehaviour, document["x-conformance"], ("x-conformance",))
     yield from root if isinstance(root, list) else ()
     for path, operation in _operations(document):
@@ -335,8 +354,11 @@ def _sources(document: Any) -> Iterator[Fault]:
     ]
     for path, block in blocks:
         for inner, node in _nodes(block):
+            here = (*path, *inner)
+            if isinstance(node, dict) and here[:2] == ("x-conformance", "auth") and here[2:]:
+                node = {"basis": Basis.DOCUMENTED, **node}
             if isinstance(node, dict) and "basis" in node:
-                yield from _source((*path, *inner), node)
+                yield from _source(here, node)
 
 
 def _source(path: positions.Path, node: dict[str, Any]) -> Iterator[Fault]:

@@ -296,6 +296,18 @@ def from_document(document: Any, path: Path = Path("<memory>")) -> Contract:
             f"{path}: no `x-conformance` at the root, so nothing but shapes could be judged; "
             "add one (see specs/x-conformance.schema.json)"
         )
+    try:
+        return _contract(document, path)
+    except SpecError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise SpecError(
+            f"{path}: not a whole OpenAPI document ({type(error).__name__}: {error}); "
+            "`memconform spec check` says where"
+        ) from error
+
+
+def _contract(document: dict[str, Any], path: Path) -> Contract:
     root = _parse(RootBehaviour, document["x-conformance"], f"{path}: x-conformance")
     operations = {}
     for template, item in document["paths"].items():
@@ -400,7 +412,7 @@ def _parameters(
 
 
 def _body(raw: dict[str, Any] | None) -> Body | None:
-    if raw is None:
+    if not raw or not raw.get("content"):
         return None
     media_type, content = next(iter(raw["content"].items()))
     return Body(media_type, raw.get("required", False), content.get("schema", {}))

@@ -57,14 +57,17 @@ def read(text: str) -> Located:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
         raise Unreadable(" ".join(filter(None, (error.context, error.problem))), place) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise Unreadable(str(error), Place(1, 1)) from error
     places: dict[Path, Place] = {}
     repeated: list[Path] = []
-    for path, place in _walk(node, ()):
-        if path in places:
-            repeated.append(path)
-        places[path] = place
+    try:
+        for path, place in _walk(node, ()):
+            if path in places:
+                repeated.append(path)
+            places[path] = place
+    except RecursionError as error:
+        raise Unreadable("an anchor stands inside itself", Place(1, 1)) from error
     return Located(document, places, tuple(repeated))
 
 

@@ -202,6 +202,15 @@ def _effect(contract: Contract, operation: Operation, place: _Place) -> Iterator
     known, answer = inputs(operation), _success(operation)
     for word in ("target", "query", "since", "until"):
         yield from place.name(place.block("effect", word), getattr(effect, word), known, "argument")
+    resources = {o.effect.resource for o in contract if o.effect is not None} | {"free"}
+    for name, resource in effect.scope.items():
+        if resource not in resources:
+            yield Fault(
+                place.block("effect", "scope", name),
+                f"{resource!r} is no resource of any operation",
+                "nobody could make one to give its id",
+                suggest(resource, sorted(filter(None, resources))),
+            )
     for word in ("scope", "renamed"):
         for name in getattr(effect, word):
             yield from place.name(place.block("effect", word, name), name, known, "argument")
@@ -456,6 +465,25 @@ def _links(contract: Contract, operation: Operation, place: _Place) -> Iterator[
                 yield from place.pointer(path, operation.body.schema, wanted)
 
 
+def _named_examples(contract: Contract, operation: Operation, place: _Place) -> Iterator[Fault]:
+    """Examples beside a request's schema keep to it."""
+    if operation.body is None:
+        return
+    path = ("requestBody", "content", operation.body.media_type, "examples")
+    named = contract.document["paths"][operation.path][operation.verb.lower()]
+    for step in path:
+        named = named.get(step, {})
+    validator = jsonschema_rs.validator_for(dict(operation.body.schema), validate_formats=True)
+    for name, each in named.items():
+        if "value" in each and not validator.is_valid(each["value"]):
+            yield Fault(
+                (*place.base, *path, name),
+                f"example {name!r} is not valid under the request's schema",
+                "it would be sent and refused",
+                "mend either",
+            )
+
+
 def _examples(contract: Contract, operation: Operation, place: _Place) -> Iterator[Fault]:
     """Examples and defaults keep to the schema that they stand in."""
     schemas = [((*place.base, "parameters"), p.schema) for p in operation.parameters]
@@ -494,4 +522,5 @@ RULES: tuple[Callable[[Contract, Operation, _Place], Iterator[Fault]], ...] = (
     _answers,
     _links,
     _examples,
+    _named_examples,
 )

@@ -6,20 +6,20 @@ what they may hold. Rules about one operation are in `rules.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
 
 from specs.contract import Contract, Schema
-from specs.pointers import Fault, reach
+from specs.pointers import Fault, reach, suggest
 from specs.positions import Path
 from specs.vocabulary import Errors
 
 
 def faults(contract: Contract) -> Iterator[Fault]:
     """Yield everything that a contract as a whole gets wrong."""
-    for rule in (_client, _security, _codes, _undecided):
+    for rule in (_client, _security, _tags, _codes, _undecided):
         yield from rule(contract)
 
 
@@ -28,6 +28,7 @@ def _codes(contract: Contract) -> Iterator[Fault]:
     errors = contract.root.errors
     if errors is None:
         return
+    classes = {errors.base, *(rule.exception for rule in errors.map)}
     seen: list[tuple[str, str | None]] = []
     for index, rule in enumerate(errors.map):
         path = ("x-conformance", "errors", "map", str(index))
@@ -38,6 +39,14 @@ def _codes(contract: Contract) -> Iterator[Fault]:
                 "it is never used",
                 "add `status` or `network`",
             )
+        for base in rule.bases:
+            if base not in classes:
+                yield Fault(
+                    (*path, "bases"),
+                    f"{base!r} is neither `base` nor an exception of the table",
+                    "no case could look for it",
+                    suggest(base, sorted(classes)),
+                )
         if rule.status is None:
             continue
         covering = {rule.status, f"{rule.status[0]}XX"}
@@ -118,6 +127,31 @@ def _undecided(contract: Contract) -> Iterator[Fault]:
         ]
 
 
+DEFAULTS: Mapping[str, tuple[type, ...]] = {
+    "base-url": (str,),
+    "timeout": (int, float),
+    "max-retries": (int,),
+    "backoff-base": (int, float),
+    "debug": (bool,),
+}
+"""What kinds of value an option of a role has."""
+
+
+def _tags(contract: Contract) -> Iterator[Fault]:
+    known = {tag.get("name") for tag in contract.document.get("tags", ())}
+    for operation in contract:
+        path = ("paths", operation.path, operation.verb.lower())
+        raw = contract.document["paths"][operation.path][operation.verb.lower()]
+        for tag in raw.get("tags", ()):
+            if tag not in known:
+                yield Fault(
+                    (*path, "tags"),
+                    f"the tag {tag!r} is not among the document's tags",
+                    "readers find the operation under a heading that says nothing",
+                    suggest(tag, sorted(known)),
+                )
+
+
 def _client(contract: Contract) -> Iterator[Fault]:
     client = contract.client
     if client is None:
@@ -131,6 +165,15 @@ def _client(contract: Contract) -> Iterator[Fault]:
             "a driver would not know which to set",
             "keep one",
         )
+    for index, option in enumerate(client.options):
+        kinds = DEFAULTS.get(option.role)
+        if kinds and option.default is not None and type(option.default) not in kinds:
+            yield Fault(
+                (*path, "options", str(index), "default"),
+                f"{option.name} is {option.default!r} by default",
+                f"a {option.role} is {' or '.join(sorted(kind.__name__ for kind in kinds))}",
+                "mend the default",
+            )
     if "api-key" not in roles:
         yield Fault(
             (*path, "options"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import specs
@@ -225,10 +228,24 @@ BROKEN: list[tuple[str, str, str, str, str, str]] = [
      "    Added:\n      type: object\n", "does not say whether", "additionalProperties"),
     ("no auth", "octamem", "header: authorization", "header: x-key",
      "no security scheme", "securitySchemes"),
-    ("two options of a role", "octamem", "role: timeout", "role: base-url",
-     "two options have the role base-url", "keep one"),
+    ("two options of a role", "octamem", "role: backoff-base", "role: timeout",
+     "two options have the role timeout", "keep one"),
     ("relation", "sovant", "left: /memories, op: max-items", "left: /memory, op: max-items",
      "'/memory' points to nothing", "memories"),
+    ("basis of a shape", "octamem", "x-basis: observed", "x-basis: rumoured",
+     "x-basis is 'rumoured'", "documented, observed, assumed"),
+    ("named example", "octamem", "value: {content: The beta opens on March 20.}",
+     "value: {contents: The beta opens on March 20.}", "example 'plain' is not valid", "mend"),
+    ("scope of no resource", "sovant", "scope: {id: session}", "scope: {id: sessions}",
+     "'sessions' is no resource", "'session'"),
+    ("base of nothing", "octamem", "bases: [OctaMemError]", "bases: [OctamemError]",
+     "'OctamemError' is neither", "'OctaMemError'"),
+    ("default of another kind", "octamem", "default: 30.0", "default: thirty",
+     "timeout is 'thirty' by default", "mend"),
+    ("tag", "octamem", "tags: [plan]", "tags: [plans]", "the tag 'plans'", "'plan'"),
+    ("auth without source", "octamem",
+     "basis: observed, source: octamem 1.0.1 sends it}", "basis: observed}",
+     "is observed without a source", "add `source`"),
 ]  # fmt: skip
 
 
@@ -283,6 +300,45 @@ def test_what_is_no_spec_at_all_is_a_problem(tmp_path: Path, text: str) -> None:
     path = tmp_path / "odd.yaml"
     path.write_text(text, encoding="utf-8")
     assert check.check(path)
+
+
+ODD: list[Any] = [
+    None, True, 3, -1, "x", "", [], {}, [1], {"a": 1}, "/x", "#/components/schemas/nope",
+    {"$ref": "#/components/schemas/Nope"}, {"type": "object"},
+]  # fmt: skip
+
+
+def nodes(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of everything in a document, the document itself left out."""
+    inner = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in inner:
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from nodes(value, (*path, key))
+
+
+PLAIN = json.dumps(specs.load("octamem").document)
+PLACES = list(nodes(json.loads(PLAIN)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(PLACES), st.one_of(st.just(...), st.sampled_from(ODD)))
+def test_no_way_of_breaking_a_spec_breaks_the_checker(path: tuple[Any, ...], odd: Any) -> None:
+    """Whatever stands anywhere, or is missing, is answered with problems or with none."""
+    document = json.loads(PLAIN)
+    parent = document
+    for key in path[:-1]:
+        parent = parent[key]
+    if odd is ...:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = odd
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "odd.json"
+        file.write_text(json.dumps(document), encoding="utf-8")
+        problems = check.check(file)
+        if not problems:
+            specs.load(file)
 
 
 def test_the_exit_code_says_whether_all_is_well(

@@ -22,6 +22,7 @@ from conformance.backend.world import World
 from conformance.clock import Clock, SystemClock
 from conformance.history import Exchange, Headers, History, Request, header
 from conformance.oracles.headers import retry_after_seconds
+from conformance.oracles.limits import Quota
 from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
 
@@ -63,7 +64,9 @@ class BackendSubject:
     """One backend, driven over sockets (or from a recording, see `recording.py`).
 
     `keys` are principals' keys in order, the first is `a`; `NAME=KEY` names a principal with a
-    part (`member`, `limited`, `expired`). `restart` ends the server's process and starts it anew.
+    part (`member`, `limited`, `expired`). `restart` ends the server's process and starts it anew; where it then
+    listens elsewhere it returns the new base URL.
+    `quota` is the limit that the backend is known to have, where its headers do not tell.
     `deep` asks for minutes instead of seconds: more seeds, longer walks, fuzzing.
     """
 
@@ -84,18 +87,18 @@ class BackendSubject:
         clock: Clock | None = None,
         transport: Transport | None = None,
         run_id: str | None = None,
-        restart: Callable[[], None] | None = None,
+        restart: Callable[[], str | None] | None = None,
+        quota: Quota | None = None,
     ) -> None:
         self.contract, self.base_url, self.seed, self.deep = contract, base_url, seed, deep
         self.keys: Mapping[str, str] = principals(keys)
         self.limits = Limits(max_requests, max_seconds, rate, read_only, timeout)
         self.clock: Clock = clock or SystemClock()
         self.run_id = run_id or secrets.token_hex(4)
-        self.restart = restart
+        self.restart, self.quota = restart, quota
         self.origin = Origin.of(base_url)
-        self.wire: Transport = transport or SocketTransport(
-            self.origin, Path(ca) if ca else None, self.clock
-        )
+        self._ca = Path(ca) if ca else None
+        self.wire: Transport = transport or SocketTransport(self.origin, self._ca, self.clock)
         self.case = ""
         self.cases: list[str] = []
         """The case instance that each exchange belongs to, by exchange number."""
@@ -256,6 +259,15 @@ class BackendSubject:
                 f"{why} takes {seconds:.0f} s, {left:.0f} s are left; raise --max-seconds"
             )
         self.clock.sleep(seconds)
+
+    def restarted(self) -> None:
+        """Restart the server and follow it to where it then listens."""
+        assert self.restart is not None
+        moved = self.restart()
+        self.wire.close()
+        if moved is not None:
+            self.base_url, self.origin = moved, Origin.of(moved)
+            self.wire = SocketTransport(self.origin, self._ca, self.clock)
 
     def close(self) -> list[str]:
         """Remove what the run created, close every connection, return what could not be removed."""

@@ -26,6 +26,8 @@ MODULES = (
     "test_pagination",
     "test_idempotency",
     "test_state",
+    "test_collections",
+    "test_concurrent",
     "test_machine",
     "test_isolation",
     "test_usage",

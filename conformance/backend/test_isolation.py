@@ -19,6 +19,7 @@ from conformance.backend.judging import judge_all
 from conformance.backend.listing import all_ids
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
+from conformance.backend.views import write, writer_of
 from conformance.backend.world import Made, creators, operations_on, properties, required
 from conformance.history import Exchange
 from conformance.oracles import isolation as oracle
@@ -111,12 +112,8 @@ def _showing(contract: Contract) -> list[Operation]:
     return [
         o for o in contract
         if o.effect and o.effect.kind in ("list", "search")
-        and (_made_by(contract, o.effect.resource) or _yielders(contract, o.effect.resource))
+        and writer_of(contract, o.effect.resource)
     ]  # fmt: skip
-
-
-def _yielders(contract: Contract, resource: str | None) -> list[Operation]:
-    return [o for o in contract if resource and o.effect and o.effect.yields == resource]
 
 
 @CASES.case("isolation.lists", "IS2", each=_showing)
@@ -125,11 +122,9 @@ def test_lists(subject: BackendSubject, operation: Operation) -> Iterable[Findin
     owner, other = subject.principals(2)
     effect = operation.effect
     assert effect is not None
-    makers = _yielders(subject.contract, effect.resource)
-    resource = effect.resource or ""
-    if not creators(subject.contract, resource) and makers:
-        resource = (makers[0].effect.resource if makers[0].effect else None) or ""
-    made = subject.world.make(resource, owner)
+    maker = writer_of(subject.contract, effect.resource)
+    assert maker is not None
+    made = write(subject, maker, owner)[0]
     text = text_of(made.operation, made.arguments)
     words = text[1] if text else made.id
     own = _look(subject, operation, made, words, owner)
@@ -167,6 +162,21 @@ def _look(
         if size:
             arguments[paging.limit] = size
     return arguments
+
+
+@CASES.case("isolation.unknown", "IS4", each=lambda c: _on_one(c, "read"))
+def test_unknown(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Another tenant's id is answered like one that nobody has, in status and words."""
+    owner, other = subject.principals(2)
+    effect = operation.effect
+    assert effect is not None
+    made = subject.world.make(effect.resource or "", owner)
+    target = effect.target or ""
+    arguments = _foreign(subject, operation, made, other)
+    unknown = subject.world.unknown_id(operation, target)
+    foreign = subject.send(operation, arguments, key=other)
+    nothing = subject.send(operation, {**arguments, target: unknown}, key=other)
+    yield from oracle.alike(operation, foreign, nothing, made.id, str(unknown))
 
 
 def _forgetting(contract: Contract) -> list[Operation]:

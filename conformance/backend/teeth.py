@@ -1,0 +1,132 @@
+"""Proof that the backend suite can fail: the seeded defects of the embedded backend, one by one.
+
+`kill` judges the embedded backend with one defect by every case of the group that must notice
+it; `references` judges the perfect one by the whole suite. Judging is the suite's business.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import specs
+from conformance.backend.subject import BackendSubject
+from conformance.backend.suite import run
+from conformance.cases import CaseResult
+from conformance.oracles.limits import Quota
+from conformance.reference.backend.defects import DEFECTS
+from conformance.reference.backend.keys import KeySpec, standard_keys
+from conformance.reference.backend.server import Embedded
+from conformance.reference.defects import Defect, Defects
+from conformance.teeth import Kill
+from conformance.verdict import Verdict
+
+LIMIT = "12/1"
+"""Requests and seconds of the quota where a quota is what is tested."""
+QUOTA = Quota(12, 1.0)
+
+
+@contextmanager
+def judged(
+    api: str, *, seed: int = 0, defects: Defects | None = None, limited: bool = False
+) -> Iterator[BackendSubject]:
+    """Serve the embedded backend for one API and give a subject that is connected to it.
+
+    With `limited` every key has a quota small enough to be used up in a moment.
+    """
+    keys = standard_keys()
+    shown = [keys["first"].key, keys["second"].key]
+    shown += [f"{role}={keys[role].key}" for role in ("member", "expired")]
+    with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
+        server = _Restarting(keys, Path(folder) / "data.sqlite", defects, limited)
+        subject = BackendSubject(
+            specs.load(api), server.start().url_for(api), shown, seed=seed,
+            restart=lambda: server.restart().url_for(api), quota=QUOTA if limited else None,
+        )  # fmt: skip
+        try:
+            yield subject
+            subject.close()
+        finally:
+            subject.wire.close()
+            server.embedded.close()
+
+
+class _Restarting:
+    """The embedded backend on a file, able to end and to come back with the same data and keys."""
+
+    def __init__(
+        self, keys: dict[str, KeySpec], db: Path, defects: Defects | None, limited: bool
+    ) -> None:
+        self._keys, self._db, self._defects = keys, db, defects
+        self._limit = LIMIT if limited else None
+        self.embedded = self._made()
+
+    def _made(self) -> Embedded:
+        return Embedded(self._keys, db=str(self._db), rate_limit=self._limit, defects=self._defects)
+
+    def start(self) -> Embedded:
+        return self.embedded.start()
+
+    def restart(self) -> Embedded:
+        self.embedded.close()
+        self.embedded = self._made()
+        return self.start()
+
+
+def group(case: str) -> str:
+    """Return the first part of a case id, with its dot: what one defect is judged by."""
+    return case.split(".")[0] + "."
+
+
+def kill(defect: Defect) -> Kill:
+    """Judge the embedded backend with one defect; tell which cases failed because of it."""
+    defects = Defects.of([defect.id])
+    limited = group(defect.case) == "limits."
+    with judged(defect.api, defects=defects, limited=limited) as subject:
+        results = run(subject, select=[group(defect.case)])
+    failed = dict.fromkeys(r.case for r in results if r.verdict is Verdict.FAIL)
+    return Kill(
+        defect,
+        killed_by=tuple(failed),
+        exercised=defect.id in defects.exercised,
+        detail=_detail(defect, results),
+    )
+
+
+def _detail(defect: Defect, results: list[CaseResult]) -> str:
+    """Return what the expected case came to, in words."""
+    told = [r for r in results if r.case == defect.case]
+    if not told:
+        return "the expected case does not run on this API"
+    odd = [r for r in results if r.verdict is Verdict.ERROR] or told
+    found = [f"{f.requirement}: {f.message}" for r in odd for f in r.findings]
+    return "; ".join(dict.fromkeys(found or [f"{r.verdict} {r.reason}".strip() for r in odd]))[:300]
+
+
+def references(seed: int) -> list[tuple[str, bool, str]]:
+    """Judge the perfect backend by the whole suite; return (api, clean, what is not) for each."""
+    made = []
+    for api in specs.names():
+        with judged(api, seed=seed) as subject:
+            every = [g for g in _groups() if g != "limits."]
+            results = run(subject, select=every)
+        with judged(api, seed=seed, limited=True) as subject:
+            results += run(subject, select=["limits."])
+        dirty = [r for r in results if r.verdict.rank > Verdict.PASS.rank]
+        detail = "; ".join(
+            f"{r.name}: {r.reason or (r.findings[0].message if r.findings else '')}"
+            for r in dirty[:5]
+        )
+        made.append((api, not dirty, detail))
+    return made
+
+
+def _groups() -> list[str]:
+    from conformance.backend.suite import groups
+
+    return groups()
+
+
+__all__ = ["DEFECTS", "kill", "references"]

@@ -1,0 +1,251 @@
+"""Rate limits: told truly, kept exactly, waited out as told (RL*, RA*, HD6, ER8).
+
+These use up a quota, so they come last and prefer a key of their own (`--api-key limited=KEY`,
+or a third key). A limit out of reach is inconclusive and says what it would take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from conformance.backend.judging import judge_all
+from conformance.backend.listing import all_ids
+from conformance.backend.quota import Spender, limited, spender
+from conformance.backend.registry import CASES
+from conformance.backend.subject import BackendSubject
+from conformance.backend.world import creators, operations_on, required
+from conformance.history import Exchange
+from conformance.oracles import headers, limits
+from conformance.oracles.found import found, told
+from conformance.oracles.limits import Ask, Quota
+from conformance.verdict import Finding, Inconclusive, NotApplicable
+from specs import Contract, Operation
+
+TIMES_OVER = 4
+"""How many times the quota is released at once."""
+
+
+def _judged(subject: BackendSubject, spending: Spender, asks: list[Ask]) -> Iterable[Finding]:
+    for ask in asks:
+        operation = subject.contract[ask.exchange.operation or spending.operation.id]
+        at = headers.date_of(ask.exchange, subject.at[ask.exchange.number])
+        yield from headers.retry_after_rules(operation, ask.exchange, at)
+        if ask.exchange.status != 401:
+            yield from headers.limit_rules(operation, spending.limit, ask.exchange, at)
+
+
+def _spent(subject: BackendSubject, operation: Operation) -> tuple[Spender, list[Ask]]:
+    """Use up a quota and return who did and what was refused; Inconclusive where none was."""
+    spending = spender(subject, operation)
+    first = spending.ask()
+    quota = spending.quota()
+    if quota is not None:
+        spending.in_reach(quota)
+    asks = [first, *spending.spend(quota)]
+    turned = [a for a in asks if not a.admitted]
+    if not turned:
+        raise Inconclusive(f"{len(asks)} requests were sent and none was refused")
+    return spending, turned
+
+
+@CASES.case("limits.headers", "HD6", "RL5", "RL11", "RL20", each=limited)
+def test_headers(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Rate-limit headers come with every answer, count down by one and name the reset truly."""
+    spending = spender(subject, operation)
+    if spending.limit.headers == "none":
+        raise NotApplicable("no rate-limit headers are declared")
+    first = spending.ask()
+    if first.reading is not None and first.reading.limit is not None:
+        quota = spending.quota()
+        if quota is not None and quota.q <= 1500:
+            spending.make_whole()
+    asks = [spending.ask() for _ in range(4)]
+    yield from _judged(subject, spending, [first, *asks])
+    yield from limits.arithmetic(operation, spending.limit, asks)
+    for other in _refusable(subject.contract):
+        refused = subject.send(
+            other, subject.world.arguments(other, spending.principal), body=b"[]",
+            key=spending.principal, patient=False,
+        )  # fmt: skip
+        assert other.rate_limit is not None
+        at = subject.at[refused.number]
+        yield from headers.limit_rules(other, other.rate_limit, refused, at)
+    if len({a.exchange.status for a in asks}) == 1 and not asks[0].admitted:
+        raise Inconclusive(f"every request was refused with {told(asks[0].exchange)}")
+
+
+def _refusable(contract: Contract) -> list[Operation]:
+    """Return one limited operation that a wrong body makes refuse."""
+    return [
+        o for o in contract
+        if o.rate_limit is not None and o.body is not None and not o.parameters_in("path")
+    ][:1]  # fmt: skip
+
+
+@CASES.case("limits.exhaustion", "RL12", "RL13", "RL14", "RL15", "RL17", "RL2", "RL6", "RA1", "RA2",
+            "RA9", "ER5", "HD6", each=limited)  # fmt: skip
+def test_exhaustion(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A whole quota lets in exactly so many, then refuses as declared and says for how long."""
+    spending = spender(subject, operation)
+    spending.ask()
+    quota = spending.quota()
+    if quota is None:
+        spending.spend(None)  # up to the edge of some window
+        whole = spending.make_whole()
+        asks = spending.spend(None)
+    else:
+        spending.in_reach(quota, 2)
+        whole = _whole(spending, quota)
+        asks = spending.spend(quota)
+    yield from _judged(subject, spending, asks)
+    if quota is not None:
+        looked = [a for a in spending.asks[-len(asks) - 1 : -len(asks)] if a.admitted and whole]
+        spent = [*looked, *asks] if spending.limit.headers != "none" else asks
+        yield from limits.admissions(operation, spending.limit, quota, spent, whole)
+    yield from limits.arithmetic(operation, spending.limit, asks)
+    turned = [a for a in asks if not a.admitted]
+    for ask in turned[:2]:
+        yield from limits.refusal(operation, spending.limit, ask.exchange)
+    if not turned and quota is not None:
+        raise Inconclusive(f"{len(asks)} requests were let in where {quota.q} are the limit")
+
+
+def _whole(spending: Spender, quota: Quota) -> bool:
+    """Make the quota whole; without headers, by using it up and waiting as told."""
+    if spending.limit.headers != "none":
+        return spending.make_whole()
+    spending.spend(Quota(quota.q * 2, quota.w))
+    return spending.make_whole()
+
+
+@CASES.case("limits.burst", "RL16", each=limited)
+def test_burst(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Of many more requests than the quota, released at the same moment, exactly it is let in."""
+    spending = spender(subject, operation)
+    spending.ask()
+    quota = spending.quota()
+    if quota is None:
+        raise Inconclusive("nobody says what the limit is; name it with --quota REQUESTS/SECONDS")
+    spending.in_reach(quota, TIMES_OVER + 2)
+    if quota.q * TIMES_OVER > 400:
+        raise Inconclusive(f"a limit of {quota.q} is too high to be met at one moment")
+    whole = _whole(spending, quota)
+    asks = spending.together(quota.q * TIMES_OVER)
+    if spending.limit.headers != "none" and whole:
+        asks = [spending.asks[-len(asks) - 1], *asks]
+    if not any(a.admitted for a in asks):
+        raise Inconclusive("none of the simultaneous requests was let in")
+    yield from _judged(subject, spending, asks)
+    yield from limits.simultaneous(operation, spending.limit, quota, asks, whole)
+
+
+@CASES.case("limits.recovery", "RL18", each=limited)
+def test_recovery(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Who waits as long as the first refusal said is let in, whatever was refused meanwhile."""
+    spending, turned = _spent(subject, operation)
+    first = turned[0]
+    seconds = limits.wait_told(first.exchange, subject.at[first.exchange.number])
+    if seconds is None:
+        raise Inconclusive("the refusal does not say how long to wait")
+    if seconds > 65:
+        raise Inconclusive(f"the refusal asks to wait {seconds:.0f} s, more than 65")
+    passed = subject.clock.monotonic() - first.received
+    subject.wait(max(0.0, seconds - passed), "waiting as a refusal said")
+    after = spending.ask()
+    yield from limits.recovery(operation, spending.limit, [first.exchange], after.exchange)
+
+
+@CASES.case("limits.partitions", "RL19", each=limited)
+def test_partitions(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """One key's quota is its own; operations of one category share it."""
+    others = subject.principals(2)
+    spending, turned = _spent(subject, operation)
+    spent = turned[-1].exchange
+    other = next(p for p in reversed(others) if p != spending.principal)
+    exchanges = [
+        subject.send(operation, spending.arguments, key=other, patient=False) for _ in range(2)
+    ]
+    yield from limits.partitioned(operation, spending.limit, spent, exchanges)
+    for another in subject.contract:
+        mine = another.rate_limit
+        if another.id == operation.id or mine is None or not another.authenticated:
+            continue
+        if mine.category == spending.limit.category and not another.parameters_in("path"):
+            ask = spending.ask(another) if another.safe else _refusable_ask(spending, another)
+            if not spending.ask().admitted:  # the quota was still used up
+                yield from limits.shared(another, mine, spent, ask.exchange)
+            return
+
+
+def _refusable_ask(spending: Spender, operation: Operation) -> Ask:
+    return spending.ask(operation)
+
+
+def _writers(contract: Contract) -> list[Operation]:
+    """Return one limited operation that creates what a list then shows."""
+    return [
+        o for o in contract
+        if o.rate_limit is not None and o.effect and o.effect.kind == "create"
+        and operations_on(contract, o.effect.resource, "list")
+        and creators(contract, o.effect.resource or "")
+        and not any(kind != "free" for kind in o.effect.scope.values())
+    ][:1]  # fmt: skip
+
+
+@CASES.case("limits.no-effect", "ER8", each=_writers)
+def test_no_effect(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A write that is refused for the quota has no effect."""
+    effect = operation.effect
+    assert effect is not None
+    plain = limited(subject.contract)[0]
+    spending = spender(subject, plain)
+    lister = operations_on(subject.contract, effect.resource, "list")[0]
+    arguments = subject.world.arguments(operation, spending.principal)
+    scope = {n: arguments[n] for n in required(lister) if n in arguments}
+    spending.ask()
+    if spending.limit.headers != "none":
+        quota = spending.quota()
+        if quota is not None:
+            spending.in_reach(quota, 2)
+        spending.make_whole()
+    before = all_ids(subject, lister, scope, spending.principal)
+    spending.spend(spending.quota())
+    refused = _refused_writes(subject, operation, spending)
+    if not refused:
+        raise Inconclusive("no write was refused for the quota")
+    after = all_ids(subject, lister, scope, spending.principal)
+    if after - before:
+        yield found(
+            "ER8", f"{len(after - before)} writes refused for the quota were done all the same",
+            *refused[:3], cause="refused-yet-done", operation=operation, basis=operation.basis,
+            expected=0, actual=len(after - before),
+        )  # fmt: skip
+
+
+def _refused_writes(
+    subject: BackendSubject, operation: Operation, spending: Spender
+) -> list[Exchange]:
+    refused = []
+    for _ in range(3):
+        arguments = subject.world.arguments(operation, spending.principal)
+        exchange = subject.send(operation, arguments, key=spending.principal, patient=False)
+        subject.world.note(operation, arguments, exchange, spending.principal)
+        if limits.refused(spending.limit, exchange):
+            refused.append(exchange)
+    return refused
+
+
+@CASES.case("limits.every-operation", "HD6", "RL11")
+def test_every_operation(subject: BackendSubject) -> Iterable[Finding]:
+    """Each limited operation tells its quota in the declared headers."""
+    told_by = [o for o in subject.contract if o.rate_limit and o.rate_limit.headers != "none"]
+    if not told_by:
+        raise NotApplicable("no rate-limit headers are declared")
+    for operation in told_by:
+        arguments = subject.world.arguments(operation)
+        exchange = subject.send(operation, arguments)
+        subject.world.note(operation, arguments, exchange, "a")
+        assert operation.rate_limit is not None
+        at = headers.date_of(exchange, subject.at[exchange.number])
+        yield from headers.limit_rules(operation, operation.rate_limit, exchange, at)
+        yield from judge_all(subject, [exchange])

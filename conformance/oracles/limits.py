@@ -1,0 +1,229 @@
+"""Quotas over several answers and over time: how many were let in, and what was said (RL*).
+
+An `Ask` is one limited request: when it was sent and answered, whether it was admitted, what
+its headers said. The bounds follow from the algorithm; where none is declared, the weakest of
+them is applied, so that no honest limiter is blamed. Times are seconds on one clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from conformance.history import Exchange, header
+from conformance.oracles.found import found, ok, told, value_at
+from conformance.oracles.headers import Reading, date_of, read_limit, retry_after_seconds
+from conformance.verdict import Finding
+from specs import Basis, Operation
+from specs.vocabulary import RateLimit
+
+Algorithm = Literal["fixed-window", "sliding-window", "token-bucket", "gcra"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One limited request."""
+
+    exchange: Exchange
+    admitted: bool
+    sent: float
+    received: float
+    reading: Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """`q` requests in each window of `w` seconds."""
+
+    q: int
+    w: float
+
+
+def ask_of(limit: RateLimit, exchange: Exchange, at: float) -> Ask:
+    """Return what an exchange was as a limited request; `at` is its time since the epoch."""
+    reading = None
+    if exchange.response is not None:
+        reading = read_limit(limit, exchange.response.headers, date_of(exchange, at))
+    received = exchange.received if exchange.received is not None else exchange.sent
+    return Ask(exchange, not refused(limit, exchange), exchange.sent, received, reading)
+
+
+def refused(limit: RateLimit, exchange: Exchange) -> bool:
+    """Return True where a request was turned away for its quota, or by what looks like that."""
+    return exchange.status in (limit.exceeded_status, 429, 503)
+
+
+def arithmetic(operation: Operation, limit: RateLimit, asks: Sequence[Ask]) -> Iterator[Finding]:
+    """RL11, RL5: what remains goes down by what was used; the quota stays what it is.
+
+    `asks` came one after another from one client that nobody shares its quota with. Within one
+    window (one value of reset) nothing comes back; where reset moves, refill is allowed for.
+    """
+    seen = [a for a in asks if a.reading is not None and a.reading.remaining is not None]
+    quotas = {a.reading.limit for a in seen if a.reading and a.reading.limit is not None}
+    if len(quotas) > 1:
+        yield _found("RL5", "the stated quota changes from one answer to the next", seen[:2],
+                     "quota-changes", operation, limit.basis)  # fmt: skip
+    for ask in seen:
+        reading = ask.reading
+        if reading and ask.admitted and reading.limit and reading.remaining == reading.limit:
+            yield _found("RL11", "an admitted request leaves as much remaining as the whole quota",
+                         [ask], "remaining-not-counted", operation, limit.basis)  # fmt: skip
+            break
+    for before, after in pairwise(seen):
+        one, two = before.reading, after.reading
+        if not one or not two or not after.admitted or not before.admitted:
+            continue
+        assert one.remaining is not None
+        assert two.remaining is not None
+        same = one.raw_reset is not None and one.raw_reset == two.raw_reset
+        if limit.algorithm not in (None, "fixed-window"):
+            same = False
+        if same and two.remaining >= one.remaining:
+            yield _found("RL11", "what remains does not go down with use within one window",
+                         [before, after], "remaining-stuck", operation, limit.basis)  # fmt: skip
+            return
+        if same and two.remaining < one.remaining - 1:
+            yield _found("RL11", "one request takes more than one from what remains",
+                         [before, after], "remaining-jumps", operation, limit.basis)  # fmt: skip
+            return
+
+
+def admissions(
+    operation: Operation, limit: RateLimit, quota: Quota, asks: Sequence[Ask], whole: bool
+) -> Iterator[Finding]:
+    """RL13–RL17: no more were let in than the algorithm allows, and no fewer.
+
+    `whole` says that the quota was untouched when the asking began.
+    """
+    let = sorted(a.sent for a in asks if a.admitted)
+    turned = [a for a in asks if not a.admitted]
+    algorithm = limit.algorithm
+    requirement, bound = _bound(algorithm, quota, asks)
+    if len(let) > bound:
+        over = [a for a in asks if a.admitted][bound : bound + 3]
+        yield found(
+            requirement, f"{len(let) - bound} more requests are let in than the quota allows",
+            *[a.exchange for a in over], cause="over-admission", operation=operation,
+            basis=limit.basis, expected=bound, actual=len(let),
+        )  # fmt: skip
+    if whole and turned and len(let) < quota.q:
+        yield found(
+            "RL17", f"a request is refused when only {len(let)} of {quota.q} were used",
+            turned[0].exchange, cause="under-admission", operation=operation, basis=limit.basis,
+            expected=quota.q, actual=len(let),
+        )  # fmt: skip
+
+
+def _bound(algorithm: str | None, quota: Quota, asks: Sequence[Ask]) -> tuple[str, int]:
+    """Return (requirement, most admissions) for what was asked in one go."""
+    if not asks:
+        return "RL13", quota.q
+    took = max(a.received for a in asks) - min(a.sent for a in asks)
+    if algorithm == "sliding-window":
+        windows = math.ceil(took / quota.w) if took > quota.w else 1
+        return "RL14", quota.q * windows
+    if algorithm == "fixed-window":
+        windows = 1 + math.floor(took / quota.w)
+        return "RL13", quota.q * (windows if took < 0.5 * quota.w else windows + 1)
+    requirement = "RL15" if algorithm in ("token-bucket", "gcra") else "RL13"
+    return requirement, quota.q + math.floor(quota.q * took / quota.w)
+
+
+def simultaneous(
+    operation: Operation, limit: RateLimit, quota: Quota, asks: Sequence[Ask], whole: bool
+) -> Iterator[Finding]:
+    """RL16: of many requests released at once exactly the quota is admitted."""
+    for finding in admissions(operation, limit, quota, asks, whole):
+        yield finding.at(requirement="RL16", cause=f"simultaneous {finding.cause}")
+
+
+def refusal(operation: Operation, limit: RateLimit, exchange: Exchange) -> Iterator[Finding]:
+    """ER5, RL2, RA9: a refusal for the quota has the declared status, code and explanation."""
+    if exchange.status != limit.exceeded_status:
+        yield found(
+            "ER5", f"a request beyond the quota is answered {told(exchange)}", exchange,
+            cause=f"exceeded-status {told(exchange)}", operation=operation, basis=limit.basis,
+            expected=limit.exceeded_status, actual=exchange.status,
+        )  # fmt: skip
+        return
+    assert exchange.response is not None
+    if not exchange.response.body.strip():
+        yield found(
+            "RL2", "a refusal for the quota explains nothing in its body", exchange,
+            cause="empty-429", operation=operation, basis=limit.basis,
+        )  # fmt: skip
+        return
+    errors = operation.errors
+    declared = errors.answers.get("rate-limited") if errors else None
+    code = limit.exceeded_code or (declared.code if declared else None)
+    if errors is not None and code is not None:
+        given = value_at(exchange, errors.envelope.code)
+        if given != code:
+            basis = (declared.basis if declared else None) or limit.basis
+            yield found(
+                "ER5", "a refusal for the quota carries another code than the declared one",
+                exchange, cause="exceeded-code", operation=operation, basis=basis, expected=code,
+            )  # fmt: skip
+
+
+def wait_told(exchange: Exchange, at: float) -> float | None:
+    """Return the seconds that a refusal asks to wait, None where it says nothing readable."""
+    if exchange.response is None:
+        return None
+    return retry_after_seconds(header(exchange.response.headers, "retry-after"), at)
+
+
+def recovery(
+    operation: Operation, limit: RateLimit, refusals: Sequence[Exchange], after: Exchange
+) -> Iterator[Finding]:
+    """RL18: who waits as long as told by the first refusal is let in."""
+    if refused(limit, after):
+        yield found(
+            "RL18", "a client that waited as long as it was told is refused again",
+            *refusals[:1], after, cause="refused-after-wait", operation=operation,
+            basis=limit.retry_after_basis or limit.basis, expected="2xx", actual=told(after),
+        )  # fmt: skip
+
+
+def partitioned(
+    operation: Operation, limit: RateLimit, spent: Exchange, others: Sequence[Exchange]
+) -> Iterator[Finding]:
+    """RL19: another key's quota is its own."""
+    for exchange in others:
+        if limit.partition == "api-key" and refused(limit, exchange):
+            yield found(
+                "RL19", "one key's use is counted against another key", spent, exchange,
+                cause="partition-shared", operation=operation, basis=limit.basis,
+                expected="2xx", actual=told(exchange),
+            )  # fmt: skip
+            return
+
+
+def shared(
+    operation: Operation, limit: RateLimit, spent: Exchange, other: Exchange
+) -> Iterator[Finding]:
+    """RL19: operations of one category share one quota."""
+    if ok(other):
+        yield found(
+            "RL19", "another operation is let in though the shared quota is used up", spent, other,
+            cause="category-not-shared", operation=operation, basis=limit.basis,
+            expected=limit.exceeded_status, actual=told(other),
+        )  # fmt: skip
+
+
+def _found(
+    requirement: str,
+    message: str,
+    asks: Sequence[Ask],
+    cause: str,
+    operation: Operation,
+    basis: Basis,
+) -> Finding:
+    return found(
+        requirement, message, *[a.exchange for a in asks], cause=cause, operation=operation,
+        basis=basis,
+    )  # fmt: skip

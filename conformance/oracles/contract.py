@@ -204,8 +204,7 @@ def _body(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
 
 def _typed(value: str, schema: Mapping[str, Any]) -> Any:
     """Return a header's value read as its declared type, or as it stands where it cannot be."""
-    kinds = schema.get("type", "string")
-    for kind in [kinds] if isinstance(kinds, str) else kinds:
+    for kind in _kinds(schema):
         try:
             if kind == "integer":
                 return int(value)
@@ -216,6 +215,15 @@ def _typed(value: str, schema: Mapping[str, Any]) -> Any:
         if kind == "boolean" and value in ("true", "false"):
             return value == "true"
     return value
+
+
+def _kinds(schema: Mapping[str, Any]) -> list[str]:
+    """Return the types that a header's schema allows, alternatives included."""
+    kinds = schema.get("type", [])
+    found = [kinds] if isinstance(kinds, str) else list(kinds)
+    for each in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        found += _kinds(each)
+    return found
 
 
 def _class(status: int) -> str:

@@ -333,7 +333,19 @@ def test_a_death_is_told_with_its_last_words(driver: DriverProcess) -> None:
     client = _opened(driver, "sync")
     outcome = driver.call(client, "die", {"code": 9}).outcome
     assert (outcome.kind, outcome.detail) == ("driver_error", "the driver ended (exit code 9)")
+    outcome = driver.call(client, "die", {"code": -1}).outcome
+    assert "signal SIGABRT); its last words: Fatal Python error: Aborted" in outcome.detail
     assert _value(driver.call(client, "echo", {"value": 2})) == 2
+
+
+def test_threads_that_are_left_behind_do_not_delay_the_end(driver: DriverProcess) -> None:
+    """A host ends on `stop`, whatever threads the SDK has still running."""
+    with DriverProcess(driver.command) as littered:
+        assert _value(littered.call(_opened(littered, "sync"), "litter")) == "left"
+        pipe = littered._pipe
+        littered.stop()
+    assert pipe is not None
+    assert pipe.process.returncode == 0
 
 
 def test_the_real_clock_really_waits(driver: DriverProcess) -> None:

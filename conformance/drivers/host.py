@@ -8,6 +8,7 @@ table importable by their usual names without running the packages around them.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import importlib
 import importlib.util
 import os
@@ -83,6 +84,7 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     errors = os.dup(2)
+    faulthandler.enable(errors)
     _watch_parent()
     _borrow()
     _share_tls()
@@ -102,6 +104,7 @@ def main() -> None:
         raise SystemExit(3) from error
     runner = calls.Runner(table, module, arguments.clock == "virtual", clock.real_loop())
     serve.loop(serve.Server(runner, captured, version), requests, replies)
+    os._exit(0)  # not waiting for threads that the SDK may have left behind
 
 
 def _version(package: str) -> str:

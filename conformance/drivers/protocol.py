@@ -182,7 +182,7 @@ class OptionInfo(Message):
 class ExceptionInfo(Message):
     """Where one documented exception class is."""
 
-    found: str | None = Field(description="import path, `claiv.ClaivApiError`; null: nowhere")
+    found: str | None = Field(description="import path, `package.ApiError`; null: nowhere")
     exported: bool = Field(description="importable from where the document imports it")
     bases: tuple[str, ...] = Field(default=(), description="class names, nearest first")
 

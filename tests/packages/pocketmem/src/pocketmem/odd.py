@@ -164,8 +164,15 @@ class Odd:
 
     def die(self, code: int = 9) -> None:
         """End the process."""
-        os.write(2, b"last words\n")
+        os.write(2, b"nobody hears this\n")
+        if code < 0:
+            os.abort()
         os._exit(code)
+
+    def litter(self) -> str:
+        """Leave a thread behind that never ends."""
+        threading.Thread(target=threading.Event().wait).start()
+        return "left"
 
     def needs(self, id: str) -> str:
         """Want an argument."""

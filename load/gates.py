@@ -212,6 +212,8 @@ def throughput(figures: Figures) -> Iterator[Finding]:
     planned = figures.tally.numbers["planned"]
     if wanted is None or figures.profile.kind == "closed" or not planned:
         raise NotApplicable("the profile plans no rate")
+    if figures.workers_done < figures.workers_planned:
+        raise Inconclusive("a worker's counts are missing, so throughput cannot be told")
     answered = total.sent - sum(
         n for kind, n in total.errors.items() if not kind.startswith("http-")
     )

@@ -19,7 +19,7 @@ import gevent.pool
 
 from load.call import Slot, compile_template
 from load.engine import Engine, Wire
-from load.plan import Lane, Resource
+from load.plan import Lane, Resource, marked_property
 from load.transport_fast import Timeout, Trouble
 from specs import Operation, pointer
 from specs.examples import arguments
@@ -170,11 +170,14 @@ def _duplicates(
     effect, numbers = lister.effect, engine.tally.numbers
     assert effect is not None
     mark = re.compile(re.escape(lane.name) + r"n\d{8}z")
+    name = _shown(lane, lister)
+    if name is None:
+        return
     ids_of: dict[str, set[Any]] = {}
     try:
         for within in _places(lister, written):
             for item in _walk(lane, wire, lister, within):
-                text = json.dumps(item)
+                text = str(item.get(name)) if isinstance(item, dict) else ""
                 identity = _at(item, effect.item_id)
                 for each in set(mark.findall(text)):
                     ids_of.setdefault(each, set()).add(identity)
@@ -190,6 +193,20 @@ def _duplicates(
 
 class _Unwalkable(Exception):
     """A list cannot be walked to its end."""
+
+
+def _shown(lane: Lane, lister: Operation) -> str | None:
+    """Return the property of a listed item that shows the text by which writes are marked."""
+    effect = lister.effect
+    contract = lane.plan.contract
+    for operation in contract:
+        other = operation.effect
+        if other is None or effect is None or other.kind != "create":
+            continue
+        marked = marked_property(contract, operation)
+        if other.resource == effect.resource and marked is not None:
+            return other.renamed.get(marked, marked)
+    return None
 
 
 def _places(lister: Operation, written: list[Resource]) -> list[dict[str, Any]]:

@@ -86,3 +86,26 @@ def test_the_historys_outcome_keeps_everything() -> None:
     assert raised is not None
     shared = {k: v for k, v in error.model_dump().items() if k != "causes"}
     assert {k: getattr(raised, k) for k in shared} == shared
+
+
+def _conversation() -> list[tuple[str, str]]:
+    """The lines of the document's example: (arrow, JSON)."""
+    text = SCHEMA.with_name("PROTOCOL.md").read_text(encoding="utf-8")
+    found: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        if line.startswith(("    → ", "    ← ")):
+            found.append((line[4], line[6:]))
+        elif line.startswith("       ") and found:
+            found[-1] = (found[-1][0], found[-1][1] + line.strip())
+    return found
+
+
+def test_the_documents_conversation_is_of_the_protocol() -> None:
+    """Each request in the document is one, each answer is its reply, and all kinds are shown."""
+    lines = _conversation()
+    asked = [p.decode_request(text.encode()) for arrow, text in lines if arrow == "→"]
+    answered = [p.decode_reply(text.encode()) for arrow, text in lines if arrow == "←"]
+    assert [a.id for a in asked] == [a.id for a in answered] == list(range(1, 9))
+    assert {a.do for a in asked} == set(p.EXPECTED)
+    for ask, answer in zip(asked, answered, strict=True):
+        assert answer.reply in (p.EXPECTED[ask.do], "problem")

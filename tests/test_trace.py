@@ -12,12 +12,12 @@ DOCUMENT = "004_02cd18ee9950a948"
 
 def test_nothing_is_wrong_with_what_is_traced() -> None:
     """Every section is accounted for; sections, operations and requirements exist."""
-    assert [] == list(trace.faults())
+    assert list(trace.faults()) == []
 
 
 def test_every_promise_is_tested_or_says_why_not() -> None:
     """A promise has a case for its requirements, or a reason why none can test it."""
-    assert [] == list(trace.untested(joined.tested))
+    assert list(trace.untested(joined.tested)) == []
 
 
 def test_no_requirement_of_a_promise_lacks_a_case() -> None:
@@ -40,8 +40,8 @@ def test_every_document_is_traced() -> None:
 
 def test_cases_count_only_where_they_run() -> None:
     """A case that never runs on an API, or on an operation, proves nothing of it."""
-    assert [] == joined.tested("octamem", "PG1", [])
-    assert [] == joined.tested("sovant", "PG1", ["memory.create"])
+    assert joined.tested("octamem", "PG1", []) == []
+    assert joined.tested("sovant", "PG1", ["memory.create"]) == []
     assert joined.tested("sovant", "PG1", ["memory.list"])
 
 

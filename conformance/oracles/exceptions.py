@@ -138,8 +138,33 @@ def _leak(errors: Errors, told: Promise, raised: Raised, answer: Answer, odd: st
         expected=f"{told.exception}, or another {errors.base} "
         f"({said(told.basis, told.source)})",
         actual=f"{full_name(raised)} for {_about(answer, odd)}",
-        basis=told.basis, cause=f"leak:{full_name(raised)}",
+        basis=told.basis, cause=f"leak:{family(raised)}",
     )  # fmt: skip
+
+
+def family(raised: Raised) -> str:
+    """Return the kind of mistake that lets an exception out, so that one mistake is told once.
+
+    `decoding`: a body was taken for text or JSON that it is not; `shape`: JSON was taken for an
+    object, or for one with certain members; `transport`: an error of the HTTP library was let
+    through; else the exception's own name.
+    """
+    if raised.name in _DECODING or "UnicodeError" in raised.bases:
+        return "decoding"
+    if raised.name == "ValueError" and "integer string" in raised.message:
+        return "decoding"
+    if raised.name in _SHAPE or raised.module.split(".")[0].startswith("pydantic"):
+        return "shape"
+    if raised.module.split(".")[0] in _TRANSPORTS:
+        return "transport"
+    return full_name(raised)
+
+
+_TRANSPORTS = frozenset(
+    {"httpx", "httpcore", "h11", "anyio", "requests", "urllib3", "aiohttp", "ssl", "socket"}
+)
+_DECODING = frozenset({"JSONDecodeError", "UnicodeDecodeError", "RecursionError"})
+_SHAPE = frozenset({"KeyError", "TypeError", "AttributeError", "IndexError"})
 
 
 def full_name(raised: Raised) -> str:
@@ -267,10 +292,10 @@ def _handling(raised: Raised) -> Iterator[Finding]:
     if raised.picklable is False or raised.copyable is False:
         how = "pickled" if raised.picklable is False else "copied"
         yield Finding(
-            "ER13", f"{raised.name} cannot be {how}",
+            "ER13", f"its exceptions cannot be {how}",
             expected="an exception that survives pickle and copy, as executors need",
-            actual=raised.fault or f"{how}: failed", basis=Basis.ASSUMED,
-            cause=f"pickle:{raised.name}",
+            actual=f"{raised.name}: {raised.fault or 'it fails'}", basis=Basis.ASSUMED,
+            cause="pickle",
         )  # fmt: skip
 
 
@@ -290,7 +315,7 @@ def judge_owned(
             "ER9", f"lets a foreign exception out: {full_name(raised)}",
             expected=f"a value or an {errors.base} ({said(errors.basis, errors.source)})",
             actual=f"{full_name(raised)} for {condition}", basis=basis,
-            cause=f"leak:{full_name(raised)}",
+            cause=f"leak:{family(raised)}",
         )
     ]  # fmt: skip
 

@@ -207,9 +207,10 @@ def wait_after(
         floor = obeyed.max if obeyed.on_exceed == "clamp" else wish
     dated = answer.header(obeyed.header) or ""
     slack = 1.0 if not dated.strip().isdigit() else 0.0
+    floor = math.floor(floor - slack) if slack else floor
     return Wait(
-        max(0.0, floor - slack), math.inf, "RA4", weight, obeyed.source,
-        f"Retry-After asks for {wish:g} s",
+        max(0.0, floor), math.inf, "RA4", weight, obeyed.source,
+        f"Retry-After asks for {round(wish, 0):g} s",
     )  # fmt: skip
 
 
@@ -396,7 +397,7 @@ def _waits(prediction: Prediction, waits: Sequence[float]) -> Iterator[Finding]:
                 allowed.requirement,
                 "sends again before the server's Retry-After is over" if asked
                 else "waits less than its back-off promises",
-                expected=f"at least {allowed.low:.3f} s before attempt {number + 1}: "
+                expected=f"at least {allowed.low:.3g} s before attempt {number + 1}: "
                 f"{allowed.why} ({_said(allowed.basis, allowed.source)})",
                 actual=f"{waited:.3f} s", basis=allowed.basis,
                 cause=f"early:retry-after:{answer.name}" if asked else "backoff:too-short",

@@ -169,12 +169,24 @@ def _figures(
     requirement: str, block: Block, surfaced: Surfaced, operation: Operation,
     call: Call, answer: Answer,
 ) -> Iterator[Finding]:  # fmt: skip
-    place = _holder(surfaced, call)
+    place = _holder(operation, surfaced, call)
     if place is None:
         return
+    lost: set[str] = set()
     for path, name, basis, source in promised(block, surfaced):
         sent = answer.header(name)
-        if sent is None:
+        holder = path.split(".")[0]
+        if sent is None or holder in lost:
+            continue
+        if not isinstance(place, Mapping) or place.get(holder) is None:
+            lost.add(holder)
+            yield Finding(
+                requirement, f"does not hand out `{holder}` on the results of some operations",
+                operation=operation.id,
+                expected=f"`{path}` = {sent!r}, from {name} ({said(basis, source)})",
+                actual=f"no `{holder}` on the result", basis=basis,
+                cause=f"not-handed-out:{holder}",
+            )  # fmt: skip
             continue
         try:
             got = at(place, path)[0]
@@ -204,11 +216,14 @@ def promised(block: Block, surfaced: Surfaced) -> Iterator[tuple[str, str, Basis
         yield path, name, Basis.OBSERVED, source
 
 
-def _holder(surfaced: Surfaced, call: Call) -> Any:
+def _holder(operation: Operation, surfaced: Surfaced, call: Call) -> Any:
     """Return what carries the figures: the result or the exception's attributes."""
     if surfaced.on == "exception":
         raised = call.outcome.error
         return dict(raised.attributes) if raised else None
+    returns = operation.returns
+    if returns is not None and "" in returns.fields:
+        return None  # the document shows a bare value, which has no attributes
     if surfaced.on == "result" and call.outcome.kind == "value":
         return call.outcome.value if call.outcome.value is not None else {}
     return None
@@ -218,7 +233,7 @@ def invented(operation: Operation, call: Call, answer: Answer) -> list[Finding]:
     """Return figures that were handed out although their header was absent."""
     found = []
     for requirement, block, surfaced in blocks(operation):
-        place = _holder(surfaced, call)
+        place = _holder(operation, surfaced, call)
         for path, name, basis, _ in promised(block, surfaced):
             try:
                 got = at(place, path)[0] if place is not None else None

@@ -101,7 +101,6 @@ def judge_encoded(
         unquote(sent[p.name]) == str(arguments[p.name]) for p in operation.parameters_in("path")
     ):
         return []
-    names = ", ".join(p.name for p in operation.parameters_in("path"))
     wanted = operation.path
     for p in operation.parameters_in("path"):
         wanted = wanted.replace(f"{{{p.name}}}", quote(str(arguments[p.name]), safe=""))
@@ -109,7 +108,7 @@ def judge_encoded(
         Finding(
             "WR8", "puts path arguments into the URL without percent-encoding them",
             expected=f"{operation.verb} {wanted}", actual=f"{request.method} {request.target}",
-            basis=min_basis(operation.basis, Basis.OBSERVED), cause=f"not-encoded:{names}",
+            basis=min_basis(operation.basis, Basis.OBSERVED), cause="path-not-encoded",
         )
     ]  # fmt: skip
 

@@ -110,6 +110,9 @@ def play(
     ready = subject.needs(operation, mode)
     if isinstance(fault, FaultClass):
         script = fault.build(subject.contract, operation, times)
+        if fault.group in ("status", "documented", "network") and not more:
+            if not fault.timeout and fault.calls == 1:
+                return remembered(subject, operation, ready, script, dict(options or {}))
         settings = dict(options or {})
         if fault.timeout and subject.option("timeout"):
             settings.setdefault("timeout", SHORT)
@@ -118,6 +121,17 @@ def play(
     return visible(
         subject.play(fault or Script(), subject.ask(operation), mode=ready, options=options, **more)
     )
+
+
+def remembered(
+    subject: SdkSubject, operation: Operation, mode: Mode, script: Script, options: dict[str, Any]
+) -> Play:
+    """Play a script once, however many cases look at it: statuses are judged in several ways."""
+    key = (operation.id, mode, script.short(), repr(sorted(options.items())))
+    if key not in subject.plays:
+        made = subject.play(script, subject.ask(operation), mode=mode, options=options)
+        subject.plays[key] = visible(made)
+    return subject.plays[key]
 
 
 def visible(made: Play) -> Play:
@@ -245,8 +259,17 @@ def hanging(made: Play) -> Finding:
     )  # fmt: skip
 
 
-def without_retries(subject: SdkSubject) -> dict[str, Any]:
-    """Return options that switch retries off, where the SDK has one for it."""
+def without_retries(
+    subject: SdkSubject, operation: Operation | None = None, status: int | None = None
+) -> dict[str, Any]:
+    """Return options that switch retries off, where the SDK has one for it.
+
+    With a status: only where that is retried at all.
+    """
+    if status is not None and operation is not None:
+        rule = retry.rule_for(operation.retries, Answer(status))
+        if rule.duty is not retry.Duty.RETRY:
+            return {}
     return {"max-retries": 0} if subject.option("max-retries") else {}
 
 

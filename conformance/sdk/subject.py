@@ -7,7 +7,6 @@ happened as one value. Nothing here judges; what a case finds in a play is given
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -22,6 +21,8 @@ from conformance.history import Call, Exchange, History, Outcome
 from conformance.oracles.exceptions import Known
 from conformance.oracles.retry import Context
 from conformance.report.results import finding_id
+from conformance.sdk.lanes import MOST as LANE_PLAYS
+from conformance.sdk.lanes import Lane, harmless
 from conformance.sdk.timeline import timeline
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
@@ -63,8 +64,6 @@ class Play:
     closed: Outcome | None = None
     """How closing the client ended."""
     replies: tuple[CallReply, ...] = ()
-    refused: Outcome | None = None
-    """How constructing the client ended, where there is none."""
     subject: SdkSubject | None = field(default=None, repr=False)
 
     @property
@@ -117,13 +116,19 @@ class SdkSubject:
     """The API that the result is filed under, where one release serves several."""
     exchanged: int = 0
     virtual_seconds: float = 0.0
+    plays: dict[tuple[str, ...], Play] = field(default_factory=dict, repr=False)
+    """Plays that several cases look at."""
+    hung: set[tuple[str, str]] = field(default_factory=set)
+    """(mode, fault class) that the SDK never came back from: not played again."""
+    bundled: bool = True
+    """Whether plays that leave no trace may share a client."""
     ran: dict[tuple[str, str, str], str] = field(default_factory=dict)
     """(operation, mode, fault class) -> `run`, or why not: the coverage table."""
 
     def __post_init__(self) -> None:
         self.reported_as = self.reported_as or self.contract.api
         self._hello: ReplyHello | None = None
-        self._lock = threading.Lock()
+        self._lanes: dict[tuple[str, tuple[tuple[str, Any], ...]], Lane] = {}
 
     # --- what the driver can do
 
@@ -199,21 +204,24 @@ class SdkSubject:
         cancel_at: int = 0,
         context: bool = False,
         closing: float = 0.0,
+        alone: bool = False,
     ) -> Play:
         """Play a script at one fresh client that makes the calls, and return what happened.
 
         `concurrency`: all calls at once, that many threads or tasks; 0: one after the other.
         `cancel_at`: cancel the (only) call in its n-th wait. `context`: use the client as a
-        context manager. `timeout`: real seconds per call.
+        context manager. `closing`: seconds to wait for
+        connections to close. `alone`: never share the client. `timeout`: real seconds per call.
         """
         settings = dict(options or {})
+        plain = not (alone or concurrency or cancel_at or context or closing)
+        if plain and self.bundled and harmless(script):
+            return self._play_in_lane(script, asks, mode, settings, default, timeout)
         session = self.bench.session(self.contract, script, default=default)
         try:
-            client = self.driver.open(
-                session.base_url, KEY, mode, settings, context=context
-            )
+            client = self.driver.open(session.base_url, KEY, mode, settings, context=context)
             if isinstance(client, Outcome):
-                return self._unopened(session, script, mode, settings, client)
+                return self._unopened(script, mode, settings, client)
             if concurrency:
                 wanted = [(a.operation.id, a.arguments) for a in asks]
                 replies = self.driver.calls(client, wanted, concurrency, timeout * 2)
@@ -225,10 +233,56 @@ class SdkSubject:
             closed = self.driver.close(client)
             if closing:
                 session.wait_for(lambda s: s.connections.open == 0, closing)
-            made = self._played(session, script, mode, settings, asks, replies)
-            return replace(made, closed=closed)
+            connections = session.connections
+            made = Play(
+                History(unconsumed=session.unconsumed()), script, mode, settings,
+                session.commits, connections.opened, connections.open, closed=closed,
+                subject=self,
+            )  # fmt: skip
+            return self._told(made, asks, replies, session.exchanges())
         finally:
             session.close()
+
+    def _play_in_lane(
+        self, script: Script, asks: Sequence[Ask], mode: Mode, settings: Mapping[str, Any],
+        default: Default | None, timeout: float,
+    ) -> Play:  # fmt: skip
+        """Play a script that leaves no trace at a client that is kept for many."""
+        lane = self._lane(mode, settings)
+        if isinstance(lane, Outcome):
+            return self._unopened(script, mode, settings, lane)
+        session = lane.begin(script, default)
+        replies = [self._one(session, lane.client, ask, 0, timeout) for ask in asks]
+        _settle(session)
+        made = Play(
+            History(unconsumed=lane.playback.unconsumed()), script, mode, settings,
+            lane.commits(), session.connections.opened, 0, subject=self,
+        )  # fmt: skip
+        if any(r.outcome.kind == "hang" for r in replies):
+            self._end_lane(mode, settings)
+        return self._told(made, asks, replies, lane.exchanges())
+
+    def _lane(self, mode: Mode, settings: Mapping[str, Any]) -> Lane | Outcome:
+        key = (mode, tuple(sorted(settings.items())))
+        found = self._lanes.get(key)
+        if found is not None and found.plays < LANE_PLAYS:
+            return found
+        self._end_lane(mode, settings)
+        lane = Lane()
+        lane.session = self.bench.session(self.contract, lane.choose)
+        client = self.driver.open(lane.session.base_url, KEY, mode, settings)
+        if isinstance(client, Outcome):
+            lane.session.close()
+            return client
+        lane.client = client
+        self._lanes[key] = lane
+        return lane
+
+    def _end_lane(self, mode: Mode, settings: Mapping[str, Any]) -> None:
+        lane = self._lanes.pop((mode, tuple(sorted(settings.items()))), None)
+        if lane is not None and lane.session is not None:
+            self.driver.close(lane.client)
+            lane.session.close()
 
     def _one(
         self, session: Session, client: str, ask: Ask, cancel_at: int, timeout: float
@@ -241,22 +295,21 @@ class SdkSubject:
         return self.driver.call(client, ask.operation.id, ask.arguments, timeout)
 
     def _unopened(
-        self, session: Session, script: Script, mode: Mode, options: Mapping[str, Any],
-        outcome: Outcome,
-    ) -> Play:  # fmt: skip
+        self, script: Script, mode: Mode, options: Mapping[str, Any], outcome: Outcome
+    ) -> Play:
         if outcome.kind == "driver_error":
             raise RuntimeError(f"the driver failed to open a client: {outcome.detail}")
         if outcome.kind == "unsupported":
             raise Inconclusive(f"no client can be constructed: {outcome.detail}")
-        return Play(
-            History(), script, mode, options, {}, 0, 0, refused=outcome, subject=self
-        )
+        raised = outcome.error
+        said = f"{raised.name}: {raised.message}" if raised else outcome.kind
+        raise Inconclusive(f"constructing the client with {dict(options)} fails: {said}")
 
-    def _played(
-        self, session: Session, script: Script, mode: Mode, options: Mapping[str, Any],
-        asks: Sequence[Ask], replies: Sequence[CallReply],
+    def _told(
+        self, made: Play, asks: Sequence[Ask], replies: Sequence[CallReply],
+        exchanges: tuple[Exchange, ...],
     ) -> Play:  # fmt: skip
-        exchanges = session.exchanges()
+        """Return a play with its calls, each linked to the exchanges that it made."""
         calls = []
         for number, (ask, reply) in enumerate(zip(asks, replies, strict=True), start=1):
             if reply.outcome.kind == "driver_error":
@@ -267,20 +320,19 @@ class SdkSubject:
             calls.append(
                 Call(
                     number=number, operation=ask.operation.id, arguments=ask.arguments,
-                    mode=mode, started=reply.started, ended=reply.ended, outcome=reply.outcome,
-                    sleeps=reply.sleeps, exchanges=tuple(mine), via=reply.via,
+                    mode=made.mode, started=reply.started, ended=reply.ended,
+                    outcome=reply.outcome, sleeps=reply.sleeps, exchanges=tuple(mine),
+                    via=reply.via,
                 )
             )  # fmt: skip
-        with self._lock:
-            self.exchanged += len(exchanges)
-            self.virtual_seconds += sum(
-                min(s.seconds, 1e9) for c in calls for s in c.sleeps if s.seconds > 0
-            )
-        connections = session.connections
-        return Play(
-            History(exchanges, tuple(calls), session.unconsumed()), script, mode, options,
-            session.commits, connections.opened, connections.open,
-            printed="".join(r.printed for r in replies), replies=tuple(replies), subject=self,
+        self.exchanged += len(exchanges)
+        self.virtual_seconds += sum(
+            min(s.seconds, 1e9) for c in calls for s in c.sleeps if s.seconds > 0
+        )
+        history = replace(made.history, exchanges=exchanges, calls=tuple(calls))
+        return replace(
+            made, history=history, printed="".join(r.printed for r in replies),
+            replies=tuple(replies),
         )  # fmt: skip
 
     def covered(self, operation: Operation, mode: str, fault: str, note: str = "run") -> None:
@@ -291,6 +343,9 @@ class SdkSubject:
 
     def close(self) -> None:
         """End the driver; the testbench belongs to whoever made it."""
+        for lane in self._lanes.values():
+            if lane.session is not None:
+                lane.session.close()
         self.driver.stop()
 
 

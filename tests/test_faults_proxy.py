@@ -28,6 +28,7 @@ class Backend(ThreadingHTTPServer):
     """A server that keeps every body it was sent."""
 
     daemon_threads = True
+    request_queue_size = 64
     stored: list[bytes]
 
     @property
@@ -125,7 +126,9 @@ def test_duplicates_at_once_all_reach_the_server(backend: Backend) -> None:
     with DroppingProxy(backend.url) as proxy, ThreadPoolExecutor(32) as pool:
         calls = [pool.submit(httpx.post, proxy.base_url + "/x", content=b"same", trust_env=False)
                  for _ in range(32)]  # fmt: skip
-        counts = sorted(call.result().json()["stored"] for call in calls)
+        answers = [call.result() for call in calls]
+        assert proxy.problems == ()
+        counts = sorted(answer.json()["stored"] for answer in answers)
     assert len(backend.stored) == 32
     assert counts[-1] == 32
 

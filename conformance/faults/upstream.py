@@ -1,6 +1,7 @@
 """Forwarding: a session in front of a real server hands requests on and gets answers back.
 
 Answers are passed on as they are, bytes and headers, except for what concerns one connection.
+Each request has a connection of its own: one that the server closed meanwhile cannot spoil it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Upstream:
         if self._client is None:
             self._client = httpx.AsyncClient(
                 verify=self.verify, timeout=self.timeout, trust_env=False,
-                limits=httpx.Limits(max_connections=None),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             )  # fmt: skip
         headers = [
             (n.encode("latin-1"), v.encode("latin-1"))

@@ -39,6 +39,8 @@ class Figures:
     """Why the run ended early; '' where it did not."""
     problems: list[str] = field(default_factory=list)
     """Errors of our own."""
+    running: bool = False
+    """True while the run goes on: what only its end can tell is left open."""
     virtual_seconds: float = 0.0
 
     @property
@@ -64,6 +66,11 @@ def _finding(
         requirement, message, operation=operation, expected=expected, actual=actual,
         basis=Basis.DOCUMENTED, cause=cause,
     )  # fmt: skip
+
+
+def _over(figures: Figures) -> None:
+    if figures.running:
+        raise Inconclusive("the run goes on")
 
 
 def _need(figures: Figures) -> OperationTally:
@@ -210,6 +217,7 @@ def throughput(figures: Figures) -> Iterator[Finding]:
     total = _need(figures)
     wanted = figures.gates.throughput
     planned = figures.tally.numbers["planned"]
+    _over(figures)
     if wanted is None or figures.profile.kind == "closed" or not planned:
         raise NotApplicable("the profile plans no rate")
     if figures.workers_done < figures.workers_planned:
@@ -359,6 +367,7 @@ def in_flight(figures: Figures) -> Iterator[Finding]:
 @CASES.case("load.evidence", "LD10")
 def evidence(figures: Figures) -> Iterator[Finding]:
     """Every operation of the plan has enough judged answers to speak of."""
+    _over(figures)
     total = figures.total()
     wanted = figures.gates.evidence
     allowed = figures.gates.limited
@@ -385,6 +394,7 @@ def evidence(figures: Figures) -> Iterator[Finding]:
 @CASES.case("load.complete", "LD13")
 def complete(figures: Figures) -> Iterator[Finding]:
     """All planned stages ran, on all workers, to their end."""
+    _over(figures)
     if figures.problems:
         raise RuntimeError("; ".join(figures.problems[:3]))
     if figures.interrupted:

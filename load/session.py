@@ -140,13 +140,22 @@ class Session:
             return max(tally.numbers["taken"], 0)
         return self.schedule.total
 
-    def judge(self) -> SubjectEntry:
-        """Return the judged entry of the run as it stands."""
-        self.entry = entry(
-            self.figures(),
+    def look(self) -> SubjectEntry:
+        """Return the judged entry of the run as it stands; the run goes on."""
+        return self._entry(running=True)
+
+    def _entry(self, running: bool = False) -> SubjectEntry:
+        figures = self.figures()
+        figures.running = running
+        return entry(
+            figures,
             base_url=self.options.base_url,
             wall_seconds=time.perf_counter() - self.began,
         )
+
+    def judge(self) -> SubjectEntry:
+        """Return the judged entry of the run, which is over with this."""
+        self.entry = self._entry()
         return self.entry
 
     def results(self, made: SubjectEntry, command: Sequence[str]) -> Results:

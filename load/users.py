@@ -56,6 +56,14 @@ class ProfileShape(LoadTestShape):
             return None
         return session.profile.users, float(session.profile.users)
 
+    def reset_time(self) -> None:
+        """Locust starts the shape: on the web page, perhaps after an earlier run."""
+        super().reset_time()
+        environment = self._environment()
+        session: Session | None = getattr(environment, "memconform", None)
+        if session is not None and session.entry is not None:
+            environment.memconform = Session(_options(environment))
+
     def _environment(self) -> Any:
         return self.runner.environment if self.runner is not None else None
 

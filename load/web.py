@@ -1,7 +1,110 @@
-"""Locust's web page with our gates and findings on it."""
+"""Our gates and findings on Locust's own web page, live, as two tabs.
 
+One of the files that work inside a Locust process. The page asks `/stats/requests` every two
+seconds; its answer is given our rows. `/memconform` gives the same as JSON, for scripts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
 from typing import Any
+
+from flask import Response, jsonify, request
+
+from conformance.report.results import SubjectEntry
+from load.gates import CASES
+from load.session import Session
+
+FRESH = 1.5
+"""Seconds that one judgement is shown before another is made."""
+TABLES = (
+    {
+        "key": "gates",
+        "structure": [
+            {"key": "gate", "title": "Gate"},
+            {"key": "requirement", "title": "Requirement"},
+            {"key": "verdict", "title": "Verdict"},
+            {"key": "words", "title": "In words"},
+        ],
+    },
+    {
+        "key": "findings",
+        "structure": [
+            {"key": "requirement", "title": "Requirement"},
+            {"key": "operation", "title": "Operation"},
+            {"key": "words", "title": "What is wrong"},
+            {"key": "witness", "title": "Seen in"},
+            {"key": "count", "title": "# times"},
+        ],
+    },
+)
+TABS = ({"title": "Gates", "key": "gates"}, {"title": "Findings", "key": "findings"})
+
+
+class Page:
+    """The rows of both tabs, judged anew at most every `FRESH` seconds."""
+
+    def __init__(self, environment: Any) -> None:
+        self._environment = environment
+        self._made: SubjectEntry | None = None
+        self._when = -1e9
+
+    def entry(self) -> SubjectEntry:
+        """Return the run as it stands: the last judgement once it is over."""
+        session: Session = self._environment.memconform
+        if session.entry is not None:
+            return session.entry
+        if self._made is None or time.monotonic() - self._when > FRESH:
+            self._made, self._when = session.look(), time.monotonic()
+        return self._made
+
+    def tables(self) -> list[dict[str, Any]]:
+        """Return the rows as Locust's page wants them."""
+        made = self.entry()
+        words: dict[str, list[str]] = {}
+        for finding in made.findings:
+            words.setdefault(finding.case, []).append(finding.message)
+        gates = [
+            {
+                "gate": case.case.removeprefix("load."),
+                "requirement": ", ".join(CASES.cases[case.case].requirements),
+                "verdict": str(case.verdict),
+                "words": "; ".join(words.get(case.case, [])[:3]) or case.reason,
+            }
+            for case in made.cases
+        ]
+        findings = [
+            {
+                "requirement": finding.requirement,
+                "operation": finding.operation or "",
+                "words": finding.message,
+                "witness": finding.timeline[0] if finding.timeline else "",
+                "count": finding.count,
+            }
+            for finding in made.findings
+        ]
+        return [{"key": "gates", "data": gates}, {"key": "findings", "data": findings}]
 
 
 def extend(environment: Any) -> None:
-    """Placeholder replaced below."""
+    """Add the tabs, their rows and `/memconform` to the web page of an environment."""
+    page = Page(environment)
+    app = environment.web_ui.app
+    given = environment.web_ui.template_args
+    given["extendedTabs"] = [*given.get("extendedTabs", []), *TABS]
+    given["extendedTables"] = [*given.get("extendedTables", []), *TABLES]
+
+    def add_rows(response: Response) -> Response:
+        if request.path.endswith("/stats/requests") and response.is_json:
+            value = response.get_json()
+            value["extended_stats"] = [*value.get("extended_stats", []), *page.tables()]
+            response.set_data(json.dumps(value))
+        return response
+
+    def show() -> Response:
+        made: Response = jsonify(json.loads(page.entry().model_dump_json()))
+        return made
+
+    app.after_request(add_rows)
+    app.add_url_rule("/memconform", "memconform", environment.web_ui.auth_required_if_enabled(show))

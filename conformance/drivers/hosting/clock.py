@@ -9,6 +9,8 @@ The monotonic clock never goes back: a call begins where the furthest one ended.
 anew at real time in each call, so that a server's HTTP dates mean what they say. Calls that run
 at the same time have each their own time.
 
+A deadline that an SDK sets around its own waits (`asyncio.timeout`) is the loop's, and so real.
+
 `install()` must come before the SDK is imported: it may bind `sleep` by name.
 """
 

@@ -180,7 +180,9 @@ def _class(
         return
     if told.exception in known.missing:
         return  # ER16 says so; nobody can raise a class that is not there
-    place = answer.name if told.rule is None else (told.rule.status or answer.name)
+    place = answer.name
+    if told.rule is not None:
+        place = told.rule.status or "network"
     yield Finding(
         _requirement(answer, odd),
         f"raises another exception than documented for {_about(answer, odd)}",

@@ -400,7 +400,7 @@ def _waits(prediction: Prediction, waits: Sequence[float]) -> Iterator[Finding]:
                 expected=f"at least {allowed.low:.3g} s before attempt {number + 1}: "
                 f"{allowed.why} ({_said(allowed.basis, allowed.source)})",
                 actual=f"{waited:.3f} s", basis=allowed.basis,
-                cause=f"early:retry-after:{answer.name}" if asked else "backoff:too-short",
+                cause=_early(answer) if asked else "backoff:too-short",
             )  # fmt: skip
         elif waited > allowed.high + max(TOLERANCE, 0.05 * allowed.high):
             yield Finding(
@@ -416,6 +416,10 @@ def _waits(prediction: Prediction, waits: Sequence[float]) -> Iterator[Finding]:
                 f"({_said(allowed.basis, allowed.source)})",
                 actual="no wait", basis=allowed.basis, cause="backoff:none",
             )  # fmt: skip
+
+
+def _early(answer: Answer) -> str:
+    return f"early:retry-after:{'429' if answer.status == 429 else 'other'}"
 
 
 def _bounded(call: Call) -> Iterator[Finding]:
@@ -541,7 +545,7 @@ def judge_last(
             expected=f"{rule.exception} for {_kind(last.name)} "
             f"({_said(rule.basis or errors.basis, rule.source or errors.source)})",
             actual=raised.name, basis=rule.basis or errors.basis,
-            witness=(exchanges[-1].number,), cause=f"last-error:{rule.exception}",
+            witness=(exchanges[-1].number,), cause="last-error:class",
         )
     ]  # fmt: skip
 

@@ -274,6 +274,8 @@ def _shape(operation: Operation, body: Any) -> Iterator[Finding]:
         kind = str(error.kind.name)
         name = _named(error.message) if kind in ("required", "additionalProperties") else ""
         cause = f"body:{operation.id}:/{place}:{kind}{name}"
+        if error.message.startswith("null is not"):
+            cause = f"body:{operation.id}:nulls"
         if cause in told:
             continue
         told.add(cause)

@@ -110,9 +110,9 @@ def play(
     ready = subject.needs(operation, mode)
     if isinstance(fault, FaultClass):
         script = fault.build(subject.contract, operation, times)
-        if fault.group in ("status", "documented", "network") and not more:
-            if not fault.timeout and fault.calls == 1:
-                return remembered(subject, operation, ready, script, dict(options or {}))
+        shared = fault.group in ("status", "documented", "network") and not fault.timeout
+        if shared and fault.calls == 1 and not more:
+            return remembered(subject, operation, ready, script, dict(options or {}))
         settings = dict(options or {})
         if fault.timeout and subject.option("timeout"):
             settings.setdefault("timeout", SHORT)
@@ -217,6 +217,23 @@ def judge_error(
     return made.witnessed(
         exceptions.judge(operation, made.call, last, subject.known, odd=odd)
     )
+
+
+def judge_odd(
+    subject: SdkSubject, operation: Operation, made: Play, odd: str, status: int
+) -> list[Finding]:
+    """Return what the errors oracle says of an odd body that it does not say of a plain one.
+
+    A status that becomes the wrong exception whatever its body is told by the plain mapping.
+    """
+    options = without_retries(subject, operation, status)
+    plain = Script.parse(f"{operation.id}#1+ {status}")
+    usual = remembered(subject, operation, the_mode(made.mode), plain, options)
+    told = {f.cause for f in judge_error(subject, operation, usual)}
+    return [
+        f for f in judge_error(subject, operation, made, odd=odd)
+        if f.cause.removesuffix(f":{odd}") not in told
+    ]  # fmt: skip
 
 
 def judge_leak(

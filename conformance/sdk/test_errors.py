@@ -15,6 +15,7 @@ from conformance.sdk.judging import (
     is_wild,
     judge_error,
     judge_leak,
+    judge_odd,
     leaders,
     once,
     play,
@@ -67,7 +68,7 @@ def test_bodies(subject: SdkSubject, operation: Operation, mode: str) -> list[Fi
         if garbled or odd == "deep":
             found += [f.at(requirement="ER3") for f in judge_leak(operation, made, odd)]
         else:
-            found += judge_error(subject, operation, made, odd=odd)
+            found += judge_odd(subject, operation, made, odd, _status(fault))
     return once(found)
 
 
@@ -91,16 +92,10 @@ def test_odd_mapped(subject: SdkSubject, operation: Operation, mode: str) -> lis
     found: list[Finding] = []
     for status in statuses:
         options = without_retries(subject, operation, status)
-        plain = Script.parse(f"{operation.id}#1+ {status}")
-        usual = judge_error(subject, operation, play(subject, operation, mode, plain,
-                                                     options=options))  # fmt: skip
-        told = {f.cause for f in usual}
         for odd, body in bodies.items():
             script = Script.parse(f"{operation.id}#1+ {status} body={body}")
             made = play(subject, operation, mode, script, options=options)
-            for finding in judge_error(subject, operation, made, odd=odd):
-                if finding.cause.removesuffix(f":{odd}") not in told:
-                    found.append(finding)
+            found += judge_odd(subject, operation, made, odd, status)
     return once(found)
 
 

@@ -125,8 +125,19 @@ def test_last_error(subject: SdkSubject, operation: Operation, mode: str) -> lis
         if rule_for(operation.retries, _status(last)).duty is Duty.RETRY:
             continue
         script = Script.parse(f"{operation.id}#1 {first_status}; {operation.id}#2+ {last}")
-        found += judge_retries(subject, operation, play(subject, operation, mode, script))
+        made = play(subject, operation, mode, script)
+        plain = Script.parse(f"{operation.id}#1+ {last}")
+        usual = remembered(subject, operation, the_mode(mode), plain, {})
+        if _raised(usual) != _raised(made):  # else it is wrong without any retry too
+            found += judge_retries(subject, operation, made)
     return once(found)
+
+
+def _raised(made: Play) -> tuple[str, Any]:
+    error = made.call.outcome.error
+    if error is None:
+        return made.call.outcome.kind, None
+    return error.name, error.attributes.get("status", error.attributes.get("status_code"))
 
 
 def _status(status: int) -> Any:
@@ -363,6 +374,7 @@ def _retry_after(
         return fault.group == "retry-after" and inside
 
     found: list[Finding] = []
+    deaf = _deaf(subject, operation, mode) if requirement == "RA3" else frozenset()
     for fault in chosen(subject, operation, mode, wanted):
         if (mode, fault.id) in subject.hung:
             subject.covered(operation, mode, fault.id, "not run: it hung before")
@@ -377,8 +389,20 @@ def _retry_after(
         for finding in judge_retries(subject, operation, made):
             if finding.requirement in ("RA4", "RA5"):
                 dated = requirement == "RA3" and finding.requirement == "RA4"
-                found.append(finding.at(requirement="RA3") if dated else finding)
+                if not (dated and int(fault.id.rpartition("-")[2]) in deaf):
+                    found.append(finding.at(requirement="RA3") if dated else finding)
     return once(found)
+
+
+def _deaf(subject: SdkSubject, operation: Operation, mode: str) -> frozenset[int]:
+    """Return the statuses with which not even a wait in seconds is kept: RA4 says so already."""
+    found = set()
+    for status in (429, 503, 500, 413):
+        script = Script.parse(f"{operation.id}#1 {status} retry-after=60")
+        made = remembered(subject, operation, the_mode(mode), script, {})
+        if any(f.requirement == "RA4" for f in judge_retries(subject, operation, made)):
+            found.add(status)
+    return frozenset(found)
 
 
 def _never(requirement: str) -> Finding:

@@ -26,8 +26,15 @@ def test_methods(subject: SdkSubject, operation: Operation) -> Iterator[Finding]
         yield Finding(
             "WR6", f"has no method `{operation.method}`",
             expected=f"`{operation.method}` ({operation.basis}: {operation.source})",
-            actual=missing + via, basis=operation.basis, cause=f"method:{operation.id}",
+            actual=missing + via, basis=operation.basis,
+            cause=_lacking(operation.id, operation.method, missing),
         )  # fmt: skip
+
+
+def _lacking(operation: str, method: str, why: str) -> str:
+    """Return the cause of a missing method: its whole group, where that is what is missing."""
+    group, dot, _ = method.partition(".")
+    return f"methods:{group}" if dot and why.endswith(f"`{group}`") else f"method:{operation}"
 
 
 @CASES.case("surface.clients", "WR9")

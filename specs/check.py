@@ -357,25 +357,43 @@ def _sources(document: Any) -> Iterator[Fault]:
             here = (*path, *inner)
             if isinstance(node, dict) and here[:2] == ("x-conformance", "auth") and here[2:]:
                 node = {"basis": Basis.DOCUMENTED, **node}
-            if isinstance(node, dict) and "basis" in node:
-                yield from _source(here, node)
+            for word in node if isinstance(node, dict) else ():
+                if word == "basis" or word.endswith("Basis"):
+                    yield from _source(here, word, node)
+    yield from _observed(document)
 
 
-def _source(path: positions.Path, node: dict[str, Any]) -> Iterator[Fault]:
-    source, basis = node.get("source"), node["basis"]
+def _observed(document: Any) -> Iterator[Fault]:
+    """Yield shapes that are called observed, where no release is named that shows them."""
+    if RELEASE.search(document["x-conformance"].get("observedIn") or ""):
+        return
+    for path, node in _nodes(document):
+        if isinstance(node, dict) and node.get("x-basis") == Basis.OBSERVED:
+            yield Fault(
+                (*path, "x-basis"),
+                "is observed, and no release is named",
+                "an observed fact is one of the releases that it was observed in",
+                "add `observedIn` to the root's x-conformance, `octamem 1.0.1`",
+            )
+
+
+def _source(path: positions.Path, word: str, node: dict[str, Any]) -> Iterator[Fault]:
+    """Hold the source of one basis, `basis` or `envelopeBasis`, against what that basis asks."""
+    name = "source" if word == "basis" else f"{word.removesuffix('Basis')}Source"
+    source, basis = node.get(name), node[word]
     if not source:
         yield Fault(
-            (*path, "basis"),
+            (*path, word),
             f"is {basis} without a source",
             "a promise that cannot be looked up cannot be argued about",
-            "add `source`: document and section, the releases that show it, or why it is assumed",
+            f"add `{name}`: document and section, the releases that show it, or why it is assumed",
         )
     elif basis == Basis.DOCUMENTED:
         for part in source.split("; "):
-            yield from _documented((*path, "source"), part)
+            yield from _documented((*path, name), part)
     elif basis == Basis.OBSERVED and not RELEASE.search(source):
         yield Fault(
-            (*path, "source"),
+            (*path, name),
             f"{source!r} names no release",
             "an observed fact is one of the releases that it was observed in",
             "name package and version, `octamem 1.0.1`",

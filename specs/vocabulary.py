@@ -89,6 +89,7 @@ class Backoff(Word):
         description="of base, multiplier, cap and the kind of jitter, where it differs from "
         "`basis`; that delays grow and that there is jitter at all rests on `basis`",
     )
+    figures_source: str | None = None
     basis: Basis | None = None
     source: str | None = None
 
@@ -101,6 +102,7 @@ class RetryAfter(Stated):
         default=None, description="pointer into the error body that repeats it, in seconds"
     )
     pointer_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
+    pointer_source: str | None = None
     max: float | None = Field(default=None, gt=0, description="longest wait obeyed, seconds")
     on_exceed: Literal["fail", "clamp", "wait"] | None = None
 
@@ -113,6 +115,7 @@ class Retries(Stated):
     never: tuple[StatusPattern, ...] = ()
     network: tuple[NetworkFault, ...] = ()
     network_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
+    network_source: str | None = None
     backoff: Backoff = Backoff()
     retry_after: RetryAfter | None = None
 
@@ -168,6 +171,7 @@ class Errors(Stated):
     module: str | None = Field(default=None, description="module that exports the classes")
     envelope: Envelope = Envelope()
     envelope_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
+    envelope_source: str | None = None
     request_id_header: str | None = None
     map: tuple[ErrorRule, ...] = ()
     answers: dict[Provocation, Answer] = Field(
@@ -205,11 +209,13 @@ class RateLimit(Stated):
     reset: str | None = None
     reset_unit: Literal["epoch-seconds", "epoch-ms", "delta-seconds", "http-date"] | None = None
     reset_basis: Basis | None = None
+    reset_source: str | None = None
     on: Literal["every-response", "limited-operations"] = "every-response"
     exceeded_status: int = 429
     exceeded_code: str | None = None
     retry_after: bool = Field(default=True, description="a 429 carries Retry-After")
     retry_after_basis: Basis | None = None
+    retry_after_source: str | None = None
     algorithm: Literal["fixed-window", "sliding-window", "token-bucket", "gcra"] | None = None
     partition: Literal["api-key", "ip", "none"] = "api-key"
     category: str | None = Field(default=None, description="operations of one category share")
@@ -324,6 +330,7 @@ class Effect(Stated):
         default=None, description="pointer inside an item to the text that was written"
     )
     content_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
+    content_source: str | None = None
     each: str | None = Field(
         default=None, description="request pointer to the array whose entries are created"
     )
@@ -470,6 +477,10 @@ class RootBehaviour(Word):
     document: str = Field(description="id of the seed document")
     document_version: str
     base_path: str = Field(description="where the embedded backend mounts this API")
+    observed_in: str | None = Field(
+        default=None,
+        description="the releases that show what schemas and answers call `x-basis: observed`",
+    )
     client: Client | None = None
     auth: tuple[AuthHeader, ...] = ()
     retries: Retries | None = None

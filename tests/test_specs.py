@@ -246,6 +246,10 @@ BROKEN: list[tuple[str, str, str, str, str, str]] = [
     ("auth without source", "octamem",
      "basis: observed, source: octamem 1.0.1 sends it}", "basis: observed}",
      "is observed without a source", "add `source`"),
+    ("part without source", "octamem", '    envelopeSource: "octamem 1.0.1, 1.1.2"\n', "",
+     "is observed without a source", "add `envelopeSource`"),
+    ("observed in no release", "octamem", '  observedIn: "octamem 1.0.1, 1.1.2"\n', "",
+     "no release is named", "add `observedIn`"),
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ DESCRIBED = {
     "chatty": ("hello", "it is no JSON object"),
     "dies": ("call[sync]", "exit code 3); its last words: out of cheese"),
     "lies-about-ids": ("hello", "answered with id 102"),
-    "answers-twice": ("unknown-request", "a line that nobody asked for"),
+    "answers-twice": ("quiet", "a line that nobody asked for"),
     "invalid-json": ("hello", "it is no JSON object"),
     "claims-unknown": ("hello.operations", "notes.burn"),
     "omits-operation": ("hello.operations", "does not mention operations: notes.list"),

@@ -65,7 +65,8 @@ def test_an_answer_too_many_is_noticed() -> None:
     """A second reply to one request does not become the reply to the next."""
     with _mini("answers-twice") as driver:
         driver.hello()
-        driver._pipe and driver._pipe._lines.put(driver._pipe._lines.get(timeout=1.5))
+        assert driver._pipe is not None
+        driver._pipe._lines.put(driver._pipe._lines.get(timeout=1.5))  # it has arrived
         outcome = driver.open("http://127.0.0.1:9", "k")
         assert not isinstance(outcome, str)
         assert "a line that nobody asked for" in outcome.detail

@@ -31,6 +31,8 @@ from specs.examples import arguments as example_arguments
 KEY = "sk_test_memconform_driver_check_7d1e"
 TIMEOUT = 15.0
 """Seconds for each answer; `hello` has twice that."""
+SETTLE = 0.3
+"""Seconds that a driver is listened to after its first reply: nothing more may come."""
 CLOCK_SLACK = 0.25
 """Seconds by which a driver's times may lie outside ours."""
 _R = TypeVar("_R", bound=p.Reply)
@@ -170,6 +172,8 @@ class Examination:
             if self._hello is None:
                 return self.remarks
             self._judge_hello(self._hello)
+            with self.step("quiet"):
+                self._quiet()
             for name, step in (
                 ("unknown-request", self._unknown_request),
                 ("not-json", self._not_json),
@@ -223,6 +227,14 @@ class Examination:
         if hello.clock == "virtual" and not hello.records_sleeps:
             say("hello.clock", "its clock is virtual, and it records no waits: nothing could be "
                 "judged of them", "record each wait in `sleeps`, or run in real time")  # fmt: skip
+
+    def _quiet(self) -> None:
+        """Wait a moment for what comes after the reply, so that it is told from the next one."""
+        assert self._pipe is not None
+        try:
+            self._pipe.quiet(min(self.timeout, SETTLE))
+        except DriverError as why:
+            raise _Broken(f"after `hello`: {why}", _advice(str(why))) from None
 
     def _unknown_request(self) -> None:
         self._problem(b'{"id": 7, "do": "dance"}\n', "a request `dance`, which does not exist", 7)

@@ -80,7 +80,7 @@ class Pipe:
     def exchange(self, line: bytes, timeout: float) -> bytes:
         """Write a line and return the next one. Raises DriverError or DriverHang."""
         deadline = time.monotonic() + timeout
-        self._drain()
+        self.quiet()
         writer = threading.Thread(target=self._write, args=(line,), daemon=True)
         if len(line) > 32 * 1024:  # more than a pipe surely holds: it may never be read
             writer.start()
@@ -110,10 +110,10 @@ class Pipe:
             self.process.wait(5)
         _pipes.discard(self)
 
-    def _drain(self) -> None:
-        """A line that nobody asked for is a broken protocol: find it before the next request."""
+    def quiet(self, wait: float = 0.0) -> None:
+        """Look, for up to `wait` seconds, for a line that nobody asked for; raise DriverError."""
         with contextlib.suppress(queue.Empty):
-            found = self._lines.get_nowait()
+            found = self._lines.get(timeout=wait) if wait else self._lines.get_nowait()
             if isinstance(found, bytes):
                 raise DriverError(
                     "the driver broke the protocol: it wrote a line that nobody asked for: "

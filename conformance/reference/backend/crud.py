@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace as replace_field
 from typing import Any
 
 from conformance.reference.backend import pagination
@@ -45,11 +46,13 @@ class Things:
         self.resource, self.collection = resource, collection
         self.effect, self.operation = effect, operation
         self.schema = operation.success.schema or {}
+        self.totals: dict[int, int] = {}
+        """How long each list was when last looked at; only a defect asks."""
 
     def space(self, call: Call, reads: str = "") -> int:
         """Return the caller's space; a defect named by `reads` looks into a stranger's."""
         if reads and len(call.tenants) > 1 and reads in call.defects:
-            return call.space(self.collection, _stranger(call))
+            return call.space(self.collection, call.tenants[0])
         return call.space(self.collection)
 
     def find(self, call: Call, defect: str) -> tuple[int, Document]:
@@ -131,11 +134,6 @@ def filters(call: Call) -> Body:
     return {
         name: value for name, value in given.items() if name not in moving and value is not None
     }
-
-
-def _stranger(call: Call) -> str:
-    others = [tenant for tenant in call.tenants if tenant != call.principal.tenant]
-    return others[0] if others else call.principal.tenant
 
 
 def insert(call: Call, resource: Resource, collection: str, body: Body, visible: float) -> None:
@@ -319,6 +317,7 @@ def _page(things: Things, call: Call, space: int, where: list[Where], order: str
     if "delete.still-found" in call.defects:
         where = [*where, NOT_GONE]
     total = store.count(space, call.now, where)
+    cut = _skipping(things, call, space, cut, total)
     if cut.after is not None:
         where = [*where, after(cut.after, order.endswith("DESC"))]
     if cut.offset >= total and cut.offset > 0 and "page.beyond-end-fails" in call.defects:
@@ -351,9 +350,17 @@ def _disordered(call: Call, order: str) -> str:
             part.removesuffix(" DESC") if part.endswith(" DESC") else f"{part} DESC"
             for part in order.replace(" ASC", "").split(", seq")[:1]
         )
-    if order == "seq" and "page.inserts-shift" in call.defects:
-        return "seq DESC"
     return order
+
+
+def _skipping(
+    things: Things, call: Call, space: int, cut: pagination.Window, total: int
+) -> pagination.Window:
+    """Return the part to show; a defect takes what came in since for what comes before it."""
+    grown, things.totals[space] = total - things.totals.get(space, total), total
+    if cut.offset and grown > 0 and "page.inserts-skip" in call.defects:
+        return replace_field(cut, offset=cut.offset + grown)
+    return cut
 
 
 def _echo(things: Things, call: Call, body: Any, total: int, cut: pagination.Window | None) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 from conformance.reference.backend.limits import Quota, parse
 from specs.vocabulary import AuthHeader
 
-LIMITED = "20/2"
+LIMITED = "20/1"
 """The quota of the key that is made to be used up: seconds, not minutes."""
 
 

@@ -63,14 +63,16 @@ def _limit(call: Call, declared: Pagination) -> int:
     highest = declared.max_limit or max(MAX_LIMIT, default)
     raw = call.argument(declared.limit) if declared.limit else None
     if raw is None or "page.limit-ignored" in call.defects:
-        return default if "page.default-limit" not in call.defects else default + 1
+        return default
     limit = int(raw)
     if limit <= 0:
         return default
     if limit > highest:
+        if "page.over-max-accepted" in call.defects:
+            return limit
         if declared.over_max == "error":
             raise Problem("invalid", f"{declared.limit} is at most {highest}")
-        return limit if "page.over-max-not-clamped" in call.defects else highest
+        return highest
     if "page.limit-plus-one" in call.defects:
         return limit + 1
     return limit

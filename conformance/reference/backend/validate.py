@@ -108,7 +108,7 @@ def parameters(
             if each.required and "accept.missing-parameter" not in defects:
                 wrong.append((each.name, "is required"))
             elif each.default is not None:
-                values[each.name] = each.default
+                values[each.name] = _default(each, defects)
             continue
         if each.many:
             if not each.explode:
@@ -125,6 +125,12 @@ def parameters(
     if wrong:
         raise Problem("invalid", "a parameter is not valid", details=_details(wrong))
     return values
+
+
+def _default(each: Reader, defects: Defects) -> Any:
+    if isinstance(each.default, int) and each.default > 1 and "page.default-limit" in defects:
+        return each.default + 1
+    return each.default
 
 
 def _let_pass(value: Any, defects: Defects) -> bool:

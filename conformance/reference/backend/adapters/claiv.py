@@ -84,7 +84,7 @@ def _recalled(call: Call) -> list[tuple[float, Body]]:
     """Return the events that fit a task, best first, as many as the token budget holds."""
     space = call.space("event")
     if len(call.tenants) > 1 and "isolation.search" in call.defects:
-        space = call.space("event", next(t for t in call.tenants if t != call.principal.tenant))
+        space = call.space("event", call.tenants[0])
     minimum = float(call.values.get("min_confidence") or 0)
     with call.store.reading():
         found = call.store.search(space, call.now, call.values["task"], _scope(call), 500, minimum)

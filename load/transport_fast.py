@@ -200,74 +200,77 @@ class Connection:
             received = self._more()
         if not received:
             return self._closed_before_answer(data)
-        split = received.find(b"\r\n\r\n")
         parser = self._parser
         try:
             parser.feed_data(received)
         except HttpParserError as error:
             raise self._unparsable(received, str(error)) from None
-        if not done:
-            received, split = self._rest(received)
-        elif len(begun) != 1:
-            raise Trouble("bytes-after-body", "a second answer to one request")
+        if len(done) != 1 or len(begun) != 1 or not done[0]:
+            return self._slowly(received)
         status: int = parser.get_status_code()
         if status < 200:
-            return self._after_interim(received, split)
+            return self._slowly(received)
         whole = body[0] if len(body) == 1 else b"".join(body)
-        head = received[:split]
-        if done[0]:
-            begun.clear()
-            done.clear()
-            body.clear()
+        begun.clear()
+        done.clear()
+        body.clear()
+        self._fresh = False
+        self._used = perf_counter()
+        return status, received[: received.find(b"\r\n\r\n")], whole
+
+    def _slowly(self, raw: bytes) -> tuple[int, bytes, bytes]:
+        """Read any answer that did not come whole in one piece, or ends its connection."""
+        while True:
+            while b"\r\n\r\n" not in raw:
+                raw += self._more_of(raw)
+            if raw[9:10] != b"1" or raw[9:12] == b"101":
+                break
+            raw = raw.partition(b"\r\n\r\n")[2]  # an interim answer (RFC 9110 §15.2)
+        self._renew()
+        head, total = raw[: raw.find(b"\r\n\r\n")], len(raw)
+        self._feed(raw)
+        while not self._done:
+            more = self._more()
+            if not more:
+                self._ended(head)
+                break
+            total += len(more)
+            if total > LARGEST:
+                raise Trouble("too-large", f"more than {LARGEST} bytes")
+            self._feed(more)
+        if len(self._begun) != 1:
+            raise Trouble("bytes-after-body", "a second answer to one request")
+        status, whole = self._parser.get_status_code(), b"".join(self._body)
+        if self._done and self._done[0]:
+            self._renew()
         else:
             self.close()
         self._fresh = False
         self._used = perf_counter()
         return status, head, whole
 
-    def _rest(self, received: bytes) -> tuple[bytes, int]:
-        """Read on until the message is complete. Returns the bytes with the head, and its end."""
-        head, total = received, len(received)
-        while not self._done:
-            more = self._more()
-            if not more:
-                return self._ended(head), head.find(b"\r\n\r\n")
-            total += len(more)
-            if total > LARGEST:
-                raise Trouble("too-large", f"more than {LARGEST} bytes")
-            if b"\r\n\r\n" not in head:
-                head += more
-                if len(head) > 4 * CHUNK and b"\r\n\r\n" not in head:
-                    raise Trouble("too-large", "a head without an end")
-            try:
-                self._parser.feed_data(more)
-            except HttpParserError as error:
-                raise self._unparsable(head, str(error)) from None
-        if len(self._begun) != 1:
-            raise Trouble("bytes-after-body", "a second answer to one request")
-        return head, head.find(b"\r\n\r\n")
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            raise self._unparsable(data, str(error)) from None
 
-    def _ended(self, head: bytes) -> bytes:
+    def _more_of(self, raw: bytes) -> bytes:
+        """Return more of a head that is not whole."""
+        if not raw.startswith(b"HTTP/"[: len(raw)]):
+            raise self._unparsable(raw, "not an HTTP answer")
+        if len(raw) > 4 * CHUNK:
+            raise Trouble("too-large", "a head without an end")
+        more = self._more()
+        if not more:
+            raise Trouble("truncated", "closed inside a head")
+        return more
+
+    def _ended(self, head: bytes) -> None:
         """The server closed inside a message: right only where the body runs until the close."""
         framed = header_of(head, b"content-length") or header_of(head, b"transfer-encoding")
-        if b"\r\n\r\n" not in head or framed is not None:
+        if framed is not None:
             raise Trouble("truncated", "closed before the answer was whole")
-        return head
-
-    def _after_interim(self, received: bytes, split: int) -> tuple[int, bytes, bytes]:
-        """A 1xx answer is not the answer: wait for the one that follows (RFC 9110 §15.2)."""
-        self._begun.clear()
-        self._done.clear()
-        self._body.clear()
-        rest, end = self._rest(self._more())
-        return self._parser.get_status_code(), rest[:end], b"".join(self._take())
-
-    def _take(self) -> list[bytes]:
-        taken = list(self._body)
-        self._begun.clear()
-        self._done.clear()
-        self._body.clear()
-        return taken
 
     def _closed_before_answer(self, data: bytes) -> tuple[int, bytes, bytes]:
         """No byte came. On a kept connection this is a close that crossed our request.
@@ -283,7 +286,7 @@ class Connection:
     def _unparsable(self, received: bytes, why: str) -> Trouble:
         if self._done:
             return Trouble("bytes-after-body", "bytes that belong to no answer")
-        if not received.startswith(b"HTTP/"):
+        if not received.startswith(b"HTTP/") and not self._begun:
             kind: TroubleKind = "garbage" if self._fresh else "bytes-after-body"
             return Trouble(kind, "not an HTTP answer")
         return Trouble("garbage", why.splitlines()[0][:80])

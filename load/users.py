@@ -58,7 +58,7 @@ class ProfileShape(LoadTestShape):
 
     def reset_time(self) -> None:
         """Locust starts the shape: on the web page, perhaps after an earlier run."""
-        super().reset_time()
+        super().reset_time()  # type: ignore[no-untyped-call]
         environment = self._environment()
         session: Session | None = getattr(environment, "memconform", None)
         if session is not None and session.entry is not None:

@@ -1,0 +1,142 @@
+"""Gates: each breaks for its own reason, says it in words, and says nothing without evidence."""
+
+from collections.abc import Callable
+
+import pytest
+
+import specs
+from conformance.verdict import Finding, Verdict
+from load.gates import CASES, Figures, judge
+from load.plan import make_plan
+from load.profile import Gates, Profile, Stage
+from load.record import Tally
+from load.result import entry, exit_code, sentences
+from load.schedule import from_profile
+from specs.catalogue import requirements
+
+PROFILE = Profile(
+    name="t",
+    stages=(Stage(seconds=10, rate=10),),
+    gates=Gates.model_validate(
+        {"latency": {"p50": 0.1, "p99": 0.5}, "drift": 3, "evidence": 2, "slowest-over-median": 5}
+    ),
+)
+
+
+def figures(change: Callable[[Figures], object] | None = None) -> Figures:
+    """Return the figures of a run in which everything went well, changed."""
+    contract = specs.load("octamem")
+    plan = make_plan(contract, PROFILE)
+    made = Figures(contract, PROFILE, plan, from_profile(PROFILE), Tally(), seconds=10)
+    for task in plan.tasks:
+        tally = made.tally.of(task.name)
+        tally.sent = tally.good = 40
+        tally.response.add([5_000] * 40)
+        tally.service.add([4_000] * 40)
+    for second in range(8):
+        made.tally.series.at(second).times.update({5_000: 10})
+    made.tally.lag.add([1_000] * 100)
+    made.tally.numbers.update({"planned": 120, "taken": 120, "written": 40, "checked-lost": 40,
+                               "checked-altered": 40, "checked-duplicated": 40})  # fmt: skip
+    made.tally.stages["steady"] = 120
+    if change is not None:
+        change(made)
+    return made
+
+
+def verdicts(made: Figures) -> dict[str, Verdict]:
+    """Return what each case came to."""
+    return {r.case: r.verdict for r in judge(made)}
+
+
+def test_a_good_run_passes_every_gate() -> None:
+    """With nothing wrong, nothing fails and nothing is left open."""
+    assert set(verdicts(figures()).values()) == {Verdict.PASS}
+    assert exit_code(entry(figures(), base_url="", wall_seconds=1)) == 0
+
+
+def _slow_search(f: Figures) -> None:
+    f.tally.of("search").service.counts.clear()
+    f.tally.of("search").service.total = 0
+    f.tally.of("search").service.add([300_000] * 40)
+
+
+BREAKS: list[tuple[str, Callable[[Figures], object]]] = [
+    ("load.latency", lambda f: f.tally.of("add").response.add([900_000] * 5)),
+    ("load.latency", _slow_search),
+    ("load.drift", lambda f: f.tally.series.at(9).times.update({50_000: 30})),
+    ("load.errors", lambda f: f.tally.of("add").errors.update({"reset": 1})),
+    ("load.errors", lambda f: f.tally.numbers.update({"unannounced": 60})),
+    ("load.throughput", lambda f: f.tally.numbers.update({"planned": 400})),
+    ("load.answers", lambda f: f.tally.saw(Finding("LD5", "wrong", cause="x"))),
+    ("load.lost", lambda f: f.tally.numbers.update({"lost": 1})),
+    ("load.lost", lambda f: f.tally.saw(Finding("LD6", "gone", cause="x"))),
+    ("load.duplicated", lambda f: f.tally.numbers.update({"duplicated": 1})),
+    ("load.duplicated", lambda f: f.tally.saw(Finding("LD7", "twice", cause="x"))),
+    ("load.altered", lambda f: f.tally.numbers.update({"altered": 1})),
+    (
+        "load.altered",
+        lambda f: f.tally.numbers.update({"resurrected": 1, "checked-resurrected": 1}),
+    ),
+    ("load.in-flight", lambda f: f.tally.numbers.update({"in-flight": 1})),
+]
+
+
+@pytest.mark.parametrize(("case", "change"), BREAKS)
+def test_each_gate_breaks_for_its_own_reason(
+    case: str, change: Callable[[Figures], object]
+) -> None:
+    """One thing wrong fails the one gate that is about it, and the exit code is 1."""
+    broken = {c for c, v in verdicts(figures(change)).items() if v is Verdict.FAIL}
+    assert broken == {case}
+    assert exit_code(entry(figures(change), base_url="", wall_seconds=1)) == 1
+
+
+UNTOLD: list[tuple[str, Callable[[Figures], object]]] = [
+    ("load.generator", lambda f: f.tally.lag.add([2_000_000] * 50)),
+    ("load.evidence", lambda f: setattr(f.tally.of("details"), "good", 1)),
+    ("load.evidence", lambda f: setattr(f.tally.of("add"), "limited", 100)),
+    ("load.complete", lambda f: setattr(f, "workers_planned", 2)),
+    ("load.complete", lambda f: setattr(f, "interrupted", "stopped")),
+    ("load.complete", lambda f: f.tally.stages.clear()),
+]
+
+
+@pytest.mark.parametrize(("case", "change"), UNTOLD)
+def test_what_could_not_be_tested_is_never_a_pass(
+    case: str, change: Callable[[Figures], object]
+) -> None:
+    """Too little evidence is inconclusive, says why, and exits with 5."""
+    assert verdicts(figures(change))[case] is Verdict.INCONCLUSIVE
+    made = entry(figures(change), base_url="", wall_seconds=1)
+    assert exit_code(made) == 5
+    assert any(case in line for line in sentences(made))
+
+
+def test_a_slow_generator_takes_the_blame_from_the_server() -> None:
+    """Where the generator lagged, slow answers are no finding against the server."""
+
+    def change(f: Figures) -> None:
+        f.tally.lag.add([2_000_000] * 50)
+        f.tally.of("add").response.add([900_000] * 50)
+
+    assert verdicts(figures(change))["load.latency"] is Verdict.INCONCLUSIVE
+
+
+def test_no_request_at_all_is_too_little_evidence() -> None:
+    """An empty run passes nothing and exits with 5."""
+    made = entry(figures(lambda f: f.tally.operations.clear()), base_url="", wall_seconds=1)
+    assert exit_code(made) == 5
+
+
+def test_an_error_of_ours_is_never_the_subjects_failure() -> None:
+    """A crash in a worker is told as an error of ours, with exit code 3."""
+    made = entry(figures(lambda f: f.problems.append("KeyError: 'x'")), base_url="", wall_seconds=1)
+    assert exit_code(made) == 3
+
+
+def test_every_case_names_a_requirement_of_the_catalogue() -> None:
+    """Each gate stands for a known LD requirement and says its rule in a sentence."""
+    for case in CASES:
+        assert set(case.requirements) <= set(requirements())
+        assert case.summary.endswith(".")

@@ -1,0 +1,134 @@
+"""Judging at full speed: the quick pass is never laxer than the oracles."""
+
+import contextlib
+import json
+import time
+from typing import Any
+
+import pytest
+
+import specs
+from load.judge import BAD, PLAIN, Asked, Judge, exchange_of
+from specs.examples import example_response
+
+NOW = time.time()
+EVERY = [(api, o.id) for api in specs.names() for o in specs.load(api)]
+
+
+def good(api: str, operation: str) -> tuple[Judge, int, bytes, bytes]:
+    """Return a judge with an answer as the contract declares it."""
+    declared = specs.load(api)[operation]
+    status, headers, body = example_response(declared)
+    limit = declared.rate_limit
+    if limit is not None and limit.headers != "none":
+        fields = (limit.limit, limit.remaining, limit.reset)
+        values = ("100", "42", str(int(NOW) + 30))
+        headers |= {str(n).lower(): v for n, v in zip(fields, values, strict=True)}
+    if declared.usage is not None:
+        if declared.usage.plan:
+            headers[declared.usage.plan.lower()] = "pro"
+        for figure in declared.usage.figures:
+            headers[figure.used.lower()] = "1"
+            if figure.limit:
+                headers[figure.limit.lower()] = "100"
+    raw = (
+        b""
+        if body is None
+        else body.encode()
+        if isinstance(body, str)
+        else json.dumps(body).encode()
+    )
+    lines = [f"HTTP/1.1 {status} OK", *(f"{n}: {v}" for n, v in headers.items())]
+    return Judge(declared), status, "\r\n".join(lines).encode(), raw
+
+
+def told(judge: Judge, status: int, head: bytes, body: bytes, asked: Asked = PLAIN) -> list[str]:
+    """Return the causes that the oracles find in an answer."""
+    data = f"{judge.operation.verb} /x HTTP/1.1\r\n\r\n".encode()
+    exchange = exchange_of(1, judge.operation.id, data, status, head, body, 0.0, 0.1)
+    return [f.cause for f in judge.explain(exchange, asked, NOW)]
+
+
+@pytest.mark.parametrize(("api", "operation"), EVERY)
+def test_an_answer_as_declared_passes_both_passes(api: str, operation: str) -> None:
+    """The contract's own example answer is good in the quick pass and to the oracles."""
+    judge, status, head, body = good(api, operation)
+    assert judge.quick(status, head, body, PLAIN, NOW) is not BAD
+    assert told(judge, status, head, body) == []
+
+
+def _mutations(value: Any) -> list[Any]:
+    made: list[Any] = [[], None, 7, "text", {"surprise": True}]
+    if isinstance(value, dict):
+        made += [{k: v for k, v in value.items() if k != name} for name in value]
+        made += [{**value, name: {"wrong": ["type"]}} for name in value]
+        made += [{**value, name: None} for name in value]
+    return made
+
+
+@pytest.mark.parametrize(("api", "operation"), EVERY)
+def test_what_the_quick_pass_lets_through_no_oracle_condemns(api: str, operation: str) -> None:
+    """Over many damaged answers, an oracle's finding implies that the quick pass said BAD."""
+    judge, status, head, body = good(api, operation)
+    bodies = [body, b"", b"{", b"<html>", b'{"a": NaN}', b"\xff"]
+    if body:
+        with contextlib.suppress(ValueError):
+            bodies += [json.dumps(v).encode() for v in _mutations(json.loads(body))]
+    heads = [head, head.split(b"\r\n")[0], head.replace(b"json", b"xml")]
+    heads += [b"\r\n".join(x for x in head.split(b"\r\n") if x != line)
+              for line in head.split(b"\r\n")[1:]]  # fmt: skip
+    heads += [head.replace(b": 42", b": " + v) for v in (b"-1", b"101", b"x", b"4.5", b"")]
+    reset = str(int(NOW) + 30).encode()
+    heads += [head.replace(reset, v) for v in (b"0", b"9" * 14, b"soon")]
+    for each in heads:
+        for raw in bodies if each is head else bodies[:1]:
+            for code in (status, 200, 206, 299):
+                quick = judge.quick(code, each, raw, PLAIN, NOW)
+                if told(judge, code, each, raw):
+                    assert quick is BAD
+
+
+def test_another_resource_than_asked_for_is_told() -> None:
+    """A read that answers about another id is found, without naming either."""
+    judge, status, head, body = good("sovant", "memory.get")
+    asked = Asked(id="mem_other")
+    assert judge.quick(status, head, body, asked, NOW) is BAD
+    assert told(judge, status, head, body, asked) == ["wrong-id memory.get"]
+
+
+def test_what_was_acknowledged_must_be_shown() -> None:
+    """A read without the last acknowledged text is an altered write."""
+    judge, status, head, body = good("sovant", "memory.get")
+    asked = Asked(mark=b"mc1w0l0n00000001z")
+    assert judge.quick(status, head, body, asked, NOW) is BAD
+    assert told(judge, status, head, body, asked) == ["altered memory.get"]
+
+
+def test_other_keys_data_is_told() -> None:
+    """A text that only another key's data carries is a leak between tenants."""
+    judge, status, head, body = good("sovant", "memory.list")
+    value = json.loads(body)
+    value["memories"][0]["content"] = "x mc1w0l1n00000001z"
+    raw, asked = json.dumps(value).encode(), Asked(foreign=(b"mc1w0l1n",))
+    assert judge.quick(status, head, raw, asked, NOW) is BAD
+    assert told(judge, status, head, raw, asked) == ["foreign-data memory.list"]
+
+
+def test_no_finding_carries_a_value_from_the_payload() -> None:
+    """Messages name places and rules, never what stood there."""
+    judge, status, head, body = good("sovant", "memory.get")
+    value = {**json.loads(body), "tags": "s3cret-value", "id": 17}
+    data = b"GET /x HTTP/1.1\r\n\r\n"
+    exchange = exchange_of(1, "memory.get", data, status, head, json.dumps(value).encode(), 0, 1)
+    found = judge.explain(exchange, PLAIN, NOW)
+    assert found
+    assert "s3cret-value" not in repr([(f.message, f.expected, f.actual, f.cause) for f in found])
+
+
+def test_a_replay_must_repeat_what_is_stable() -> None:
+    """The same key answered with another id, or not marked as repeated, is a second effect."""
+    judge, *_ = good("claiv", "ingest")
+    first = {"event_id": "e1", "deduped": False}
+    assert list(judge.replayed(first, {"event_id": "e1", "deduped": True})) == []
+    causes = [f.cause for f in judge.replayed(first, {"event_id": "e2", "deduped": False})]
+    assert causes == ["replayed-anew ingest /event_id", "replay-unmarked ingest"]

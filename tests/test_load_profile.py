@@ -1,0 +1,58 @@
+"""Load profiles: shipped ones are valid, broken ones are refused in words."""
+
+from pathlib import Path
+
+import pytest
+
+from load.profile import ProfileError, load_profile, names, parse
+
+OPEN = {"name": "own", "stages": [{"seconds": 1, "rate": 1}]}
+
+
+@pytest.mark.parametrize("name", names())
+def test_shipped_profiles_are_valid_and_named_as_their_file(name: str) -> None:
+    """Each TOML file that ships parses, and says its own name and what it is for."""
+    profile = load_profile(name)
+    assert profile.name == name
+    assert profile.summary
+
+
+def test_an_own_profile_is_loaded_by_path(tmp_path: Path) -> None:
+    """A path that ends in .toml is read as a profile."""
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\n[[stages]]\nseconds = 2\nrate = 5\nto = 15\n')
+    assert load_profile(file).planned == 20
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stages": []}, "at least one"),
+        ({"stages": [{"seconds": -1, "rate": 1}]}, "seconds"),
+        ({"users": 0}, "users"),
+        ({"gates": {"latency": {"p97": 1}}}, "p97"),
+        ({"gates": {"errors": 2}}, "errors"),
+        ({"surprise": 1}, "surprise"),
+        ({"stages": [{"seconds": 1, "rate": 1}] * 2}, "same name"),
+    ],
+)
+def test_a_broken_profile_is_refused_with_what_and_where(
+    change: dict[str, object], words: str
+) -> None:
+    """A profile error names the place and what may stand there."""
+    with pytest.raises(ProfileError, match=words):
+        parse({**OPEN, **change}, "mine.toml")
+
+
+def test_an_unknown_profile_lists_the_known_ones() -> None:
+    """A name that is no profile's is answered with those that are."""
+    with pytest.raises(ProfileError, match="smoke"):
+        load_profile("smokey")
+
+
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
+    """Broken TOML is a profile error that names the file."""
+    file = tmp_path / "broken.toml"
+    file.write_text("name = ")
+    with pytest.raises(ProfileError, match=r"broken\.toml"):
+        load_profile(file)

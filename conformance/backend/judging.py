@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING
 from conformance.history import Exchange
 from conformance.oracles import contract as contract_oracle
 from conformance.oracles import envelope, headers
+from conformance.oracles.found import found
 from conformance.verdict import Finding, Inconclusive
-from specs import Contract, Operation
+from specs import Basis, Contract, Operation
 
 if TYPE_CHECKING:
     from conformance.backend.subject import BackendSubject
+
+
+BODY_USUAL = 200_000
+"""Bytes of a body that every server on the way takes; nginx stops at 1 MiB unless told."""
+TARGET_USUAL = 2000
+"""Characters of a request target that everybody takes (RFC 9110 §4.1 asks for 8000)."""
 
 
 def judge(
@@ -26,9 +33,37 @@ def judge(
     if exchange.operation is None:
         return
     operation = contract[exchange.operation]
+    if on_the_way(operation, exchange):
+        yield from envelope.leaks(operation, exchange)
+        yield found(
+            "CT3", "an answer given on the way to the API is not of the declared media type",
+            exchange, cause=f"on-the-way-{exchange.status}", operation=operation,
+            basis=Basis.ASSUMED,
+        )  # fmt: skip
+        return
     yield from contract_oracle.judge(operation, exchange, also=also)
     yield from envelope.judge(operation, exchange)
     yield from headers.judge(operation, exchange, at)
+
+
+def on_the_way(operation: Operation, exchange: Exchange) -> bool:
+    """Return True where a proxy answered a request that is too much for HTTP servers in general.
+
+    Such a request (a huge body or target, a NUL in the path, a doubled header) never reaches the operation behind a
+    proxy, so the proxy's own page breaks no promise of the API. Every other request's errors are
+    the API's to answer, whoever sends them.
+    """
+    request, response = exchange.request, exchange.response
+    if response is None or response.status not in contract_oracle.INFRASTRUCTURE:
+        return False
+    if response.media_type.endswith("json"):
+        return False
+    return (
+        len(request.body) > BODY_USUAL
+        or len(request.target) > TARGET_USUAL
+        or "%00" in request.target
+        or len({name.lower() for name, _ in request.headers}) < len(request.headers)
+    )
 
 
 def judge_all(

@@ -121,6 +121,9 @@ class Operation:
     responses: Mapping[str, Response]
     basis: Basis
     source: str
+    wire_basis: Basis
+    """Of HTTP method, path and where arguments go; observed at best where nothing is stated."""
+    wire_source: str
     method: str | None
     retries: Retries | None
     errors: Errors | None
@@ -364,6 +367,8 @@ def _operation(
         responses=MappingProxyType(responses),
         basis=x.basis,
         source=x.source,
+        wire_basis=x.wire_basis or max(x.basis, Basis.OBSERVED, key=list(Basis).index),
+        wire_source=x.wire_source or x.source,
         method=x.method,
         retries=x.retries or None,
         errors=x.errors,

@@ -495,6 +495,12 @@ class OperationBehaviour(Stated):
     method: str | None = Field(
         default=None, description="documented way to call it on a client, `memory.create`"
     )
+    wire_basis: Basis | None = Field(
+        default=None,
+        description="of HTTP method, path and where arguments go; where it is left out, observed "
+        "at best, for documents of SDKs seldom show the wire",
+    )
+    wire_source: str | None = None
     retries: Retries | Literal[False] | None = None
     errors: Errors | None = None
     rate_limit: RateLimit | Literal[False] | None = None

@@ -111,7 +111,8 @@ def _object(
                 yield kind, where, {**value, name: changed}, rule
         yield from _inside_array(inner, value, name, own, path)
     if schema.get("additionalProperties") is False and not schema.get("patternProperties"):
-        yield "unknown-property", ".".join(path), {**value, "memconform_unknown": 1}, basis
+        closed = Basis(schema.get("x-closed-basis", basis))
+        yield "unknown-property", ".".join(path), {**value, "memconform_unknown": 1}, closed
 
 
 def _inside_array(

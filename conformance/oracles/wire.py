@@ -54,17 +54,13 @@ def _target(
     other = contract.match(request.method, path)
     yield Finding(
         "WR1", "sends the request to a method and path that are not declared for the operation",
-        expected=f"{operation.verb} {operation.path} ({said(operation.basis, operation.source)})",
+        expected=f"{operation.verb} {operation.path} "
+        f"({said(operation.wire_basis, operation.wire_source)})",
         actual=f"{request.method} {template}"
         + (f", which is {other.id}" if other is not None else ", which the contract does not have"),
-        basis=min_basis(operation.basis, Basis.OBSERVED),
+        basis=operation.wire_basis,
         cause=f"target:{operation.id}:{request.method} {template}",
     )  # fmt: skip
-
-
-def min_basis(*bases: Basis) -> Basis:
-    """Return the weakest of several bases."""
-    return max(bases, key=list(Basis).index)
 
 
 def templated(path: str, arguments: Mapping[str, Any]) -> str:
@@ -108,7 +104,7 @@ def judge_encoded(
         Finding(
             "WR8", "puts path arguments into the URL without percent-encoding them",
             expected=f"{operation.verb} {wanted}", actual=f"{request.method} {request.target}",
-            basis=min_basis(operation.basis, Basis.OBSERVED), cause="path-not-encoded",
+            basis=operation.wire_basis, cause="path-not-encoded",
         )
     ]  # fmt: skip
 
@@ -133,7 +129,8 @@ def judge_query(
             if _in_body(request, name):
                 continue  # the body oracle judges it where it went
             found.append(_lost(operation, name, "query"))
-        elif not any(_query_text(arguments[name], form) == got for form in ("each", "comma")):
+            continue
+        if not any(_query_text(arguments[name], form) == got for form in ("each", "comma")):
             found.append(
                 Finding(
                     "WR5", f"changes the query argument `{name}`",
@@ -141,7 +138,7 @@ def judge_query(
                     cause=f"argument:query:{operation.id}.{name}",
                 )
             )  # fmt: skip
-        elif not valid_query(parameter.schema, got):
+        if not valid_query(parameter.schema, got):
             found.append(
                 Finding(
                     "WR2", f"sends a query parameter `{name}` that its schema does not allow",
@@ -221,7 +218,7 @@ def judge_body(
         return [
             Finding(
                 "WR4", "sends a body that is not JSON", expected="JSON in UTF-8",
-                actual=repr(request.body[:60]), basis=min_basis(operation.basis, Basis.OBSERVED),
+                actual=repr(request.body[:60]), basis=operation.wire_basis,
                 cause=f"body:not-json:{operation.id}",
             )
         ]  # fmt: skip
@@ -243,7 +240,7 @@ def _misplaced(
             expected=f"a JSON body with {', '.join(_body_arguments(operation, arguments))} "
             f"({said(operation.basis, operation.source)})",
             actual=f"no body; the arguments are {where}",
-            basis=min_basis(operation.basis, Basis.OBSERVED), cause=f"body:none:{operation.id}",
+            basis=operation.wire_basis, cause=f"body:none:{operation.id}",
         )
     ]  # fmt: skip
 
@@ -260,7 +257,7 @@ def _media_type(operation: Operation, request: Request) -> Iterator[Finding]:
         yield Finding(
             "WR4", "does not name the declared media type of its body",
             expected=declared, actual=request.media_type or "none",
-            basis=min_basis(operation.basis, Basis.OBSERVED),
+            basis=operation.wire_basis,
             cause=f"media-type:{request.media_type or 'none'}",
         )  # fmt: skip
 
@@ -285,7 +282,7 @@ def _shape(operation: Operation, body: Any) -> Iterator[Finding]:
             expected=f"a body valid under the schema of {operation.id} "
             f"({said(operation.basis, operation.source)})",
             actual=f"at /{place}: {error.message[:160]}",
-            basis=min_basis(operation.basis, Basis.OBSERVED), cause=cause,
+            basis=operation.wire_basis, cause=cause,
         )  # fmt: skip
 
 

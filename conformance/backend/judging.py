@@ -49,9 +49,9 @@ def judge(
 def on_the_way(operation: Operation, exchange: Exchange) -> bool:
     """Return True where a proxy answered a request that is too much for HTTP servers in general.
 
-    Such a request (a huge body or target, a NUL in the path, a doubled header) never reaches the operation behind a
-    proxy, so the proxy's own page breaks no promise of the API. Every other request's errors are
-    the API's to answer, whoever sends them.
+    Such a request (a huge body or target, a NUL in the path, a doubled header) never reaches the
+    operation behind a proxy, so the proxy's own page breaks no promise of the API. Every other
+    request's errors are the API's to answer, whoever sends them.
     """
     request, response = exchange.request, exchange.response
     if response is None or response.status not in contract_oracle.INFRASTRUCTURE:

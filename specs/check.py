@@ -268,14 +268,14 @@ def _openapi(document: Any) -> Iterator[Fault]:
 def _words(document: Any) -> Iterator[Fault]:
     """Yield what `x-conformance` says in words that it does not have."""
     for place, node in _nodes(document):
-        stated = node.get("x-basis", Basis.ASSUMED) if isinstance(node, dict) else Basis.ASSUMED
-        if stated not in list(Basis):
-            yield Fault(
-                (*place, "x-basis"),
-                f"x-basis is {stated!r:.40}",
-                "it says how much a broken promise weighs",
-                f"write one of: {', '.join(Basis)}",
-            )
+        for word in ("x-basis", "x-closed-basis"):
+            if isinstance(node, dict) and node.get(word, Basis.ASSUMED) not in list(Basis):
+                yield Fault(
+                    (*place, word),
+                    f"{word} is {node[word]!r:.40}",
+                    "it says how much a broken promise weighs",
+                    f"write one of: {', '.join(Basis)}",
+                )
     root = _parsed(RootBehaviour, document["x-conformance"], ("x-conformance",))
     yield from root if isinstance(root, list) else ()
     for path, operation in _operations(document):

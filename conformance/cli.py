@@ -82,7 +82,9 @@ def main() -> None:
     except Exception as error:
         # Python would exit 1 here, and 1 means that a subject does not conform.
         traceback.print_exc()
-        errors.print(f"memconform: an error of its own: {type(error).__name__}: {error}", markup=False)
+        errors.print(
+            f"memconform: an error of its own: {type(error).__name__}: {error}", markup=False
+        )
         raise SystemExit(3) from None
 
 
@@ -270,7 +272,13 @@ def sdk(
         raise _usage("--driver needs --api: which contract is the SDK held to?")
     _judged(
         lambda: subjects.judge_sdks(
-            subject or [], driver=driver, api=api, seed=seed, clock=clock, select=case or [], jobs=jobs
+            subject or [],
+            driver=driver,
+            api=api,
+            seed=seed,
+            clock=clock,
+            select=case or [],
+            jobs=jobs,
         ),
         seed=seed,
         out=out,
@@ -326,7 +334,8 @@ def report(
 def baseline_write(
     results: Annotated[Path, typer.Argument(help="the results.json whose findings are accepted")],
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE", help="where to write it (standard output)")
+        Path | None,
+        typer.Option("--to", metavar="FILE", help="where to write it (standard output)"),
     ] = None,
 ) -> None:
     """Accept the findings of a run as known deviations."""
@@ -334,7 +343,9 @@ def baseline_write(
 
     made = _read(results)
     if not made.run.complete:
-        raise _usage(f"{results} is not complete ({made.run.reason}): nothing may be accepted from it")
+        raise _usage(
+            f"{results} is not complete ({made.run.reason}): nothing may be accepted from it"
+        )
     text = known.dump(known.of(made))
     if to is None:
         console.out(text, end="")
@@ -370,13 +381,20 @@ def serve(
         list[str] | None,
         typer.Option("--member-key", help="key of the first tenant without admin rights or seat"),
     ] = None,
+    limited_key: Annotated[
+        list[str] | None,
+        typer.Option("--limited-key", help="key of the first tenant with a low quota of its own"),
+    ] = None,
     expired_key: Annotated[
         list[str] | None, typer.Option("--expired-key", help="key that is no longer valid")
     ] = None,
     rate_limit: Annotated[
         str | None,
-        typer.Option("--rate-limit", metavar="N/S[/KIND]", help="requests in seconds, 100/60, "
-                     "per key; KIND is fixed-window or token-bucket"),
+        typer.Option(
+            "--rate-limit",
+            metavar="N/S[/KIND]",
+            help="requests in seconds, 100/60, per key; KIND is fixed-window or token-bucket",
+        ),
     ] = None,
     defect: Annotated[
         list[str] | None,
@@ -403,7 +421,7 @@ def serve(
     raise typer.Exit(
         server.main(
             port=port, host=host, api_keys=api_key or (), member_keys=member_key or (),
-            expired_keys=expired_key or (), rate_limit=rate_limit, defects=defect or (),
+            limited_keys=limited_key or (), expired_keys=expired_key or (), rate_limit=rate_limit, defects=defect or (),
             list_defects=list_defects, db=str(db) if db else None, workers=workers, delay=delay,
             processing_delay=processing_delay,
         )
@@ -421,7 +439,9 @@ def teeth(
     ] = None,
     defect: Annotated[
         list[str] | None,
-        typer.Option("--defect", help="only defects whose id starts so (can be given more than once)"),
+        typer.Option(
+            "--defect", help="only defects whose id starts so (can be given more than once)"
+        ),
     ] = None,
     seed: Seed = 0,
     jobs: Annotated[int | None, typer.Option("--jobs", help="defects at once (one a core)")] = None,

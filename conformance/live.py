@@ -17,7 +17,9 @@ QUIET_SECONDS = 10.0
 
 
 @contextmanager
-def watching(console: Console, clock: Clock | None = None) -> Iterator[Callable[[Sequence[Part]], None]]:
+def watching(
+    console: Console, clock: Clock | None = None
+) -> Iterator[Callable[[Sequence[Part]], None]]:
     """Yield a function that is given the parts of a run again and again, and shows them."""
     clock = clock or SystemClock()
     if console.is_terminal:
@@ -29,7 +31,9 @@ def watching(console: Console, clock: Clock | None = None) -> Iterator[Callable[
 
 def _table(parts: Sequence[Part], clock: Clock) -> Table:
     finished = sum(p.state == "finished" for p in parts)
-    table = Table(title=f"{finished} of {len(parts)} parts finished", title_justify="left", box=None)
+    table = Table(
+        title=f"{finished} of {len(parts)} parts finished", title_justify="left", box=None
+    )
     for column in ("part", "cases", "since", ""):
         table.add_column(column, no_wrap=True)
     for part in parts:
@@ -61,7 +65,9 @@ class _Lines:
             if part.state != "waiting" and self.said.get(id(part)) != part.state:
                 self.said[id(part)] = part.state
                 took = f" in {part.seconds:.1f} s" if part.state == "finished" else ""
-                self._say(f"[{finished}/{len(parts)}] {part.kind} {_name(part)}: {part.state}{took}")
+                self._say(
+                    f"[{finished}/{len(parts)}] {part.kind} {_name(part)}: {part.state}{took}"
+                )
         if self.clock.monotonic() - self.last > QUIET_SECONDS:
             for part in parts:
                 if part.state == "running":

@@ -134,7 +134,7 @@ class CaseItem(pytest.Item):
         return self.path, self.case.function.__code__.co_firstlineno, self.name
 
 
-class CaseFailed(Exception):  # noqa: N818 - pytest shows it as a failure
+class CaseFailed(Exception):
     """Carries a failed case to pytest's report."""
 
     def __init__(self, result: CaseResult) -> None:

@@ -46,7 +46,9 @@ class Reporter:
             return
         self._last, self._ended = now, self._ended or ended
         if self._json:
-            self._emit({"event": "progress", "part": self.part, "done": done, "of": of, "what": what})
+            self._emit(
+                {"event": "progress", "part": self.part, "done": done, "of": of, "what": what}
+            )
         else:
             total = f" of {of}" if of else ""
             print(

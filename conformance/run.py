@@ -67,7 +67,7 @@ Watch = Callable[[Sequence[Part]], None]
 class Backend:
     """A served reference backend: base URL of each API, and the keys that it takes.
 
-    `roles` maps a principal's part in the backend suite (`member`, `expired`) to its key.
+    `roles` maps a principal's part in the backend suite (`member`, `limited`, `expired`) to its key.
     """
 
     urls: dict[str, str]
@@ -91,8 +91,10 @@ def embedded(*extra: str) -> Iterator[Backend]:
             except ValueError:
                 child.stop()
                 said = "; ".join(list(child.tail)[-3:]) or "nothing"
-                raise BackendFailed(f"the embedded backend did not start; it said: {said}") from None
-            roles = {"member": ready["member_keys"][0], "expired": ready["expired_keys"][0]}
+                raise BackendFailed(
+                    f"the embedded backend did not start; it said: {said}"
+                ) from None
+            roles = {role: ready[f"{role}_keys"][0] for role in ("member", "limited", "expired")}
             yield Backend(dict(ready["apis"]), tuple(ready["keys"]), roles)
         finally:
             child.stop()
@@ -178,7 +180,12 @@ def run(
 
 
 def _work(
-    parts: Sequence[Part], folder: Path, jobs: int, everything: Sequence[Part], watch: Watch, clock: Clock
+    parts: Sequence[Part],
+    folder: Path,
+    jobs: int,
+    everything: Sequence[Part],
+    watch: Watch,
+    clock: Clock,
 ) -> None:
     waiting, running = deque(parts), list[Part]()
     while waiting or running:

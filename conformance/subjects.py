@@ -65,7 +65,9 @@ def _url(text: str | None) -> str:
         raise Usage("no backend to judge: give --base-url http://HOST:PORT/PATH")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Usage(f"--base-url {text!r} is no URL of a backend; it looks like http://HOST:PORT/PATH")
+        raise Usage(
+            f"--base-url {text!r} is no URL of a backend; it looks like http://HOST:PORT/PATH"
+        )
     return text.rstrip("/")
 
 

@@ -101,7 +101,9 @@ def _kill(suite: str, identity: str) -> Kill:
     try:
         return made.kill(defect)
     except Exception as error:
-        return Kill(defect, exercised=False, detail=f"error of ours: {type(error).__name__}: {error}")
+        return Kill(
+            defect, exercised=False, detail=f"error of ours: {type(error).__name__}: {error}"
+        )
 
 
 def _references(suite: str, seed: int) -> list[Reference]:

@@ -86,9 +86,9 @@ class Finding:
         return replace(self, **changes)
 
 
-class Inconclusive(Exception):  # noqa: N818 - a verdict, not an error
+class Inconclusive(Exception):
     """Raised by a case that could not test what it is for; the text says why."""
 
 
-class NotApplicable(Exception):  # noqa: N818 - a verdict, not an error
+class NotApplicable(Exception):
     """Raised by a case whose promise the contract does not make; the text says which."""

@@ -32,7 +32,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 UPWARD = {("backend", "teeth"), ("sdk", "teeth")}
 
 # Only these touch Locust: importing it patches the process.
-MAY_IMPORT_LOCUST = re.compile(r"^load/(locustfile|users|web|locust_\w+|shapes|transport_client)\.py$")
+MAY_IMPORT_LOCUST = re.compile(
+    r"^load/(locustfile|users|web|locust_\w+|shapes|transport_client)\.py$"
+)
 
 LONGEST_FUNCTION = 60
 LONGEST_FILE = 600
@@ -172,7 +174,11 @@ def test_files_have_one_subject() -> None:
 
 def test_modules_say_what_belongs_in_them() -> None:
     """Every module opens with a docstring."""
-    silent = [relative(p) for p in (*SOURCES, *TESTS) if not ast.get_docstring(ast.parse(p.read_text("utf-8")))]
+    silent = [
+        relative(p)
+        for p in (*SOURCES, *TESTS)
+        if not ast.get_docstring(ast.parse(p.read_text("utf-8")))
+    ]
     assert [] == silent
 
 
@@ -211,10 +217,15 @@ def test_no_unfinished_marks() -> None:
     assert [] == found
 
 
-@pytest.mark.parametrize("pattern", [r"(?<![\w.])/(work|root|home/\w+)/", r"https?://[\w.-]*(pypi|pythonhosted|npmjs|debian)\.\w+"])
+@pytest.mark.parametrize(
+    "pattern",
+    [r"(?<![\w.])/(work|root|home/\w+)/", r"https?://[\w.-]*(pypi|pythonhosted|npmjs|debian)\.\w+"],
+)
 def test_nothing_names_a_machine_or_a_registry(pattern: str) -> None:
     """Tracked files hold no path of a machine and no registry's host."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if listed.returncode:
         pytest.skip("not a git checkout")
     found = []

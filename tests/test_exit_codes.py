@@ -74,7 +74,9 @@ def test_usage_exits_2(words: list[str], said: str) -> None:
 
 def test_crashing_driver_is_never_green() -> None:
     """A driver that dies at once leaves nothing judged, and that is not a pass."""
-    done = memconform("sdk", "--driver", f"{sys.executable} -c 'raise SystemExit(9)'", "--api", "octamem")
+    done = memconform(
+        "sdk", "--driver", f"{sys.executable} -c 'raise SystemExit(9)'", "--api", "octamem"
+    )
     assert done.returncode in (3, 5), done.stdout + done.stderr
 
 
@@ -88,7 +90,9 @@ def test_unwritable_output_exits_3(backend: Embedded, tmp_path: Path) -> None:
 
 def test_dead_base_url_is_too_little_evidence() -> None:
     """Where nobody answers, nothing was judged: exit 5, and it says what did not answer."""
-    done = memconform("backend", "--base-url", "http://127.0.0.1:9/x", "--api", "octamem", "--api-key", "k")
+    done = memconform(
+        "backend", "--base-url", "http://127.0.0.1:9/x", "--api", "octamem", "--api-key", "k"
+    )
     assert 5 == done.returncode, done.stdout + done.stderr
     assert "127.0.0.1:9" in done.stdout + done.stderr
 
@@ -114,7 +118,11 @@ def test_stale_baseline_exits_4(backend: Embedded, tmp_path: Path) -> None:
     subject = made["subjects"][0]
     stale = {
         "schema": "memconform.baseline/1",
-        "subjects": {f"backend {subject['name']}": [{"id": "0" * 10, "requirement": "AU3", "message": "gone"}]},
+        "subjects": {
+            f"backend {subject['name']}": [
+                {"id": "0" * 10, "requirement": "AU3", "message": "gone"}
+            ]
+        },
     }
     (tmp_path / "known.json").write_text(json.dumps(stale), "utf-8")
     done = memconform(*judge(backend, "--case", "auth", "--baseline", str(tmp_path / "known.json")))

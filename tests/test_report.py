@@ -23,7 +23,12 @@ from specs import Basis
 from specs.catalogue import requirements
 
 
-def case(name: str = "retries.attempts", *findings: Finding, verdict: Verdict | None = None, **more: object) -> CaseResult:
+def case(
+    name: str = "retries.attempts",
+    *findings: Finding,
+    verdict: Verdict | None = None,
+    **more: object,
+) -> CaseResult:
     """A case result: failed where it has findings, else passed, unless told otherwise."""
     made = verdict or (Verdict.FAIL if findings else Verdict.PASS)
     result = CaseResult(name, ("RT1",), made, findings=tuple(f.at(case=name) for f in findings))
@@ -42,7 +47,12 @@ def subject(*results: CaseResult, name: str = "some-sdk") -> SubjectEntry:
 
 def results(*subjects: SubjectEntry, **more: object) -> Results:
     """A complete run of some subjects."""
-    settings = {"started": "2026-01-01T00:00:00+00:00", "seconds": 1.0, "seed": 0, "command": ["memconform"]}
+    settings = {
+        "started": "2026-01-01T00:00:00+00:00",
+        "seconds": 1.0,
+        "seed": 0,
+        "command": ["memconform"],
+    }
     return make(subjects, **{**settings, **more})
 
 
@@ -63,12 +73,18 @@ def test_requirement_without_finding_passes_in_a_failed_case() -> None:
     """A case that fails one of its requirements does not fail the others."""
     result = CaseResult("a.b", ("RT1", "RT5"), Verdict.FAIL, findings=(finding(),))
     made = subject(result)
-    assert {"RT1": Verdict.FAIL, "RT5": Verdict.PASS} == {r.id: r.verdict for r in made.requirements}
+    assert {"RT1": Verdict.FAIL, "RT5": Verdict.PASS} == {
+        r.id: r.verdict for r in made.requirements
+    }
 
 
 @pytest.mark.parametrize(
     ("basis", "code"),
-    [(Basis.DOCUMENTED, Exit.DEVIATES), (Basis.OBSERVED, Exit.CONFORMS), (Basis.ASSUMED, Exit.CONFORMS)],
+    [
+        (Basis.DOCUMENTED, Exit.DEVIATES),
+        (Basis.OBSERVED, Exit.CONFORMS),
+        (Basis.ASSUMED, Exit.CONFORMS),
+    ],
 )
 def test_only_documented_promises_fail_a_run(basis: Basis, code: Exit) -> None:
     """A broken MUST fails a run; observed and assumed behaviour is reported and does not."""
@@ -171,7 +187,9 @@ def test_unwritable_output_is_said(tmp_path: Path) -> None:
 def test_page_escapes_what_a_subject_said() -> None:
     """Markup in what a subject said arrives as text."""
     evil = "<script>alert(1)</script>"
-    made = results(subject(case("a.b", finding(message=evil, actual=evil, timeline=(evil,))), name=evil))
+    made = results(
+        subject(case("a.b", finding(message=evil, actual=evil, timeline=(evil,))), name=evil)
+    )
     page = html.render(made, decide(made))
     assert evil not in page
     assert "&lt;script&gt;" in page

@@ -31,7 +31,7 @@ def test_child_reports_progress_and_keeps_its_last_words() -> None:
     """Events reach the listener; other lines on standard error are kept for the explanation."""
     events: list[dict[str, object]] = []
     made = child(
-        "import sys; print('{\"event\": \"progress\", \"done\": 1}', file=sys.stderr);"
+        'import sys; print(\'{"event": "progress", "done": 1}\', file=sys.stderr);'
         "print('boom', file=sys.stderr); sys.exit(7)",
         listener=events.append,
     )
@@ -89,7 +89,13 @@ def test_half_a_result_is_an_error(tmp_path: Path) -> None:
 
 def test_plan_covers_every_api_and_release() -> None:
     """Five backends, eight releases and five load runs, in the order of the report."""
-    served = Served({api: "http://127.0.0.1:1/x" for api in ("claiv", "memsy", "memsy-control", "octamem", "sovant")}, ("k",))
+    served = Served(
+        {
+            api: "http://127.0.0.1:1/x"
+            for api in ("claiv", "memsy", "memsy-control", "octamem", "sovant")
+        },
+        ("k",),
+    )
     kinds = [p.kind for p in plan(["backend", "sdk", "load"], served, 0)]
     assert ["backend"] * 5 + ["sdk"] * 8 + ["load"] * 5 == kinds
 
@@ -110,7 +116,9 @@ def test_progress_is_words_for_people_and_json_for_parents(monkeypatch: pytest.M
     monkeypatch.setenv(progress.VARIABLE, "json")
     progress.Reporter("part", lines, clock)(1, 3, "y")
     assert 1 == len(words.getvalue().splitlines())
-    assert {"event": "progress", "part": "part", "done": 1, "of": 3, "what": "y"} == json.loads(lines.getvalue())
+    assert {"event": "progress", "part": "part", "done": 1, "of": 3, "what": "y"} == json.loads(
+        lines.getvalue()
+    )
 
 
 def test_lines_say_start_and_end_once() -> None:
@@ -121,7 +129,10 @@ def test_lines_say_start_and_end_once() -> None:
         for state in ("waiting", "running", "running", "finished", "finished"):
             part.state = state  # type: ignore[assignment]
             watch([part])
-    assert ["[0/1] sdk demo==1: running", "[1/1] sdk demo==1: finished in 0.0 s"] == out.getvalue().splitlines()
+    assert [
+        "[0/1] sdk demo==1: running",
+        "[1/1] sdk demo==1: finished in 0.0 s",
+    ] == out.getvalue().splitlines()
 
 
 def test_results_round_trip() -> None:

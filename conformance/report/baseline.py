@@ -75,7 +75,9 @@ def of(results: Results) -> Baseline:
 
 def dump(baseline: Baseline) -> str:
     """Return the baseline as text that diffs well: one finding a line group, sorted."""
-    return json.dumps(baseline.model_dump(by_alias=True, mode="json"), indent=1, sort_keys=True) + "\n"
+    return (
+        json.dumps(baseline.model_dump(by_alias=True, mode="json"), indent=1, sort_keys=True) + "\n"
+    )
 
 
 def read(path: Path) -> Baseline:

@@ -44,7 +44,9 @@ class _Axis:
     def ticks(self) -> list[float]:
         if self.log:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-            return [v for v in (10.0**e for e in range(first, last + 1)) if self.low <= v <= self.high]
+            return [
+                v for v in (10.0**e for e in range(first, last + 1)) if self.low <= v <= self.high
+            ]
         step = _nice((self.high - self.low) / 4)
         count = int((self.high - self.low) / step + 1e-9)
         return [self.low + step * i for i in range(count + 1)]
@@ -58,7 +60,9 @@ def draw(title: str, chart: Mapping[str, Any]) -> Chart:
     if not points:
         return Chart(title, Markup("<p>nothing recorded</p>"), names)
     x = _axis([p[0] for p in points], bool(chart.get("log_x")), LEFT, WIDTH - LEFT - RIGHT)
-    y = _axis([p[1] for p in points], bool(chart.get("log_y")), HEIGHT - BOTTOM, -(HEIGHT - BOTTOM - TOP))
+    y = _axis(
+        [p[1] for p in points], bool(chart.get("log_y")), HEIGHT - BOTTOM, -(HEIGHT - BOTTOM - TOP)
+    )
     parts = [*_grid(x, y, str(chart.get("x", "")), str(chart.get("y", "")))]
     for number, each in enumerate(series):
         path = " ".join(f"{x.place(px):.1f},{y.place(py):.1f}" for px, py in each["points"])
@@ -84,13 +88,21 @@ def _grid(x: _Axis, y: _Axis, x_label: str, y_label: str) -> list[str]:
     parts = []
     for tick in y.ticks():
         at = y.place(tick)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
+        parts.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+        )
+        parts.append(
+            f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{_number(tick)}</text>'
+        )
     for tick in x.ticks():
         at = x.place(tick)
-        parts.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_number(tick)}</text>')
+        parts.append(
+            f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_number(tick)}</text>'
+        )
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>')
+    parts.append(
+        f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>'
+    )
     parts.append(f'<text x="4" y="{TOP + 2}" dominant-baseline="hanging">{escape(y_label)}</text>')
     return parts
 

@@ -45,7 +45,9 @@ def _matrix(results: Results) -> list[str]:
             " ".join(f"{count}{_SIGNS[verdict]}" for verdict, count in cell.counts) or "–"
             for cell in row.cells
         )
-        lines.append(f"| {_escape(_name(row.subject.api, label(row.subject)))} | {' | '.join(cells)} |")
+        lines.append(
+            f"| {_escape(_name(row.subject.api, label(row.subject)))} | {' | '.join(cells)} |"
+        )
     return lines
 
 

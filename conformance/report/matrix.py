@@ -38,7 +38,9 @@ class Cell:
     @property
     def worst(self) -> Verdict:
         """The highest verdict in the cell; not applicable where it is empty."""
-        return max((v for v, _ in self.counts), key=lambda v: v.rank, default=Verdict.NOT_APPLICABLE)
+        return max(
+            (v for v, _ in self.counts), key=lambda v: v.rank, default=Verdict.NOT_APPLICABLE
+        )
 
     def of(self, verdict: Verdict) -> int:
         """Return how many requirements have a verdict."""

@@ -231,7 +231,9 @@ def _findings(
             )
         )
     order = list(Level)
-    return tuple(sorted(entries, key=lambda e: (order.index(e.level), natural(e.requirement), e.id)))
+    return tuple(
+        sorted(entries, key=lambda e: (order.index(e.level), natural(e.requirement), e.id))
+    )
 
 
 def natural(text: str) -> tuple[str, int]:

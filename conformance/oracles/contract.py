@@ -7,7 +7,7 @@ is in `envelope.py`; what several answers must say together is in the oracles na
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -48,16 +48,25 @@ class Shape:
             yield place or "the whole body", keyword, self._basis(steps)
 
     def _basis(self, steps: list[str]) -> Basis | None:
-        """Return the nearest `x-basis` on the way to a keyword."""
-        node: Any = self.schema
-        basis = None
-        for step in steps:
-            if isinstance(node, dict):
-                basis = node.get("x-basis", basis)
-                node = node.get(step)
-            elif isinstance(node, list) and step.isdigit():
-                node = node[int(step)]
-        return Basis(basis) if basis else None
+        return basis_at(self.schema, steps)
+
+
+def basis_at(schema: Any, steps: Sequence[str]) -> Basis | None:
+    """Return the nearest `x-basis` on the way to a keyword; None where none is stated.
+
+    What forbids members that nobody announced has an `x-closed-basis` of its own.
+    """
+    node: Any = schema
+    basis = None
+    for step in steps:
+        if isinstance(node, dict):
+            basis = node.get("x-basis", basis)
+            if step == "additionalProperties":
+                basis = node.get("x-closed-basis", basis)
+            node = node.get(step)
+        elif isinstance(node, list) and step.isdigit():
+            node = node[int(step)]
+    return Basis(basis) if basis else None
 
 
 def _missing(error: Any) -> str:

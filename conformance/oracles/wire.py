@@ -17,7 +17,9 @@ from urllib.parse import quote, unquote
 import jsonschema_rs
 
 from conformance.history import Request, header, header_all
+from conformance.oracles.contract import basis_at
 from conformance.oracles.exceptions import said
+from conformance.oracles.found import weaker
 from conformance.verdict import Finding
 from specs import Basis, Contract, Operation
 
@@ -264,7 +266,8 @@ def _media_type(operation: Operation, request: Request) -> Iterator[Finding]:
 
 def _shape(operation: Operation, body: Any) -> Iterator[Finding]:
     assert operation.body is not None
-    check = _validator(json.dumps(operation.body.schema, sort_keys=True, default=dict))
+    schema = json.loads(json.dumps(operation.body.schema, sort_keys=True, default=dict))
+    check = _validator(json.dumps(schema))
     told = set()
     for error in check.iter_errors(body):
         place = "/".join("*" if isinstance(p, int) else str(p) for p in error.instance_path)
@@ -276,13 +279,14 @@ def _shape(operation: Operation, body: Any) -> Iterator[Finding]:
         if cause in told:
             continue
         told.add(cause)
+        stated = basis_at(schema, [str(step) for step in error.schema_path])
         yield Finding(
             "WR3", "sends a body that its declared schema does not allow",
             operation=operation.id,
             expected=f"a body valid under the schema of {operation.id} "
             f"({said(operation.basis, operation.source)})",
             actual=f"at /{place}: {error.message[:160]}",
-            basis=operation.wire_basis, cause=cause,
+            basis=weaker(operation.wire_basis, stated or operation.wire_basis), cause=cause,
         )  # fmt: skip
 
 

@@ -154,6 +154,10 @@ class SdkSubject:
         """Return the modes in which an operation can be called at all."""
         return tuple(m for m in ("sync", "async") if self.hello.can(operation.id, m))
 
+    def speaks(self, mode: str) -> bool:
+        """False for a way of calling that the SDK's language does not have at all."""
+        return self.hello.language == "python" or mode in self.hello.clients
+
     def needs(self, operation: Operation, mode: str) -> Mode:
         """Return the mode as one to call in.
 
@@ -161,6 +165,8 @@ class SdkSubject:
         the SDK lacks what was promised: that is a finding of its own, said once.
         """
         assert mode in ("sync", "async")
+        if not self.speaks(mode):
+            raise NotApplicable(f"SDKs in {self.hello.language} have no {mode} client")
         promised = self.contract.client
         if promised is not None and mode == "async" and promised.asynchronous is None:
             raise NotApplicable("the document promises no async client")

@@ -47,14 +47,20 @@ def run(
     select: Sequence[str] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    operations: Callable[[Contract], Sequence[Operation]] | None = None,
 ) -> list[CaseResult]:
-    """Run the suite, or the cases whose id starts with one of `select`, on one subject."""
+    """Run the suite, or the cases whose id starts with one of `select`, on one subject.
+
+    `operations` leaves out all operations but those that it returns.
+    """
     subject.seed = seed
+    kept = None if operations is None else {o.id for o in operations(subject.contract)}
     wanted = [c for c in cases() if not select or any(c.id.startswith(s) for s in select)]
     todo = [
         (case, operation, mode)
         for case in wanted
         for operation, mode in instances(case, subject.contract)
+        if kept is None or operation is None or operation.id in kept
     ]
     results = []
     for number, (case, operation, mode) in enumerate(todo):

@@ -23,7 +23,7 @@ from conformance.sdk.judging import (
 )
 from conformance.sdk.subject import SdkSubject
 from conformance.verdict import Finding, Inconclusive
-from specs import Operation
+from specs import Contract, Operation
 
 MAPPING = ("ER1", "ER9", "ER10", "ER11", "ER12", "ER13", "AU7")
 
@@ -41,6 +41,29 @@ def test_documented(subject: SdkSubject, operation: Operation, mode: str) -> lis
 
 def _status(fault: FaultClass) -> int:
     return int(fault.id.split("-")[1])
+
+
+def announcing(contract: Contract) -> list[Operation]:
+    """Return the operations one of whose exceptions carries a response header."""
+    return [
+        o for o in contract
+        if o.errors is not None
+        and any(s.startswith("header:") for r in o.errors.map for s in r.attributes.values())
+    ]  # fmt: skip
+
+
+@CASES.case("errors.retry-after", "ER11", each=announcing, modes=MODES)
+def test_retry_after(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """The wait that a rate-limited answer asks for is on its exception, as a number."""
+    found: list[Finding] = []
+    options = without_retries(subject)
+    for seconds in (7, 90):
+        script = Script.parse(f"{operation.id} 429 retry-after={seconds}")
+        made = play(subject, operation, mode, script, options=options)
+        found += [
+            f for f in judge_error(subject, operation, made) if f.requirement == "ER11"
+        ]
+    return once(found)
 
 
 @CASES.case("errors.statuses", "ER1", "ER9", each=every, modes=MODES)

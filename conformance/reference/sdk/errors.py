@@ -104,6 +104,8 @@ def exception_for(
     if answer.status == 404 and "error.not-found-as-other" in defects:
         name = errors.base
     attributes = _attributes(errors, rule, answer, defects)
+    if answer.network is None and not answer.body and "error.body-hides-status" in defects:
+        name = errors.base
     text = _message(errors, answer, key, defects)
     return made[name](text, **attributes)  # type: ignore[no-any-return]
 

@@ -43,6 +43,9 @@ def request(
 ) -> Outgoing:  # fmt: skip
     """Return the request that a call means."""
     left = {k: v for k, v in arguments.items() if v is not None}
+    key_name = operation.idempotency.name if operation.idempotency else None
+    if key_name and key_name not in left and "retry.key-reused" in defects:
+        left[key_name] = "the-same-for-all"
     if "wire.falsy-dropped" in defects:
         left = {k: v for k, v in left.items() if v or v is True}
     path = _path(operation, left, defects)
@@ -82,6 +85,8 @@ def _query(operation: Operation, left: dict[str, Any], defects: Defects) -> str:
             value = 0
         if paging and parameter.name == paging.limit and "paging.limit-ignored" in defects:
             value = 1
+        if paging and parameter.name == paging.limit and "wire.query-type" in defects:
+            value = -1
         entries = value if isinstance(value, list) else [value]
         pairs.extend((parameter.name, _text(entry)) for entry in entries)
     return urlencode(pairs, quote_via=quote)

@@ -102,7 +102,9 @@ def _client(name: str, kit: Kit, module: ModuleType, engine: type) -> type:
         "__init__": start,
         "__repr__": lambda self: f"<{name} of {kit.contract.title}>",
     }
-    if engine is SyncEngine:
+    if engine is SyncEngine and "client.no-context" in kit.defects:
+        body["close"] = lambda self: self._engine.close()
+    elif engine is SyncEngine:
         body["close"] = lambda self: self._engine.close()
         body["__enter__"] = lambda self: self
         body["__exit__"] = lambda self, *_: self._engine.close()

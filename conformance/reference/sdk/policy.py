@@ -58,6 +58,8 @@ def retriable(operation: Operation, answer: Answer, defects: Defects) -> bool:
             return False
         if answer.network == "timeout" and "retry.timeout-never" in defects:
             return False
+        if answer.network == "reset" and "retry.unsafe-resent" in defects:
+            return True
         return answer.network in retries.network
     if answer.status == 400 and "retry.client-errors" in defects:
         return True
@@ -115,7 +117,7 @@ def server_wish(
     value = answer.header(said.header)
     if value is not None:
         return _read(value, now, defects)
-    if said.pointer is None:
+    if said.pointer is None or "retry-after.body-ignored" in defects:
         return None
     try:
         wish = pointer(answer.json(), said.pointer)
@@ -162,6 +164,8 @@ def backoff(said: Backoff, retry: int, settings: Settings, defects: Defects) -> 
         return centre
     if centre >= cap and "backoff.jitter-lost-at-cap" in defects:
         return cap
+    if "backoff.jitter-lumped" in defects:
+        return centre * (1 + 0.5 * random.random() ** 3)
     return jittered(said, centre, cap, base)
 
 

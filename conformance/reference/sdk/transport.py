@@ -78,17 +78,14 @@ class SyncTransport:
         return Arrived(Answer(response.status_code, _headers(response), body))
 
     def _read(self, response: httpx.Response) -> bytes:
-        if "transport.no-cap" in self.defects:
-            return response.read()
         body, until = bytearray(), time.monotonic() + self.timeout
         try:
             for piece in response.iter_bytes():
                 body += piece
                 _check(len(body), until)
-        except TooLong:
-            response.close()
-            raise
-        if "transport.connection-kept" not in self.defects:
+                if len(body) > 10_000_000 and "transport.big-crash" in self.defects:
+                    raise MemoryError
+        finally:
             response.close()
         return bytes(body)
 

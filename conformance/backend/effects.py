@@ -59,7 +59,7 @@ def read_arguments(
     if target:
         schema = properties(reader).get(target, {})
         given[target] = [made.id] if schema.get("type") == "array" else made.id
-    return subject.world.arguments(reader, key, **given)
+    return subject.world.arguments(reader, key, given)
 
 
 def search_arguments(
@@ -71,7 +71,7 @@ def search_arguments(
     given: dict[str, Any] = scoped(searcher, {**made.whole, **made.arguments})
     if effect.query:
         given[effect.query] = text
-    return subject.world.arguments(searcher, key, **given)
+    return subject.world.arguments(searcher, key, given)
 
 
 def found_ids(operation: Operation, exchange: Exchange) -> frozenset[str] | None:
@@ -133,7 +133,7 @@ def count_effects(
         return None
     for lister in operations_on(subject.contract, effect.resource, "list"):
         narrow = scoped(lister, arguments)
-        if narrow and ok(subject.send(lister, subject.world.arguments(lister, **narrow))):
+        if narrow and ok(subject.send(lister, subject.world.arguments(lister, given=narrow))):
             return len(all_ids(subject, lister, narrow))
     for searcher in operations_on(subject.contract, effect.resource, "search"):
         seen = _search_count(subject, searcher, operation, arguments)
@@ -150,7 +150,7 @@ def _search_count(
     if text is None or mine is None or not mine.item_id or not scoped(searcher, arguments):
         return None
     given = {**scoped(searcher, arguments), **({mine.query: text[1]} if mine.query else {})}
-    asked = subject.world.arguments(searcher, **given)
+    asked = subject.world.arguments(searcher, given=given)
 
     def look() -> frozenset[str] | None:
         return found_ids(searcher, subject.send(searcher, asked))

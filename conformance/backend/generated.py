@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from conformance.backend.requests import UNSET
-from conformance.backend.world import properties, required
+from conformance.backend.world import is_free_text, properties, required
 from conformance.oracles.contract import shape
 from specs import Contract, Operation
 
@@ -62,6 +62,8 @@ def generate(subject: BackendSubject, operation: Operation, positive: bool) -> I
     else:
         step = max(1, -(-len(cases) // FAST_MAX))
         cases = cases[subject.seed % step :: step]
+    if positive:
+        yield from _texts(subject, operation)
     for case in cases:
         if case.method.upper() != operation.verb:
             continue
@@ -71,6 +73,29 @@ def generate(subject: BackendSubject, operation: Operation, positive: bool) -> I
             continue
         valid = conforms(operation, arguments, body)
         yield Generated(arguments, body, valid, _about(case))
+
+
+UNICODE = "naïve café — Ελλάδα, Москва, 東京, שלום, 🧠🏽‍♀️ e\u0301"
+
+
+def _texts(subject: BackendSubject, operation: Operation) -> Iterator[Generated]:
+    """Yield calls whose free text is of many scripts, or long: Schemathesis' is plain, short."""
+    fields = properties(operation)
+    places = {p.name for p in operation.parameters}
+    valid = subject.world.arguments(operation, optional=True)
+    outer = {n: v for n, v in valid.items() if n in places}
+    inner = {n: v for n, v in valid.items() if n not in places}
+    for name, schema in fields.items():
+        if name not in valid or not is_free_text(schema) or "format" in schema:
+            continue
+        for text, about in ((UNICODE, "Text of many scripts"), ("word " * 400, "Long text")):
+            if not shape(schema).valid(text):
+                continue
+            home = outer if name in places else inner
+            changed = {**home, name: text}
+            arguments = changed if name in places else outer
+            body = (changed if name not in places else inner) if operation.body else UNSET
+            yield Generated(arguments, body, conforms(operation, arguments, body), about)
 
 
 def body_of(operation: Operation, body: Any) -> dict[str, Any]:
@@ -94,7 +119,10 @@ def at_home(
         mine.add(effect.target)
     mine |= {p.name for p in operation.parameters_in("path")}
     arguments = {n: _replaced(operation, n, v, mine, own) for n, v in made.arguments.items()}
-    arguments.update({n: v for n, v in own.items() if n in mine and n in _path_names(operation)})
+    for name in _path_names(operation):
+        schema = properties(operation)[name]
+        if name in own and _text_valid(schema, made.arguments.get(name, "")):
+            arguments[name] = own[name]
     body = made.body
     if isinstance(body, dict):
         body = {n: _replaced(operation, n, v, mine, own) for n, v in body.items()}

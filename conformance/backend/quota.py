@@ -102,7 +102,7 @@ class Spender:
                 return False
             if reading.remaining >= reading.limit - 1:
                 return True
-            self._wait((reading.reset or 1.0) + 0.1, "waiting for a whole quota")
+            self._wait(max(reading.reset or 1.0, 0.0) + 0.1, "waiting for a whole quota")
         return False
 
     def spend(self, quota: Quota | None) -> list[Ask]:
@@ -119,6 +119,14 @@ class Spender:
                 "--quota REQUESTS/SECONDS"
             )
         return asks
+
+    def measure(self) -> Quota:
+        """Find the quota by using up a whole one; how long it lasts is what the refusal says."""
+        self.spend(None)
+        self.make_whole()
+        asks = [self.asks[-1], *self.spend(None)]
+        turned = next(a for a in asks if not a.admitted)
+        return Quota(sum(a.admitted for a in asks), max(self._told(turned), 1.0))
 
     def _told(self, ask: Ask) -> float:
         seconds = limits.wait_told(ask.exchange, self.subject.at[ask.exchange.number])

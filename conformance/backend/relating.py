@@ -55,8 +55,8 @@ def _values(operation: Operation, name: str) -> list[Any]:
         low = int(schema.get("minimum", 0))
         return sorted({max(low, 1), max(low, 2), max(low, 3)})
     if kind == "number":
-        low, high = float(schema.get("minimum", 0)), float(schema.get("maximum", 1))
-        return [low + (high - low) * part for part in (0.35, 0.6, 0.9)]
+        least, most = float(schema.get("minimum", 0)), float(schema.get("maximum", 1))
+        return [least + (most - least) * part for part in (0.35, 0.6, 0.9)]
     if kind == "boolean":
         return [True, False]
     return [spec_examples.example(schema, seed=n) for n in range(2)]
@@ -103,11 +103,13 @@ def _one(
             pair = text_of(maker, entry)
             if pair:
                 entry[pair[0]] = text
-        return write(subject, maker, **arguments)
+        return write(subject, maker, given=arguments)
     arguments = subject.world.arguments(maker)
     pair = text_of(maker, arguments)
     given = {n: v for n, v in scope.items() if n in properties(maker)}
-    return write(subject, maker, **given, **({pair[0]: text} if pair else {}))
+    if pair:
+        given[pair[0]] = text
+    return write(subject, maker, given=given)
 
 
 def _settle(subject: BackendSubject, operation: Operation, made: list[Made]) -> None:

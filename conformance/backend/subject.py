@@ -64,8 +64,8 @@ class BackendSubject:
     """One backend, driven over sockets (or from a recording, see `recording.py`).
 
     `keys` are principals' keys in order, the first is `a`; `NAME=KEY` names a principal with a
-    part (`member`, `limited`, `expired`). `restart` ends the server's process and starts it anew; where it then
-    listens elsewhere it returns the new base URL.
+    part (`member`, `limited`, `expired`). `restart` ends the server's process and starts it anew;
+    where it then listens elsewhere it returns the new base URL.
     `quota` is the limit that the backend is known to have, where its headers do not tell.
     `deep` asks for minutes instead of seconds: more seeds, longer walks, fuzzing.
     """
@@ -104,6 +104,8 @@ class BackendSubject:
         """The case instance that each exchange belongs to, by exchange number."""
         self.at: list[float] = []
         """Seconds since the epoch when each exchange ended, by exchange number."""
+        self.late: set[str] = set()
+        """Operations that once did not show in time what they should; nobody waits long again."""
         self.world = World(self)
         self._exchanges: list[Exchange] = []
         self._lock = threading.Lock()

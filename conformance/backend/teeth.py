@@ -23,27 +23,21 @@ from conformance.reference.defects import Defect, Defects
 from conformance.teeth import Kill
 from conformance.verdict import Verdict
 
-LIMIT = "12/1"
-"""Requests and seconds of the quota where a quota is what is tested."""
-QUOTA = Quota(12, 1.0)
+QUOTA = Quota(20, 1.0)
+"""What the key that is made to be used up may send; see `conformance.reference.backend.keys`."""
 
 
 @contextmanager
-def judged(
-    api: str, *, seed: int = 0, defects: Defects | None = None, limited: bool = False
-) -> Iterator[BackendSubject]:
-    """Serve the embedded backend for one API and give a subject that is connected to it.
-
-    With `limited` every key has a quota small enough to be used up in a moment.
-    """
+def judged(api: str, *, seed: int = 0, defects: Defects | None = None) -> Iterator[BackendSubject]:
+    """Serve the embedded backend for one API and give a subject that is connected to it."""
     keys = standard_keys()
     shown = [keys["first"].key, keys["second"].key]
-    shown += [f"{role}={keys[role].key}" for role in ("member", "expired")]
+    shown += [f"{role}={keys[role].key}" for role in ("member", "limited", "expired")]
     with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
-        server = _Restarting(keys, Path(folder) / "data.sqlite", defects, limited)
+        server = _Restarting(keys, Path(folder) / "data.sqlite", defects)
         subject = BackendSubject(
             specs.load(api), server.start().url_for(api), shown, seed=seed,
-            restart=lambda: server.restart().url_for(api), quota=QUOTA if limited else None,
+            restart=lambda: server.restart().url_for(api), quota=QUOTA,
         )  # fmt: skip
         try:
             yield subject
@@ -56,15 +50,12 @@ def judged(
 class _Restarting:
     """The embedded backend on a file, able to end and to come back with the same data and keys."""
 
-    def __init__(
-        self, keys: dict[str, KeySpec], db: Path, defects: Defects | None, limited: bool
-    ) -> None:
+    def __init__(self, keys: dict[str, KeySpec], db: Path, defects: Defects | None) -> None:
         self._keys, self._db, self._defects = keys, db, defects
-        self._limit = LIMIT if limited else None
         self.embedded = self._made()
 
     def _made(self) -> Embedded:
-        return Embedded(self._keys, db=str(self._db), rate_limit=self._limit, defects=self._defects)
+        return Embedded(self._keys, db=str(self._db), defects=self._defects)
 
     def start(self) -> Embedded:
         return self.embedded.start()
@@ -83,8 +74,7 @@ def group(case: str) -> str:
 def kill(defect: Defect) -> Kill:
     """Judge the embedded backend with one defect; tell which cases failed because of it."""
     defects = Defects.of([defect.id])
-    limited = group(defect.case) == "limits."
-    with judged(defect.api, defects=defects, limited=limited) as subject:
+    with judged(defect.api, defects=defects) as subject:
         results = run(subject, select=[group(defect.case)])
     failed = dict.fromkeys(r.case for r in results if r.verdict is Verdict.FAIL)
     return Kill(
@@ -110,10 +100,7 @@ def references(seed: int) -> list[tuple[str, bool, str]]:
     made = []
     for api in specs.names():
         with judged(api, seed=seed) as subject:
-            every = [g for g in _groups() if g != "limits."]
-            results = run(subject, select=every)
-        with judged(api, seed=seed, limited=True) as subject:
-            results += run(subject, select=["limits."])
+            results = run(subject)
         dirty = [r for r in results if r.verdict.rank > Verdict.PASS.rank]
         detail = "; ".join(
             f"{r.name}: {r.reason or (r.findings[0].message if r.findings else '')}"
@@ -121,12 +108,6 @@ def references(seed: int) -> list[tuple[str, bool, str]]:
         )
         made.append((api, not dirty, detail))
     return made
-
-
-def _groups() -> list[str]:
-    from conformance.backend.suite import groups
-
-    return groups()
 
 
 __all__ = ["DEFECTS", "kill", "references"]

@@ -66,6 +66,8 @@ def wrong_credentials(contract: Contract, key: str) -> list[tuple[str, str, Head
             (f"a wrong key in {name}", "wrong-key", ((name, rule.prefix + "memconform-no-key"),)),
             (f"a key that differs in its last character in {name}", "near-key",
              ((name, rule.prefix + near),)),
+            (f"a key in other case in {name}", "swapped-case",
+             ((name, rule.prefix + key.swapcase()),)),
             (f"a key cut short in {name}", "cut-key", ((name, rule.prefix + key[:-3]),)),
             (f"an empty key in {name}", "empty-key", ((name, rule.prefix),)),
         ]  # fmt: skip

@@ -185,7 +185,7 @@ def test_progress(subject: BackendSubject, operation: Operation) -> Iterable[Fin
     made = write(subject, maker)
     ids = [m.id for m in made]
     target = effect.target or ""
-    asked = subject.world.arguments(operation, **{target: ids})
+    asked = subject.world.arguments(operation, given={target: ids})
 
     def ask() -> Exchange:
         return subject.send(operation, asked)
@@ -287,11 +287,11 @@ def _written(subject: BackendSubject, maker: Operation, scope: Mapping[str, Any]
     effect = maker.effect
     assert effect is not None
     if not effect.each:
-        return write(subject, maker, **scope)[0]
+        return write(subject, maker, given=scope)[0]
     arguments = subject.world.arguments(maker)
     for entry in arguments[effect.each[1:]]:
         entry.update(scope)
-    return write(subject, maker, **arguments)[0]
+    return write(subject, maker, given=arguments)[0]
 
 
 def _elsewhere(made: Made, name: str, value: str) -> Made:
@@ -334,8 +334,8 @@ def test_filters(subject: BackendSubject, operation: Operation) -> Iterable[Find
         one, two = _two_values(subject, maker, name)
         if one is None or one == two:
             continue
-        fits = write(subject, maker, **{name: one})[0]
-        other = write(subject, maker, **_beside(maker, fits, name), **{name: two})[0]
+        fits = write(subject, maker, given={name: one})[0]
+        other = write(subject, maker, given={**_beside(maker, fits, name), name: two})[0]
         scope = {effect.query: ""} if effect.query and effect.query in required(operation) else {}
         view = _filtered_view(subject, operation, fits, {**scope, name: one})
         if view.count == 0:
@@ -380,7 +380,7 @@ def _filtered_view(
     effect = operation.effect
     assert effect is not None
     if effect.kind == "search":
-        exchange = subject.send(operation, subject.world.arguments(operation, **scope))
+        exchange = subject.send(operation, subject.world.arguments(operation, given=scope))
         return _found(operation, exchange, made, "")
     pages = walk(subject, operation, scope, max_size(operation)).pages
     seen = [_found(operation, page.exchange, made, "") for page in pages]
@@ -427,7 +427,7 @@ def _by_range(subject: BackendSubject, operation: Operation, maker: Operation) -
     if not (effect.since and effect.until and time):
         return
     scope = _fresh_scope(subject, operation, maker)
-    made = [write(subject, maker, **scope, **{time: at})[0] for at in TIMES]
+    made = [write(subject, maker, given={**scope, time: at})[0] for at in TIMES]
     yield from _forget(
         subject, operation, {**scope, effect.since: SINCE, effect.until: UNTIL}, made,
         [False, True, True, False], "range",
@@ -449,8 +449,8 @@ def _by_scope(subject: BackendSubject, operation: Operation, maker: Operation) -
             continue
         scope = _fresh_scope(subject, operation, maker)
         mine, theirs = subject.name(name), subject.name(name)
-        made = [write(subject, maker, **scope, **{name: n})[0] for n in (mine, theirs, mine)]
-        made.append(write(subject, maker, **scope)[0])
+        made = [write(subject, maker, given={**scope, name: n})[0] for n in (mine, theirs, mine)]
+        made.append(write(subject, maker, given=scope)[0])
         yield from _forget(
             subject, operation, {**scope, name: mine}, made, [True, False, True, False], name
         )
@@ -462,8 +462,8 @@ def _everything(
     """Forget a whole required scope: another one stays."""
     scope = _fresh_scope(subject, operation, maker)
     other = _fresh_scope(subject, operation, maker)
-    made = [write(subject, maker, seed=n, **scope)[0] for n in range(3)]
-    made.append(write(subject, maker, **other)[0])
+    made = [write(subject, maker, given=scope, seed=n)[0] for n in range(3)]
+    made.append(write(subject, maker, given=other)[0])
     yield from _forget(subject, operation, scope, made, [True, True, True, False], "all")
 
 
@@ -481,7 +481,7 @@ def _forget(
     for each in made:
         if wait_for(subject, viewer, each).count == 0:
             raise Inconclusive("what was written does not show, so its vanishing proves nothing")
-    exchange = subject.send(operation, subject.world.arguments(operation, **scope))
+    exchange = subject.send(operation, subject.world.arguments(operation, given=scope))
     if not ok(exchange):
         raise Inconclusive(f"{operation.id} was answered {told(exchange)}")
     for each, goes in zip(made, taken, strict=True):

@@ -15,7 +15,7 @@ from conformance.backend.registry import CASES
 from conformance.backend.requests import build
 from conformance.backend.subject import BackendSubject, Prepared
 from conformance.backend.world import operations_on, required
-from conformance.history import Request
+from conformance.history import Request, header
 from conformance.oracles import envelope
 from conformance.oracles.found import found, ok, weaker
 from conformance.verdict import Finding, Inconclusive, NotApplicable
@@ -29,23 +29,24 @@ def test_invalid(subject: BackendSubject, operation: Operation) -> Iterable[Find
     """An argument that is missing, null, of another type, out of bounds or malformed is refused."""
     valid = subject.world.arguments(operation, optional=True)
     table = list(mutations(operation, valid))
-    if not table:
+    needs_body = operation.body is not None and operation.body.required
+    if not table and not needs_body:
         raise NotApplicable("its schemas leave nothing to get wrong")
+    if needs_body:
+        exchange = subject.send(operation, valid, body=b"")
+        yield from judge_all(subject, [exchange], also=ALSO)
+        yield from envelope.provoked(
+            operation, exchange, "invalid", "a request without its body", requirement="CT4",
+            cause=f"missing-body {operation.id}", basis=operation.basis,
+        )  # fmt: skip
     for mutation in table:
-        exchange = subject.send(operation, _renewed(subject, operation, mutation.arguments))
+        exchange = subject.send(operation, mutation.arguments)
         subject.world.note(operation, mutation.arguments, exchange, "a")
         yield from judge_all(subject, [exchange], also=ALSO)
         yield from envelope.provoked(
             operation, exchange, "invalid", f"a request with {mutation.what}", requirement="CT4",
             cause=f"{mutation.kind} {operation.id} {mutation.place}", basis=mutation.basis,
         )  # fmt: skip
-
-
-def _renewed(
-    subject: BackendSubject, operation: Operation, arguments: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Return the arguments with a record of its own where an earlier one may have consumed it."""
-    return arguments
 
 
 def _with_target(contract: Contract) -> list[Operation]:
@@ -67,7 +68,7 @@ def test_unknown_id(subject: BackendSubject, operation: Operation) -> Iterable[F
     target = operation.effect.target
     assert target is not None
     arguments = subject.world.arguments(
-        operation, **{target: subject.world.unknown_id(operation, target)}
+        operation, given={target: subject.world.unknown_id(operation, target)}
     )
     exchange = subject.send(operation, arguments)
     yield from judge_all(subject, [exchange], also=ALSO)
@@ -174,6 +175,12 @@ def test_method(subject: BackendSubject, operation: Operation) -> Iterable[Findi
         if exchange.status == 404:
             continue
         yield from envelope.leaks(operation, exchange) if exchange.status >= 400 else ()
+        assert exchange.response is not None
+        if exchange.status == 405 and header(exchange.response.headers, "allow") is None:
+            yield found(
+                "CT7", "a 405 does not say in Allow which methods there are (RFC 9110 15.5.6)",
+                exchange, cause="no-allow", operation=operation, expected="Allow",
+            )  # fmt: skip
         yield from envelope.provoked(
             operation, exchange, "method", "a method that the path does not have",
             requirement="CT11", cause="wrong-method", basis=Basis.DOCUMENTED,
@@ -199,12 +206,13 @@ def _same_shape(left: str, right: str) -> bool:
 def test_media_type(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
     """A body in a media type that is not declared is refused."""
     for media_type, body in (
-        ("text/plain", b"plain words"),
+        ("text/plain", None),  # valid JSON under a wrong name
         ("application/xml", b"<a/>"),
         ("application/x-www-form-urlencoded", b"a=1&b=2"),
     ):
         arguments = subject.world.arguments(operation)
         exchange = subject.send(operation, arguments, body=body, media_type=media_type)
+        subject.world.note(operation, arguments, exchange, "a")
         yield from judge_all(subject, [exchange], also=ALSO)
         if exchange.status in (400, 422):
             continue  # refused, for what such a body looks like as JSON
@@ -234,9 +242,12 @@ def test_no_change(subject: BackendSubject, operation: Operation) -> Iterable[Fi
     made = subject.world.make(effect.resource)
     scope = {n: made.arguments[n] for n in required(operation) if n in made.arguments}
     base = subject.world.arguments(
-        operation, seed=3, optional=True, **{**_scoped(operation, scope), effect.target: made.id}
+        operation,
+        given={**_scoped(operation, scope), effect.target: made.id},
+        seed=3,
+        optional=True,
     )
-    read = subject.world.arguments(reader, **_reading(reader, made.id, scope))
+    read = subject.world.arguments(reader, given=_reading(reader, made.id, scope))
     before = subject.send(reader, read)
     if not ok(before):
         raise Inconclusive(f"{reader.id} does not show what was made")

@@ -28,11 +28,9 @@ def _promise(operation: Operation) -> Idempotency:
     return operation.idempotency
 
 
-def _call(
-    subject: BackendSubject, operation: Operation, key: str | None, **given: Any
-) -> dict[str, Any]:
+def _call(subject: BackendSubject, operation: Operation, key: str | None) -> dict[str, Any]:
     """Return arguments of a call under an idempotency key, without its header."""
-    arguments = subject.world.arguments(operation, **given)
+    arguments = subject.world.arguments(operation)
     promise = _promise(operation)
     if key is not None and promise.location == "body":
         arguments[promise.name] = key
@@ -62,14 +60,18 @@ def _first(subject: BackendSubject, operation: Operation) -> tuple[str, dict[str
     return key, arguments, exchange
 
 
-@CASES.case("idempotency.replay", "IK4", each=_keyed)
+@CASES.case("idempotency.replay", "IK4", "IK5", each=_keyed)
 def test_replay(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
-    """The same request under the same key is answered as the first was, and says so."""
+    """The same request under the same key is answered as the first was, says so, does no more."""
+    from conformance.backend.effects import count_effects
+
     key, arguments, first = _first(subject, operation)
     again = [_send(subject, operation, arguments, key) for _ in range(2)]
     yield from judge_all(subject, again)
     yield from oracle.first_is_new(operation, first)
     yield from oracle.replays(operation, first, again)
+    effects = count_effects(subject, operation, arguments)
+    yield from oracle.one_effect(operation, [first, *again], effects, "replayed")
 
 
 @CASES.case("idempotency.one-effect", "IK5", each=_keyed)

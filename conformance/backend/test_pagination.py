@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,8 @@ class Filled:
     paging: Pagination
     scope: Mapping[str, Any]
     ids: frozenset[str]
+    order: tuple[str, ...]
+    """The same ids in the order in which they were made."""
     narrow: bool
     """True where the scope shows nothing but what was made here."""
 
@@ -55,13 +58,35 @@ def filled(subject: BackendSubject, operation: Operation, count: int = COUNT) ->
         raise Inconclusive("the contract does not say which resource it lists")
     scope, narrow = _scope(subject, operation)
     if creators(subject.contract, effect.resource):
-        ids: set[str] = set()
+        ids: list[str] = []
         while len(ids) < count:
-            made = subject.world.make_all(effect.resource, seed=len(ids), **scope)
-            ids |= {m.id for m in made}
-        return Filled(paging, _asked(operation, scope), frozenset(ids), narrow)
-    ids = _made_otherwise(subject, operation, scope, count)
-    return Filled(paging, _asked(operation, scope), frozenset(ids), narrow)
+            made = subject.world.make_all(effect.resource, given=scope, seed=len(ids))
+            ids += [m.id for m in made]
+        return Filled(paging, _asked(operation, scope), frozenset(ids), tuple(ids), narrow)
+    others = _made_otherwise(subject, operation, scope, count)
+    if others is None:
+        return _as_it_is(subject, operation, paging)
+    return Filled(paging, _asked(operation, scope), frozenset(others), (), narrow)
+
+
+def _as_it_is(subject: BackendSubject, operation: Operation, paging: Pagination) -> Filled:
+    """Take what somebody else has put into a list; narrow it to what has a name in common."""
+    effect = operation.effect
+    exchange = subject.send(operation, {paging.limit: max_size(operation)} if paging.limit else {})
+    page = page_of(operation, exchange, {})
+    items = value_at(exchange, paging.items)
+    scope: dict[str, Any] = {}
+    for name in [n for n, k in (effect.scope if effect else {}).items() if k == "free"]:
+        values = [i.get(name) for i in items if isinstance(i, dict)]
+        best, count = Counter(v for v in values if isinstance(v, str)).most_common(1)[0] if (
+            any(isinstance(v, str) for v in values)) else ("", 0)  # fmt: skip
+        if count >= 3:
+            scope = {name: best}
+            page = page_of(operation, subject.send(operation, scope), {})
+            break
+    if len(page.keys) < 2:
+        raise Inconclusive(f"the list has {len(page.keys)} items and no operation here makes any")
+    return Filled(paging, scope, frozenset(page.keys), (), bool(scope))
 
 
 def _asked(operation: Operation, scope: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,8 +110,11 @@ def _scope(subject: BackendSubject, operation: Operation) -> tuple[dict[str, Any
 
 def _made_otherwise(
     subject: BackendSubject, operation: Operation, scope: Mapping[str, Any], count: int
-) -> set[str]:
-    """Make listed things that come about by another operation: receipts, yields of events."""
+) -> set[str] | None:
+    """Make listed things that come about by another operation: receipts, yields of events.
+
+    Return their ids, None where nothing makes any.
+    """
     effect = operation.effect
     assert effect is not None
     for other in subject.contract:
@@ -97,7 +125,7 @@ def _made_otherwise(
             return _receipts(subject, other, scope, count)
         if mine.yields == effect.resource:
             return _yielded(subject, operation, other, scope, count)
-    raise NotApplicable(f"no operation makes a {effect.resource}")
+    return None
 
 
 def _receipts(
@@ -107,7 +135,7 @@ def _receipts(
     known = properties(maker)
     for _ in range(count):
         given = {n: v for n, v in scope.items() if n in known}
-        exchange = subject.send(maker, subject.world.arguments(maker, **given))
+        exchange = subject.send(maker, subject.world.arguments(maker, given=given))
         ids.add(str(value_at(exchange, maker.effect.receipt if maker.effect else None)))
     return ids
 
@@ -202,7 +230,7 @@ def test_default_size(subject: BackendSubject, operation: Operation) -> Iterable
         return
     page = page_of(operation, exchange, {})
     wanted = paging.default_limit
-    if wanted is not None and count > wanted and len(page.keys) != wanted:
+    if wanted is not None and len(have.ids) > wanted and len(page.keys) != wanted:
         yield found(
             "PG6", "the default page size is not the declared one", exchange,
             cause="default-size", operation=operation, basis=paging.basis,
@@ -374,12 +402,18 @@ def test_inserts(subject: BackendSubject, operation: Operation) -> Iterable[Find
     assert effect is not None
     if not creators(subject.contract, effect.resource or ""):
         raise NotApplicable(f"no operation creates a {effect.resource} directly")
-    read = _walk_while(
-        subject, operation, have, lambda: subject.world.make(effect.resource or "", **have.scope)
-    )
+
+    def insert() -> None:
+        subject.world.make(effect.resource or "", given=have.scope)
+
+    read = _walk_while(subject, operation, have, insert)
     # an insert in front of the reader shifts offsets: repeats are in order then, gaps are not
-    if have.paging.order == "asc" or have.paging.style in ("cursor", "token", "link"):
-        yield from pages.repeats(operation, read)
+    listed = [k for k in walk(subject, operation, have.scope, max_size(operation)).keys
+              if k in have.ids]  # fmt: skip
+    grows_at_end = tuple(listed) == have.order
+    if grows_at_end or have.paging.style in ("cursor", "token", "link"):
+        for finding in pages.repeats(operation, read):
+            yield finding.at(requirement="PG3", cause="repeats-under-come")
     yield from pages.stable(operation, read, have.ids, "come")
 
 

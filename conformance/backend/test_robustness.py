@@ -235,6 +235,8 @@ def test_headers(subject: BackendSubject, operation: Operation) -> Iterable[Find
         ("long-header", _with(plain, host, b"x-long: " + b"a" * 100_000 + b"\r\n")),
         ("many-headers", _with(plain, host, b"".join(b"x-%d: 1\r\n" % i for i in range(500)))),
         ("no-colon", _with(plain, host, b"this is no header\r\n")),
+        ("not-ascii", _with(plain, host, "x-name: Zo\u00eb \u2603\r\n".encode())),
+        ("latin-1", _with(plain, host, b"x-name: caf\xe9\r\n")),
         ("control", _with(plain, host, b"x-bad: a\x01b\r\n")),
         ("traversal", encode(Request("GET", plain.target + "/../../../etc/passwd"), host)),
         ("garbage-line", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"),

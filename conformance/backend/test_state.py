@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from conformance.backend.effects import read_arguments, text_of, until
@@ -79,7 +80,7 @@ def test_created(subject: BackendSubject, operation: Operation) -> Iterable[Find
         if tellable(viewer, bystander) and effect.resource == (viewer.effect or effect).resource
     }
     given = _shared(operation, bystander)
-    made = write(subject, operation, seed=1, optional=True, **given)
+    made = write(subject, operation, given=given, seed=1, optional=True)
     yield from judge_all(subject, [made[0].exchange])
     yield from _as_many(operation, made)
     for each in made:
@@ -183,17 +184,16 @@ def _found_anew(subject: BackendSubject, operation: Operation, made: Made) -> It
     for changer in operations_on(subject.contract, made.resource, "update", "replace"):
         if pair is None or pair[0] not in properties(changer) or not changer.effect:
             continue
-        fresh = f"quite other words {subject.name('x').replace('-', ' ')}"
+        letters = subject.random(f"words {made.id}")
+        fresh = " ".join("".join(letters.choices("bcdfghjklmnpqrstvwxz", k=9)) for _ in range(4))
         given = {**_scope_of(changer, made), changer.effect.target or "id": made.id}
         change = subject.send(
-            changer, subject.world.arguments(changer, **given, **{pair[0]: fresh})
+            changer, subject.world.arguments(changer, given={**given, pair[0]: fresh})
         )
         if not ok(change):
             raise Inconclusive(f"{changer.id} was answered {told(change)}")
-        view = until(
-            subject, max(changer.effect.delay, 0.0),
-            lambda text=fresh: look(subject, operation, made, text=text), lambda v: v.count > 0,
-        )  # fmt: skip
+        look_again = partial(look, subject, operation, made, text=fresh)
+        view = until(subject, changer.effect.delay, look_again, lambda v: bool(v.count))
         if view.count == 0 or not _shows_text(operation, view.exchange, made.id, fresh):
             yield found(
                 "ST3", "a record is not found by the text that it was changed to", change,
@@ -248,7 +248,7 @@ def test_updated(subject: BackendSubject, operation: Operation) -> Iterable[Find
     assert effect is not None
     maker = creators(subject.contract, effect.resource or "")[0]
     made = write(subject, maker, seed=1, optional=True)[0]
-    other = write(subject, maker, seed=2, optional=True, **_shared(maker, made))[0]
+    other = write(subject, maker, given=_shared(maker, made), seed=2, optional=True)[0]
     values = changeable(operation, made, subject.seed + 11)
     if not values:
         raise NotApplicable("it names nothing that could change")
@@ -303,11 +303,11 @@ def test_replaced(subject: BackendSubject, operation: Operation) -> Iterable[Fin
     assert effect is not None
     maker = creators(subject.contract, effect.resource or "")[0]
     made = write(subject, maker, seed=1, optional=True)[0]
-    other = write(subject, maker, seed=2, optional=True, **_shared(maker, made))[0]
+    other = write(subject, maker, given=_shared(maker, made), seed=2, optional=True)[0]
     bystander = _read(subject, other)
     target = effect.target or "id"
     given = {**_scope_of(operation, made), target: made.id}
-    arguments = subject.world.arguments(operation, seed=3, optional=False, **given)
+    arguments = subject.world.arguments(operation, given=given, seed=3)
     places = {p.name for p in operation.parameters} | {target, *effect.scope}
     named = {n: v for n, v in arguments.items() if n not in places}
     exchange = subject.send(operation, arguments)
@@ -332,7 +332,7 @@ def test_deleted(subject: BackendSubject, operation: Operation) -> Iterable[Find
     assert effect is not None
     maker = creators(subject.contract, effect.resource or "")[0]
     made = write(subject, maker, seed=1, optional=True)[0]
-    other = write(subject, maker, seed=2, **_shared(maker, made))[0]
+    other = write(subject, maker, given=_shared(maker, made), seed=2)[0]
     places = [v for v in viewers(subject.contract, made, "read", "list", "search")
               if tellable(v, made)]  # fmt: skip
     for viewer in places:
@@ -381,7 +381,7 @@ def test_linked(subject: BackendSubject, operation: Operation) -> Iterable[Findi
     assert effect is not None
     maker = creators(subject.contract, effect.resource or "")[0]
     made = write(subject, maker)[0]
-    arguments = subject.world.arguments(operation, **{effect.target or "id": made.id})
+    arguments = subject.world.arguments(operation, given={effect.target or "id": made.id})
     exchange = subject.send(operation, arguments)
     if not ok(exchange):
         raise Inconclusive(f"the link was answered {told(exchange)}")
@@ -437,7 +437,7 @@ def test_secrets(subject: BackendSubject, operation: Operation) -> Iterable[Find
             later.append(subject.send(other, subject.world.arguments(other)))
         elif mine.kind in ("read", "update") and mine.target:
             given = {**_scope_of(other, made), mine.target: made.id}
-            later.append(subject.send(other, subject.world.arguments(other, **given)))
+            later.append(subject.send(other, subject.world.arguments(other, given=given)))
     if not later:
         raise Inconclusive("nothing shows the record again")
     yield from oracle.secret_kept(operation, made.exchange, later)
@@ -474,20 +474,22 @@ def test_sets(subject: BackendSubject, operation: Operation) -> Iterable[Finding
     effect = operation.effect
     assert effect is not None
     for shown in effect.sets:
-        arguments = subject.world.arguments(operation, **shown.where)
+        arguments = subject.world.arguments(operation, given=shown.where)
         exchange = subject.send(operation, arguments)
         if not ok(exchange):
             raise Inconclusive(f"the action was answered {told(exchange)}")
         value = value_at(exchange, shown.answer) if shown.answer else shown.value
         viewer = subject.contract[shown.operation]
-        view = until(
-            subject, effect.delay,
-            lambda viewer=viewer: subject.send(viewer, subject.world.arguments(viewer)),
-            lambda e, shown=shown, value=value: oracle.shown_value(e, shown.pointer, value),
-        )  # fmt: skip
+        ask = partial(subject.send, viewer, subject.world.arguments(viewer))
+        there = partial(_shows, shown.pointer, value)
+        view = until(subject, effect.delay, ask, there)
         if not oracle.shown_value(view, shown.pointer, value):
             yield found(
                 "ST10", f"what {operation.id} set is not shown at {shown.pointer}", exchange, view,
                 cause=f"not-set {operation.id} {shown.pointer}", operation=viewer,
                 basis=effect.basis,
             )  # fmt: skip
+
+
+def _shows(pointer: str, value: Any, exchange: Exchange) -> bool:
+    return oracle.shown_value(exchange, pointer, value)

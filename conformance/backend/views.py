@@ -49,16 +49,16 @@ def write(
     subject: BackendSubject,
     operation: Operation,
     key: str = "a",
+    given: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
     optional: bool = False,
-    **given: Any,
 ) -> list[Made]:
     """Create records with an operation; where it tells no id, a record without one is returned.
 
     Raises Inconclusive where the call is refused.
     """
-    arguments = subject.world.arguments(operation, key, seed=seed, optional=optional, **given)
+    arguments = subject.world.arguments(operation, key, given, seed=seed, optional=optional)
     exchange = subject.send(operation, arguments, key=key)
     made = subject.world.note(operation, arguments, exchange, key)
     if not ok(exchange):
@@ -159,9 +159,13 @@ def wait_for(
     """Look until a record shows, at most as long as its effect may take."""
     effect = made.operation.effect
     seconds = effect.delay if effect else 0.0
+    if operation.id in subject.late:
+        seconds /= 10  # it kept nobody's waiting before; what is late is told once
     view: View = until(
         subject, seconds, lambda: look(subject, operation, made, key, text), lambda v: v.count > 0
     )
+    if view.count == 0:
+        subject.late.add(operation.id)
     return view
 
 

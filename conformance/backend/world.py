@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.backend.requests import UNSET
 from conformance.history import Exchange
-from conformance.oracles.found import MISSING, ok, told, value_at
+from conformance.oracles.found import MISSING, ok, told, value_at, value_in
 from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
 from specs import examples as spec_examples
@@ -107,10 +107,10 @@ class World:
         self,
         operation: Operation | str,
         key: str = "a",
+        given: Mapping[str, Any] | None = None,
         *,
         seed: int = 0,
         optional: bool = False,
-        **given: Any,
     ) -> dict[str, Any]:
         """Return arguments that the contract calls valid and that this backend should accept.
 
@@ -120,11 +120,13 @@ class World:
         """
         if isinstance(operation, str):
             operation = self._subject.contract[operation]
+        given = given or {}
         values = spec_examples.arguments(operation, seed=seed, optional=optional)
         effect = operation.effect
         references = dict(effect.scope) if effect else {}
         if effect and effect.target and effect.resource:
-            own = "free" if effect.kind == "create" else effect.resource
+            free = effect.kind == "create" or self._named_only(effect.resource)
+            own = "free" if free else effect.resource
             references[effect.target] = own
         needed = required(operation)
         for name, kind in references.items():
@@ -163,7 +165,7 @@ class World:
         """Return the id of a record to refer to, made within the same scope as the call."""
         scope = operation.effect.scope if operation.effect else {}
         shared = {n: given.get(n, values.get(n)) for n in scope if n != name and n in values}
-        made = self.make(resource, key, **{n: v for n, v in shared.items() if v is not None})
+        made = self.make(resource, key, {n: v for n, v in shared.items() if v is not None})
         schema = properties(operation).get(name, {})
         for scoped in scope:
             if scoped != name and scoped in made.arguments and isinstance(values, dict):
@@ -202,21 +204,35 @@ class World:
 
     # -- records -------------------------------------------------------------------------------
 
-    def make(self, resource: str, key: str = "a", *, seed: int = 0, **given: Any) -> Made:
+    def make(
+        self,
+        resource: str,
+        key: str = "a",
+        given: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
+    ) -> Made:
         """Create one record and return it. Raises Inconclusive where that cannot be done."""
-        return self.make_all(resource, key, seed=seed, **given)[0]
+        return self.make_all(resource, key, given, seed=seed)[0]
 
-    def make_all(self, resource: str, key: str = "a", *, seed: int = 0, **given: Any) -> list[Made]:
+    def make_all(
+        self,
+        resource: str,
+        key: str = "a",
+        given: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
+    ) -> list[Made]:
         """Create records with one call: one, or as many as a batch creates."""
         makers = creators(self._subject.contract, resource)
         if not makers:
-            raise NotApplicable(f"no operation creates a {resource}")
-        operation = makers[0]
+            return [self._otherwise(resource, key)]
+        operation, given = makers[0], given or {}
         known = properties(operation)
         effect = operation.effect
         inner = self._entry_fields(operation)
         outer = {n: v for n, v in given.items() if n in known}
-        arguments = self.arguments(operation, key, seed=seed, **outer)
+        arguments = self.arguments(operation, key, outer, seed=seed)
         if effect and effect.each and isinstance(arguments.get(effect.each[1:]), list):
             for entry in arguments[effect.each[1:]]:
                 entry.update({n: v for n, v in given.items() if n in inner})
@@ -228,6 +244,43 @@ class World:
                 + ("" if not ok(exchange) else " without an id")
             )
         return made
+
+    def _otherwise(self, resource: str, key: str) -> Made:
+        """Return a record of a kind that no operation creates by itself.
+
+        Some come with another effect (the receipt of a deletion), some are what other records
+        become, some just exist (a list shows them). Raises NotApplicable where none can be had.
+        """
+        contract = self._subject.contract
+        for operation in contract:
+            effect = operation.effect
+            if effect is not None and effect.receipt and resource == "receipt":
+                arguments = self.arguments(operation, key)
+                exchange = self._subject.send(operation, arguments, key=key)
+                given = value_at(exchange, effect.receipt)
+                if isinstance(given, str):
+                    return Made(resource, given, operation, {}, exchange, key, {})
+        for maker in contract:
+            if maker.effect is not None and maker.effect.yields == resource:
+                self.make(maker.effect.resource or "", key)
+        for lister in operations_on(contract, resource, "list"):
+            effect = lister.effect
+            asked = self.arguments(lister, key)
+            exchange = self._subject.send(lister, asked, key=key)
+            items = value_at(exchange, effect.items if effect else None)
+            for item in items if isinstance(items, list) else []:
+                shown = value_in(item, effect.item_id if effect else None)
+                if isinstance(shown, str):
+                    return Made(resource, shown, lister, {}, exchange, key, {})
+        raise NotApplicable(f"no operation creates a {resource}, and none is listed")
+
+    def _named_only(self, resource: str) -> bool:
+        """Return True where a kind of record is nothing but a name that the caller makes up."""
+        others = ("create", "read", "list", "search", "forget")
+        effects = [o.effect for o in self._subject.contract if o.effect]
+        return not any(
+            e.yields == resource or (e.receipt and resource == "receipt") for e in effects
+        ) and not operations_on(self._subject.contract, resource, *others)
 
     def _entry_fields(self, operation: Operation) -> Mapping[str, Schema]:
         each = operation.effect.each if operation.effect else None

@@ -99,12 +99,11 @@ def admissions(
 
     `whole` says that the quota was untouched when the asking began.
     """
-    let = sorted(a.sent for a in asks if a.admitted)
+    let = _fullest(limit, [a for a in asks if a.admitted])
     turned = [a for a in asks if not a.admitted]
-    algorithm = limit.algorithm
-    requirement, bound = _bound(algorithm, quota, asks)
+    requirement, bound = _bound(limit.algorithm, quota, asks)
     if len(let) > bound:
-        over = [a for a in asks if a.admitted][bound : bound + 3]
+        over = let[bound : bound + 3]
         yield found(
             requirement, f"{len(let) - bound} more requests are let in than the quota allows",
             *[a.exchange for a in over], cause="over-admission", operation=operation,
@@ -116,6 +115,17 @@ def admissions(
             turned[0].exchange, cause="under-admission", operation=operation, basis=limit.basis,
             expected=quota.q, actual=len(let),
         )  # fmt: skip
+
+
+def _fullest(limit: RateLimit, let: Sequence[Ask]) -> list[Ask]:
+    """Return the admissions of the fullest window, where headers tell windows apart."""
+    if limit.algorithm not in (None, "fixed-window"):
+        return list(let)
+    windows: dict[str | None, list[Ask]] = {}
+    for ask in let:
+        windows.setdefault(ask.reading.raw_reset if ask.reading else None, []).append(ask)
+    moving = len(windows) > 3  # a reset that moves with every answer names no window
+    return list(let) if moving else max(windows.values(), key=len, default=[])
 
 
 def _bound(algorithm: str | None, quota: Quota, asks: Sequence[Ask]) -> tuple[str, int]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 import specs
 from conformance.reference.backend.server import Embedded
@@ -86,16 +86,13 @@ def _with_dying_worker(
 
 
 def _kill_a_worker(wrong: Wrong, active: Defects, mark: str) -> None:
-    deadline = time.monotonic() + 30
-    while wrong.memory.count < 60 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    listed = subprocess.run(
-        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
-    ).stdout
-    ours = [line.split(None, 2) for line in listed.splitlines() if mark in line]
-    pids = {pid for pid, _, _ in ours}
-    workers = [int(pid) for pid, parent, _ in ours if parent in pids]
-    if workers:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(max(workers), signal.SIGKILL)
-        _ = WORKER_DIES in active
+    """Kill (SIGKILL) a process whose parent is the run's master, as soon as requests flow."""
+    deadline = time.monotonic() + 60
+    while wrong.memory.count < 20 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for master in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            workers = master.children() if any(mark in w for w in master.cmdline()) else []
+            if workers:
+                workers[-1].kill()
+                _ = WORKER_DIES in active

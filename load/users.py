@@ -9,6 +9,7 @@ exception in a Locust listener would only be logged.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -114,10 +115,18 @@ def prepare(environment: Any, **_: Any) -> None:
         words = error.args[0] if isinstance(error, KeyError) else error
         print(f"memconform: {words}", file=sys.stderr, flush=True)  # noqa: T201 - a usage error
         sys.exit(USAGE)
+    # Locust installs its own handler only after a shape's run is over.
+    gevent.signal_handler(signal.SIGTERM, _terminate, environment)
     if environment.web_ui is not None:
         from load.web import extend
 
         extend(environment)
+
+
+def _terminate(environment: Any) -> None:
+    """End the run as it stands: the result is partial and says so."""
+    environment.memconform.interrupted = "ended by SIGTERM"
+    environment.runner.quit()
 
 
 def _options(environment: Any) -> Options:
@@ -228,7 +237,7 @@ def _conclude(environment: Any, session: Session) -> None:
 def _judge(environment: Any, session: Session) -> None:
     try:
         made = session.judge()
-        environment.process_exit_code = exit_code(made)
+        environment.process_exit_code = OWN_ERROR if session.interrupted else exit_code(made)
         if session.options.out is not None:
             write.results(session.options.out, session.results(made, sys.argv))
         for line in sentences(made):
@@ -246,7 +255,7 @@ def on_quitting(environment: Any, **_: Any) -> None:
     if session is None or isinstance(environment.runner, WorkerRunner):
         return
     if session.entry is None:
-        session.interrupted = "stopped before the schedule was over"
+        session.interrupted = session.interrupted or "stopped before the schedule was over"
         if session.engine is not None:
             session.engine.interrupt()
         _judge(environment, session)

@@ -399,7 +399,7 @@ def _deaf(subject: SdkSubject, operation: Operation, mode: str) -> frozenset[int
     found = set()
     for status in (429, 503, 500, 413):
         script = Script.parse(f"{operation.id}#1 {status} retry-after=60")
-        made = remembered(subject, operation, the_mode(mode), script, {})
+        made = remembered(subject, operation, subject.needs(operation, mode), script, {})
         if any(f.requirement == "RA4" for f in judge_retries(subject, operation, made)):
             found.add(status)
     return frozenset(found)

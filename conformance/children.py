@@ -96,7 +96,7 @@ class Child:
         return self._process.poll()
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for its end and return the exit code; None where `timeout` seconds were not enough."""
+        """Wait for its end and return the exit code; None where `timeout` seconds passed."""
         try:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -421,7 +421,8 @@ def serve(
     raise typer.Exit(
         server.main(
             port=port, host=host, api_keys=api_key or (), member_keys=member_key or (),
-            limited_keys=limited_key or (), expired_keys=expired_key or (), rate_limit=rate_limit, defects=defect or (),
+            limited_keys=limited_key or (), expired_keys=expired_key or (),
+            rate_limit=rate_limit, defects=defect or (),
             list_defects=list_defects, db=str(db) if db else None, workers=workers, delay=delay,
             processing_delay=processing_delay,
         )

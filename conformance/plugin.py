@@ -35,7 +35,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--rate", {"metavar": "R", "type": float, "help": "send at most R requests a second"}),
     ("--ca", {"metavar": "FILE", "help": "certificate authority of a TLS backend, PEM"}),
     ("--deep", {"action": "store_true", "help": "fuzz and search for minutes, not seconds"}),
-    ("--sdk", {"metavar": "SUBJECT", "help": "SDK to judge: NAME, NAME==VERSION, a wheel, a folder"}),
+    ("--sdk", {"metavar": "SUBJECT", "help": "NAME, NAME==VERSION, a wheel or a folder"}),
     ("--driver", {"metavar": "COMMAND", "help": "driver of an SDK in another language"}),
     ("--out", {"metavar": "DIR", "help": "write results.json and the reports there"}),
     ("--seed", {"metavar": "N", "type": int, "default": 0, "help": "seed of all choices (0)"}),
@@ -90,7 +90,7 @@ def pytest_pycollect_makeitem(
     for operation, mode in instances(case, state.subject.contract):
         inside = "-".join(part for part in (operation.id if operation else "", mode) if part)
         made.append(
-            CaseItem.from_parent(  # type: ignore[no-untyped-call]
+            CaseItem.from_parent(
                 collector,
                 name=f"{name}[{inside}]" if inside else name,
                 case=case,

@@ -67,7 +67,7 @@ Watch = Callable[[Sequence[Part]], None]
 class Backend:
     """A served reference backend: base URL of each API, and the keys that it takes.
 
-    `roles` maps a principal's part in the backend suite (`member`, `limited`, `expired`) to its key.
+    `roles` maps a principal's part in the backend suite (`member`, `limited`, `expired`) to a key.
     """
 
     urls: dict[str, str]
@@ -149,7 +149,8 @@ def run(
     clock = clock or SystemClock()
     started, began = clock.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     parts: list[Part] = []
-    complete, secrets = True, ()
+    complete = True
+    secrets: tuple[str, ...] = ()
     with tempfile.TemporaryDirectory(prefix="memconform-run-") as folder:
         try:
             with embedded(*serve_options) as backend:
@@ -246,7 +247,7 @@ def _interrupted(parts: Sequence[Part]) -> str:
 
 def _seconds(parts: Sequence[Part]) -> dict[str, float]:
     """Wall seconds of each kind: from its first start to its last end."""
-    made = {}
+    made: dict[str, float] = {}
     for kind in KINDS:
         spans = [(p.started, p.started + p.seconds) for p in parts if p.kind == kind and p.started]
         if spans:

@@ -17,8 +17,8 @@ from conformance.clock import VirtualClock
 from conformance.live import watching
 from conformance.report.results import Results
 from conformance.report.run import make
-from conformance.run import Part, _subjects, plan, releases
 from conformance.run import Backend as Served
+from conformance.run import Part, _subjects, plan, releases
 from conformance.verdict import Verdict
 
 
@@ -90,10 +90,9 @@ def test_half_a_result_is_an_error(tmp_path: Path) -> None:
 def test_plan_covers_every_api_and_release() -> None:
     """Five backends, eight releases and five load runs, in the order of the report."""
     served = Served(
-        {
-            api: "http://127.0.0.1:1/x"
-            for api in ("claiv", "memsy", "memsy-control", "octamem", "sovant")
-        },
+        dict.fromkeys(
+            ("claiv", "memsy", "memsy-control", "octamem", "sovant"), "http://127.0.0.1:1/x"
+        ),
         ("k",),
     )
     kinds = [p.kind for p in plan(["backend", "sdk", "load"], served, 0)]

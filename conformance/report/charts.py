@@ -97,7 +97,8 @@ def _grid(x: _Axis, y: _Axis, x_label: str, y_label: str) -> list[str]:
     for tick in x.ticks():
         at = x.place(tick)
         parts.append(
-            f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{_number(tick)}</text>'
+            f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
+            f"{_number(tick)}</text>"
         )
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(

@@ -21,7 +21,8 @@ from enum import IntEnum
 
 from conformance.report.baseline import Comparison
 from conformance.report.results import Results, SubjectEntry
-from conformance.verdict import Level, Verdict
+from conformance.verdict import Verdict
+from specs.catalogue import Level
 
 
 class Exit(IntEnum):

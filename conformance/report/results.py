@@ -14,11 +14,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from conformance.cases import CaseResult
-from conformance.verdict import Finding, Level, Verdict, binding, merge
+from conformance.verdict import Finding, Verdict, binding, merge
 from specs import Basis
-from specs.catalogue import Requirement
-
-SCHEMA = "memconform.results/1"
+from specs.catalogue import Level, Requirement
 
 
 class Entry(BaseModel):
@@ -115,7 +113,7 @@ class SubjectEntry(Entry):
 class Results(Entry):
     """A whole run."""
 
-    schema_: Literal["memconform.results/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["memconform.results/1"] = Field(default="memconform.results/1", alias="schema")
     run: Run
     subjects: tuple[SubjectEntry, ...] = ()
 

@@ -108,7 +108,7 @@ def _weight(finding: FindingEntry) -> tuple[int, int]:
 def _spread(
     pairs: Sequence[tuple[str, FindingEntry]], worst: int
 ) -> list[tuple[str, FindingEntry]]:
-    """Return the first `worst` pairs, taking subjects in turn so that one does not hide the rest."""
+    """Return the first `worst` pairs, subjects in turn, so that none hides the rest."""
     by_subject: dict[str, list[tuple[str, FindingEntry]]] = {}
     for pair in pairs:
         by_subject.setdefault(pair[0], []).append(pair)

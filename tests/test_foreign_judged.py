@@ -148,3 +148,13 @@ def test_a_mock_is_told_from_a_server() -> None:
     shapes = [f.cause for f in found if f.requirement == "CT1" and f.cause.startswith("schema")]
     assert [cause for cause in shapes if " 200 " in cause] == []
     assert [f.cause for f in found if f.requirement in ("CT2", "CT3", "CT6")] == []
+
+
+def test_limits_of_another_maker_are_kept() -> None:
+    """A fixed window that somebody else wrote is exhausted, waited out, and found to be exact."""
+    with servers.memsy(limit=20, window=1.0) as served:
+        results = judged("memsy", served, ("limits.",))
+    assert crashed(results) == []
+    assert told(findings(results)) == []
+    judged_well = {r.case for r in results if r.verdict is Verdict.PASS}
+    assert judged_well >= {"limits.exhaustion", "limits.recovery", "limits.partitions"}

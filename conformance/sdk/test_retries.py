@@ -161,7 +161,8 @@ def test_max_retries(subject: SdkSubject, operation: Operation, mode: str) -> li
         for finding in judge_retries(subject, operation, made, options_of(settings)):
             if finding.requirement in ("RT1", "RT5"):
                 found.append(
-                    finding.at(
+                    made.refiled(
+                        finding,
                         requirement="WR7" if wanted else "RT13",
                         message=f"does not obey `max-retries` {wanted}",
                         cause="max-retries:ignored" if wanted else "max-retries:not-disabled",
@@ -385,12 +386,12 @@ def _retry_after(
             found += made.witnessed([_never(requirement)])
             continue
         leaks = judge_leak(operation, made, fault.summary.lower().rstrip("."), requirement)
-        found += [f.at(cause="retry-after:leak") for f in leaks]
+        found += [made.refiled(f, cause="retry-after:leak") for f in leaks]
         for finding in judge_retries(subject, operation, made):
             if finding.requirement in ("RA4", "RA5"):
                 dated = requirement == "RA3" and finding.requirement == "RA4"
                 if not (dated and int(fault.id.rpartition("-")[2]) in deaf):
-                    found.append(finding.at(requirement="RA3") if dated else finding)
+                    found.append(made.refiled(finding, requirement="RA3") if dated else finding)
     return once(found)
 
 

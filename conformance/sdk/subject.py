@@ -37,6 +37,10 @@ HANG = 8.0
 """Real seconds after which a call counts as hung, where the case names no other time."""
 
 
+class Unconstructed(Inconclusive):
+    """The SDK refused to make a client with the options that it was given."""
+
+
 @dataclass(frozen=True)
 class Ask:
     """One call to make."""
@@ -211,6 +215,7 @@ class SdkSubject:
         context: bool = False,
         closing: float = 0.0,
         alone: bool = False,
+        key: str | None = KEY,
     ) -> Play:
         """Play a script at one fresh client that makes the calls, and return what happened.
 
@@ -218,14 +223,15 @@ class SdkSubject:
         `cancel_at`: cancel the (only) call in its n-th wait. `context`: use the client as a
         context manager. `closing`: seconds to wait for
         connections to close. `alone`: never share the client. `timeout`: real seconds per call.
+        `key`: None constructs the client without one. Raises Unconstructed where that fails.
         """
         settings = dict(options or {})
-        plain = not (alone or concurrency or cancel_at or context or closing)
+        plain = not (alone or concurrency or cancel_at or context or closing or key is None)
         if plain and self.bundled and harmless(script):
             return self._play_in_lane(script, asks, mode, settings, default, timeout)
         session = self.bench.session(self.contract, script, default=default)
         try:
-            client = self.driver.open(session.base_url, KEY, mode, settings, context=context)
+            client = self.driver.open(session.base_url, key, mode, settings, context=context)
             if isinstance(client, Outcome):
                 return self._unopened(script, mode, settings, client)
             if concurrency:
@@ -309,7 +315,7 @@ class SdkSubject:
             raise Inconclusive(f"no client can be constructed: {outcome.detail}")
         raised = outcome.error
         said = f"{raised.name}: {raised.message}" if raised else outcome.kind
-        raise Inconclusive(f"constructing the client with {dict(options)} fails: {said}")
+        raise Unconstructed(f"constructing the client with {dict(options)} fails: {said}")
 
     def _told(
         self, made: Play, asks: Sequence[Ask], replies: Sequence[CallReply],

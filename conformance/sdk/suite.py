@@ -23,7 +23,7 @@ from conformance.faults.testbench import Testbench
 from conformance.progress import Progress
 from conformance.report.results import SubjectEntry, summarise
 from conformance.sdk.judging import CASES
-from conformance.sdk.subject import SdkSubject
+from conformance.sdk.subject import KEY, SdkSubject
 from conformance.verdict import Verdict
 from specs import Contract, Operation
 from specs.catalogue import requirements
@@ -191,7 +191,11 @@ def _targets(
 def _one(
     target: Target, bench: Testbench, name: str, version: str, reported_as: str, clock: Clock
 ) -> SdkSubject:
-    driver = DriverProcess(target.command, exceptions=documented_exceptions(target.contract))
+    client = target.contract.client
+    keys = {o.env: KEY for o in (client.options if client else ()) if o.env}
+    driver = DriverProcess(
+        target.command, env=keys, exceptions=documented_exceptions(target.contract)
+    )
     made = SdkSubject(
         target.contract, driver, bench, name, version, clock=clock, reported_as=reported_as
     )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from conformance.sdk.judging import CASES, every
-from conformance.sdk.subject import SdkSubject
-from conformance.verdict import Finding, NotApplicable
+from conformance.faults.script import Script
+from conformance.sdk.judging import CASES, MODES, every
+from conformance.sdk.subject import KEY, SdkSubject, Unconstructed
+from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Operation
 
 
@@ -81,6 +82,34 @@ def test_options(subject: SdkSubject) -> Iterator[Finding]:
             expected=f"`{option.name}` ({option.basis}: {option.source})", actual=found.missing,
             basis=option.basis, cause=f"option:{option.name}",
         )  # fmt: skip
+
+
+@CASES.case("surface.environment", "WR7", modes=MODES)
+def test_environment(subject: SdkSubject, mode: str) -> Iterator[Finding]:
+    """An API key that the caller leaves out is taken from the documented environment variable."""
+    options = subject.contract.client.options if subject.contract.client else ()
+    option = next((o for o in options if o.role == "api-key" and o.env), None)
+    if option is None:
+        raise NotApplicable("the document names no environment variable")
+    operation = next((o for o in subject.contract if mode in subject.modes(o)), None)
+    if operation is None:
+        raise Inconclusive(f"no operation can be called in {mode}")
+    expected = f"the key in `{option.env}` is sent ({option.basis}: {option.source})"
+    what = f"does not take the key from `{option.env}` where none is given"
+    cause = f"environment:{option.env}"
+    ready = subject.needs(operation, mode)
+    try:
+        made = subject.play(Script(), subject.ask(operation), mode=ready, key=None)
+    except Unconstructed as why:
+        yield Finding("WR7", what, expected=expected, actual=str(why), basis=option.basis,
+                      cause=cause, mode=mode)  # fmt: skip
+        return
+    sent = [request.request for request in made.history]
+    if not sent or KEY not in str(sent[0].headers):
+        actual = "it sends no key" if sent else "it sends nothing"
+        found = Finding("WR7", what, expected=expected, actual=actual, basis=option.basis,
+                        cause=cause, mode=mode)  # fmt: skip
+        yield from made.witnessed([found], made.history.calls[0])
 
 
 @CASES.case("surface.exceptions", "ER16", "ER10")

@@ -127,6 +127,8 @@ _TABLE: tuple[tuple[str, str, str, str, str], ...] = (
     # the package
     ("client.method-missing", "memsy", "WR6", "surface.methods", "Lacks a documented method."),
     ("client.option-missing", "claiv", "WR7", "surface.options", "Lacks a documented option."),
+    ("client.environment-ignored", "octamem", "WR7", "surface.environment",
+     "Does not take its key from the documented environment variable."),
     ("client.no-async", "claiv", "WR9", "surface.clients", "Has no async client."),
     ("client.no-context", "claiv", "RB10", "surface.context-manager",
      "Cannot be used in a `with` statement."),

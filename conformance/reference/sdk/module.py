@@ -6,6 +6,7 @@ that looks a class up by name (pickle, the driver's host) finds it.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -139,7 +140,7 @@ def _state(kit: Kit, given: dict[str, Any]) -> State:
     return State(
         kit,
         base_url=given["base-url"],
-        key=given.get("api-key"),
+        key=given.get("api-key") or _key_of_environment(kit),
         settings=policy.Settings(
             max_retries=retries,
             backoff_base=given.get("backoff-base"),
@@ -147,6 +148,15 @@ def _state(kit: Kit, given: dict[str, Any]) -> State:
         ),
         debug=bool(given.get("debug")),
     )
+
+
+def _key_of_environment(kit: Kit) -> str | None:
+    """Return the key of the documented environment variable, where there are both."""
+    if "client.environment-ignored" in kit.defects:
+        return None
+    options = kit.contract.client.options if kit.contract.client else ()
+    names = (o.env for o in options if o.role == "api-key" and o.env)
+    return next((os.environ[name] for name in names if name in os.environ), None)
 
 
 def _equip(client: Any, kit: Kit) -> None:

@@ -89,18 +89,13 @@ def envelope(
         (declared.code, code, "error.code-missing"),
         (declared.message, message, "error.message-missing"),
         (declared.request_id, request_id, "error.request-id-missing"),
-        (declared.details, problem.details, "error.details-missing"),
     )
     for pointer, value, defect in members:
-        if pointer is None or value is None or defect in defects:
-            continue
-        if (
-            pointer == declared.details
-            and declared.code
-            and declared.code.startswith(f"{pointer}/")
-        ):
-            pointer += "/errors"
-        put(body, pointer, value)
+        if pointer is not None and defect not in defects:
+            put(body, pointer, value)
+    if declared.details is not None and problem.details is not None:
+        whole = declared.code is not None and declared.code.startswith(f"{declared.details}/")
+        put(body, f"{declared.details}/errors" if whole else declared.details, problem.details)
     beside = parent(declared.code or declared.message or "")
     for name, value in problem.members.items():
         put(body, f"{beside}/{name}", value)

@@ -81,7 +81,7 @@ def check(call: Call) -> None:
     if not call.operation.authenticated or call.operation.response(403) is None:
         return
     needed = "read" if call.operation.safe else "write"
-    if needed not in call.principal.scopes and "auth.scope-not-checked" not in call.defects:
+    if needed not in call.principal.scopes:
         raise Problem(
             "forbidden", "the key lacks a scope", status=403, code="insufficient_scope",
             members={"required_scope": needed},
@@ -192,7 +192,7 @@ def clear(call: Call) -> Reply:
     found = call.store.find(space, call.now, [equal("tag", tag)])
     for document in found:
         call.store.delete(space, document)
-    return Reply({"deleted": len(found) + ("clear.count-wrong" in call.defects)})
+    return Reply({"deleted": len(found)})
 
 
 def status(call: Call) -> Reply:
@@ -280,11 +280,10 @@ def stats(call: Call) -> Reply:
         return round(sum(m[name] for m in held) / number, 4) if number else 0.0
 
     seen = sorted(m["observed_at"] for m in held)
-    total = number + ("stats.total-wrong" in call.defects)
     return Reply(
         {
-            "total": total,
-            "total_memories": total,
+            "total": number,
+            "total_memories": number,
             "active_memories": sum(m["status"] == "active" for m in held),
             "by_type": Counter(m["type"] for m in held),
             "by_kind": Counter(m["memory_kind"] for m in held),

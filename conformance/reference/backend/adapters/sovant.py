@@ -193,15 +193,12 @@ def send_message(call: Call) -> Reply:
         known = [document.body["content"] for _, document in found]
     answer = f"You said: {said}" + (f" I remember: {'; '.join(known)}" if known else "")
     kept = {"content": said, "role": "user", "session_id": session}
-    if "chat.message-not-kept" not in call.defects:
-        crud.insert(call, MESSAGE, "message", _message(call, kept), call.now)
+    crud.insert(call, MESSAGE, "message", _message(call, kept), call.now)
     reply = _message(call, {"content": answer, "role": "assistant", "session_id": session})
     crud.insert(call, MESSAGE, "message", reply, call.now)
     if not call.values.get("stream"):
         return Reply(_shown_message(reply))
     pieces = re.findall(r"\S+\s*|\s+", answer)
-    if "stream.piece-lost" in call.defects:
-        pieces = pieces[1:]
     events: list[Any] = [{"type": "delta", "data": piece} for piece in pieces]
     return Reply(events=[*events, {"type": "done", "id": reply["id"]}])
 
@@ -209,8 +206,6 @@ def send_message(call: Call) -> Reply:
 def get_messages(call: Call) -> Reply:
     """Return what was said in a session, oldest first."""
     where = [Where("json_extract(body, '$.session_id')=?", (_session_of(call),))]
-    if "chat.sessions-mixed" in call.defects:
-        where = []
     found = call.store.find(call.space("message"), call.now, where)
     return Reply({"messages": [_shown_message(d.body) for d in found]})
 
@@ -256,7 +251,7 @@ def save_profile_fact(call: Call) -> Reply:
     if fact["entity"] == "preference":
         held = profile.get("preferences", [])
         profile["preferences"] = [*(p for p in held if p != fact["value"]), fact["value"]]
-    elif "profile.first-wins" not in call.defects or fact["entity"] not in profile:
+    else:
         profile[fact["entity"]] = fact["value"]
     if "profile.not-kept" in call.defects:
         return Reply(fact)

@@ -104,7 +104,7 @@ def test_environment(subject: SdkSubject, mode: str) -> Iterator[Finding]:
         yield Finding("WR7", what, expected=expected, actual=str(why), basis=option.basis,
                       cause=cause, mode=mode)  # fmt: skip
         return
-    sent = [request.request for request in made.history]
+    sent = [exchange.request for exchange in made.history]
     if not sent or KEY not in str(sent[0].headers):
         actual = "it sends no key" if sent else "it sends nothing"
         found = Finding("WR7", what, expected=expected, actual=actual, basis=option.basis,

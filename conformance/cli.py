@@ -41,7 +41,8 @@ app.add_typer(spec_app, name="spec")
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(driver_app, name="driver")
 
-console = Console(highlight=False)
+# A file or a pipe has no width of its own; tables need more than the 80 columns assumed then.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 errors = Console(stderr=True, highlight=False)
 
 Out = Annotated[

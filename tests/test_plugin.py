@@ -51,8 +51,8 @@ def test_failing_case_says_expected_and_actual(tmp_path: Path) -> None:
     """A failed case is shown as requirement, expected and actual, not as a traceback of ours."""
     with Embedded(defects=["auth.missing-key-accepted"]) as broken:
         done = run(
-            "--pyargs", "conformance.backend", *options(broken, tmp_path / "out"), "-k", "auth or missing",
-            cwd=tmp_path,
+            "--pyargs", "conformance.backend", *options(broken, tmp_path / "out"),
+            "-k", "auth or missing", cwd=tmp_path,
         )  # fmt: skip
     assert 1 == done.returncode, done.stdout[-3000:]
     assert "AU3" in done.stdout

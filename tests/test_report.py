@@ -204,7 +204,7 @@ def test_page_loads_nothing_from_elsewhere() -> None:
 
 
 def test_junit_counts_by_verdict() -> None:
-    """JUnit shows failures, errors and inconclusive cases apart, and leaves out what does not apply."""
+    """JUnit tells failures, errors and inconclusive cases apart; what does not apply is absent."""
     made = results(
         subject(
             case("a.b", finding(message="bad \x00 byte")),

@@ -17,6 +17,17 @@ from conformance.report.matrix import Cell, build
 from conformance.report.results import FindingEntry, Results
 from conformance.verdict import Verdict
 
+SHORT = {
+    "error mapping": "errors",
+    "rate-limit headers": "limits",
+    "usage headers": "usage",
+    "pagination": "pages",
+    "idempotency": "idempot.",
+    "isolation": "isolat.",
+    "robustness": "robust.",
+}
+"""Column heads that fit a terminal."""
+
 MARKS: dict[Verdict, tuple[str, str]] = {
     Verdict.PASS: ("✓", "green"),
     Verdict.INCONCLUSIVE: ("?", "yellow"),
@@ -50,7 +61,7 @@ def matrix(results: Results) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("subject", no_wrap=True)
     for column in made.columns:
-        table.add_column(column, justify="center", overflow="fold")
+        table.add_column(SHORT.get(column, column), justify="center", no_wrap=True)
     for row in made.rows:
         shown = label(row.subject)
         if row.subject.kind != "sdk":
@@ -63,11 +74,9 @@ def _draw(cell: Cell) -> Text:
     if not cell.counts:
         return Text("·", style="dim")
     text = Text()
-    for verdict, count in cell.counts:
+    for number, (verdict, count) in enumerate(cell.counts):
         mark, style = MARKS[verdict]
-        text.append(f"{count}{mark}", style=style)
-        text.append(" ")
-    text.rstrip()
+        text.append(f"{' ' if number else ''}{count}{mark}", style=style)
     return text
 
 

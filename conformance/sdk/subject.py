@@ -23,6 +23,7 @@ from conformance.oracles.retry import Context
 from conformance.report.results import finding_id
 from conformance.sdk.lanes import MOST as LANE_PLAYS
 from conformance.sdk.lanes import Lane, harmless
+from conformance.sdk.reproduce import Witness
 from conformance.sdk.timeline import timeline
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
@@ -82,24 +83,45 @@ class Play:
 
     def witnessed(self, findings: Iterable[Finding], call: Call | None = None) -> list[Finding]:
         """Return findings with script, timeline, mode and replay command filled in."""
+        shown = call or self.call
+        lines: tuple[str, ...] | None = None
         made = []
         for finding in findings:
-            shown = timeline(self.history, call or self.call)
-            subject = self.subject
-            replay = ""
-            if subject is not None:
-                identity = finding_id(
-                    subject.reported_as, subject.name, finding.requirement, finding.cause
-                )
-                replay = f"memconform replay {identity}"
-            made.append(
-                finding.at(
-                    fault=finding.fault or self.script.short(), timeline=shown, replay=replay,
-                    operation=finding.operation or (call or self.call).operation,
-                    mode=self.mode,
-                )
+            lines = timeline(self.history, shown) if lines is None else lines
+            filled = finding.at(
+                fault=finding.fault or self.script.short(), timeline=lines,
+                operation=finding.operation or shown.operation, mode=self.mode,
             )  # fmt: skip
+            made.append(self.refiled(filled, call=shown))
         return made
+
+    def refiled(self, finding: Finding, call: Call | None = None, **changes: Any) -> Finding:
+        """Return a finding with fields changed, its replay command renewed, and remember the call.
+
+        A finding is named by its requirement and cause; what changes one of them files it anew.
+        """
+        changed = finding.at(**changes)
+        subject = self.subject
+        if subject is None:
+            return changed
+        shown = call or self.call
+        reply = next((r for c, r in zip(self.history.calls, self.replies, strict=False)
+                      if c.number == shown.number), None)  # fmt: skip
+        subject.witnesses.setdefault(
+            (changed.requirement, changed.cause),
+            Witness(
+                operation=subject.contract[shown.operation], mode=self.mode,
+                arguments=shown.arguments, options=self.options, script=self.script,
+                via=shown.via, dropped=reply.dropped if reply else (),
+            ),
+        )  # fmt: skip
+        return changed.at(replay=replay_command(subject, changed))
+
+
+def replay_command(subject: SdkSubject, finding: Finding) -> str:
+    """Return the command line that shows a finding again."""
+    made = finding_id(subject.reported_as, subject.name, finding.requirement, finding.cause)
+    return f"memconform replay {made}"
 
 
 @dataclass
@@ -122,6 +144,8 @@ class SdkSubject:
     virtual_seconds: float = 0.0
     plays: dict[tuple[str, ...], Play] = field(default_factory=dict, repr=False)
     """Plays that several cases look at."""
+    witnesses: dict[tuple[str, str], Witness] = field(default_factory=dict, repr=False)
+    """(requirement, cause) -> the first call that showed it."""
     hung: set[tuple[str, str]] = field(default_factory=set)
     """(mode, fault class) that the SDK never came back from: not played again."""
     bundled: bool = True

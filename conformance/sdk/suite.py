@@ -18,11 +18,13 @@ import specs
 from conformance.cases import Case, CaseResult, execute, instances
 from conformance.drivers import tables
 from conformance.drivers.environment import EnvironmentUnavailable, prepare
+from conformance.drivers.hosting.table import Table
 from conformance.drivers.process import DriverError, DriverProcess, host_command
 from conformance.faults.testbench import Testbench
 from conformance.progress import Progress
-from conformance.report.results import SubjectEntry, summarise
+from conformance.report.results import SubjectEntry, finding_id, summarise
 from conformance.sdk.judging import CASES
+from conformance.sdk.reproduce import Unwritable, script
 from conformance.sdk.subject import KEY, SdkSubject
 from conformance.verdict import Verdict
 from specs import Contract, Operation
@@ -91,6 +93,8 @@ class Target:
 
     contract: Contract
     command: tuple[str, ...]
+    table: Table | None = None
+    """The driver table, where a Python package is judged."""
 
 
 def run_release(
@@ -116,7 +120,7 @@ def run_release(
         return [unavailable(subject or "", api or "", str(why), time.monotonic() - started)]
     results: list[CaseResult] = []
     covered: list[dict[str, Any]] = []
-    virtual = 0.0
+    scripts: dict[str, str] = {}
     with Testbench() as bench:
         for target in targets:
             try:
@@ -131,14 +135,15 @@ def run_release(
                 first = target is targets[0]
                 results += found if first else [_prefixed(r, target.contract.api) for r in found]
                 covered.append(coverage(made))
-                virtual += made.virtual_seconds
+                scripts.update(reproductions(made, target.table))
     wall = time.monotonic() - started
-    return [_entry(targets, name, version, results, covered, virtual, wall, subject)]
+    entry = _entry(targets, name, version, results, covered, wall, subject)
+    return [with_reproductions(entry, scripts)]
 
 
 def _entry(
     targets: Sequence[Target], name: str, version: str, results: Sequence[CaseResult],
-    covered: Sequence[Mapping[str, Any]], virtual: float, wall: float, subject: str | None,
+    covered: Sequence[Mapping[str, Any]], wall: float, subject: str | None,
 ) -> SubjectEntry:  # fmt: skip
     return summarise(
         "sdk", targets[0].contract.api, name, results, requirements(), version=version,
@@ -147,7 +152,6 @@ def _entry(
             "subject": subject or "",
             "apis": [t.contract.api for t in targets],
             "coverage": list(covered),
-            "virtual_to_wall": round(virtual / wall, 1) if wall else 0.0,
             "speed": speed(results),
         },
     )  # fmt: skip
@@ -183,6 +187,7 @@ def _targets(
         Target(
             specs.load(e.table.api),
             tuple(host_command(environment.python, e.path, e.table.api, clock)),
+            e.table,
         )
         for e in wanted
     ]  # fmt: skip
@@ -236,6 +241,28 @@ def unavailable(
         verdict=Verdict.INCONCLUSIVE, wall_seconds=round(wall, 3),
         details={"subject": subject, "reason": why},
     )  # fmt: skip
+
+
+# --- reproductions --------------------------------------------------------------------------------
+
+
+def reproductions(subject: SdkSubject, table: Table | None) -> dict[str, str]:
+    """Return finding id -> stand-alone script, for all that a short script can show."""
+    found = {}
+    for (requirement, cause), witness in subject.witnesses.items():
+        if table is None:
+            break
+        identity = finding_id(subject.reported_as, subject.name, requirement, cause)
+        title = f"{subject.name} {subject.version}: {requirement} {cause} ({identity})"
+        with contextlib.suppress(Unwritable):
+            found[identity] = script(subject.contract, table, witness, title)
+    return found
+
+
+def with_reproductions(entry: SubjectEntry, scripts: Mapping[str, str]) -> SubjectEntry:
+    """Return an entry whose details hold the scripts of its findings."""
+    kept = {f.id: scripts[f.id] for f in entry.findings if f.id in scripts}
+    return entry.model_copy(update={"details": {**entry.details, "reproductions": kept}})
 
 
 # --- coverage -------------------------------------------------------------------------------------
@@ -302,11 +329,21 @@ def open_subject(
         made.close()
         bench.close()
         return _entry(
-            targets[:1], made.name, made.version, results, covered, made.virtual_seconds, wall,
-            subject,
+            targets[:1], made.name, made.version, results, covered, wall, subject,
         )  # fmt: skip
 
     return made, close
+
+
+@contextlib.contextmanager
+def opened(subject: str, api: str) -> Iterator[SdkSubject]:
+    """Yield one contract of a release as a subject. Raises EnvironmentUnavailable."""
+    name, version, targets = _targets(subject, None, None, "virtual")
+    target = next((t for t in targets if t.contract.api == api), targets[0])
+    with Testbench() as bench:
+        made = _one(target, bench, name, version, targets[0].contract.api, "virtual")
+        with contextlib.closing(made):
+            yield made
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ def test_bodies(subject: SdkSubject, operation: Operation, mode: str) -> list[Fi
         odd = fault.id.split("-", 2)[2]
         garbled = "gzip" in odd or odd == "unknown-encoding"
         if garbled or odd == "deep":
-            found += [f.at(requirement="ER3") for f in judge_leak(operation, made, odd)]
+            found += judge_leak(operation, made, odd, "ER3")
         else:
             found += judge_odd(subject, operation, made, odd, _status(fault))
     return once(found)

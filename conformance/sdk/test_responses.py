@@ -124,7 +124,7 @@ def test_huge(subject: SdkSubject, operation: Operation, mode: str) -> list[Find
         )
         for finding in judge_leak(operation, made, fault.summary.rstrip(".").lower(), "RB7"):
             about_size = finding.cause not in ("leak:shape", "leak:decoding")
-            found.append(finding if about_size else finding.at(requirement="CT13"))
+            found.append(finding if about_size else made.refiled(finding, requirement="CT13"))
     return once(found)
 
 

@@ -1,0 +1,73 @@
+"""`memconform replay ID`: run the case of one finding again and print what it shows."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from conformance.cases import CaseResult, execute
+from conformance.report.exit import Exit
+from conformance.report.results import FindingEntry, Results, SubjectEntry
+from conformance.sdk.suite import cases, opened
+from conformance.verdict import Finding
+
+
+def main(finding: str, results: Path, console: Console | None = None) -> int:
+    """Show a finding of a `results.json` again; return 1 where it is still there, 0 where not."""
+    out = console or Console()
+    try:
+        read = Results.model_validate_json(results.read_text("utf-8"))
+    except (OSError, ValidationError, ValueError) as why:
+        out.print(f"cannot read {results}: {str(why)[:300]}", markup=False)
+        return int(Exit.USAGE)
+    found = [
+        (s, f) for s in read.subjects if s.kind == "sdk" for f in s.findings if f.id == finding
+    ]
+    if not found:
+        out.print(f"{results} holds no finding {finding!r} of an SDK", markup=False)
+        return int(Exit.USAGE)
+    codes = [_again(out, entry, each, read.run.seed) for entry, each in found]
+    return max(codes)
+
+
+def _again(out: Console, entry: SubjectEntry, finding: FindingEntry, seed: int) -> int:
+    subject = entry.details.get("subject") or f"{entry.name}=={entry.version}"
+    out.rule(f"{entry.name} {entry.version}: {finding.requirement} {finding.cause}")
+    api, _, operation = (finding.operation or "").rpartition(":")
+    case = next((c for c in cases() if c.id == finding.case), None)
+    if case is None:
+        out.print(f"there is no case {finding.case!r} any more", markup=False)
+        return int(Exit.USAGE)
+    seen: list[Finding] = []
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(opened(str(subject), api or entry.api))
+        made.seed = seed
+        chosen = made.contract[operation] if case.each is not None and operation else None
+        for mode in finding.modes or case.modes:
+            result: CaseResult = execute(case, made, chosen, mode if mode in case.modes else "")
+            seen += [
+                f for f in result.findings
+                if (f.requirement, f.cause) == (finding.requirement, finding.cause)
+            ]  # fmt: skip
+            if result.reason:
+                out.print(f"{result.name}: {result.verdict}: {result.reason}", markup=False)
+    if not seen:
+        out.print("it does not show any more", markup=False)
+        return int(Exit.CONFORMS)
+    _show(out, seen[0], entry.details.get("reproductions", {}).get(finding.id))
+    return int(Exit.DEVIATES)
+
+
+def _show(out: Console, finding: Finding, script: str | None) -> None:
+    lines = [
+        finding.message, f"expected: {finding.expected}", f"actual:   {finding.actual}",
+        f"fault:    {finding.fault[:300] or 'none'}", *finding.timeline,
+    ]  # fmt: skip
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+    if script:
+        out.rule("the same with the SDK and the standard library only")
+        out.print(script, markup=False, highlight=False, soft_wrap=True)

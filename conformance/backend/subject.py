@@ -67,6 +67,8 @@ class BackendSubject:
     part (`member`, `limited`, `expired`). `restart` ends the server's process and starts it anew;
     where it then listens elsewhere it returns the new base URL.
     `quota` is the limit that the backend is known to have, where its headers do not tell.
+    `also` says where other APIs of the same product are (API -> base URL): some show what only
+    another one can make.
     `deep` asks for minutes instead of seconds: more seeds, longer walks, fuzzing.
     """
 
@@ -89,6 +91,7 @@ class BackendSubject:
         run_id: str | None = None,
         restart: Callable[[], str | None] | None = None,
         quota: Quota | None = None,
+        also: Mapping[str, str] | None = None,
     ) -> None:
         self.contract, self.base_url, self.seed, self.deep = contract, base_url, seed, deep
         self.keys: Mapping[str, str] = principals(keys)
@@ -96,6 +99,21 @@ class BackendSubject:
         self.clock: Clock = clock or SystemClock()
         self.run_id = run_id or secrets.token_hex(4)
         self.restart, self.quota = restart, quota
+        self.siblings = [
+            BackendSubject(
+                specs.load(api),
+                url,
+                keys,
+                seed=seed,
+                read_only=read_only,
+                rate=rate,
+                ca=ca,
+                timeout=timeout,
+                clock=clock,
+                run_id=run_id,
+            )
+            for api, url in (also or {}).items()
+        ]
         self.origin = Origin.of(base_url)
         self._ca = Path(ca) if ca else None
         self.wire: Transport = transport or SocketTransport(self.origin, self._ca, self.clock)
@@ -104,9 +122,13 @@ class BackendSubject:
         """The case instance that each exchange belongs to, by exchange number."""
         self.at: list[float] = []
         """Seconds since the epoch when each exchange ended, by exchange number."""
+        self.restarts: list[int] = []
+        """Number of the first exchange after each restart."""
         self.late: set[str] = set()
         """Operations that once did not show in time what they should; nobody waits long again."""
         self.world = World(self)
+        self.recorder: Callable[[Exchange, str, float], None] | None = None
+        """Told of every exchange with its case and its time since the epoch."""
         self._exchanges: list[Exchange] = []
         self._lock = threading.Lock()
         self._started = self.clock.monotonic()
@@ -266,6 +288,7 @@ class BackendSubject:
         """Restart the server and follow it to where it then listens."""
         assert self.restart is not None
         moved = self.restart()
+        self.restarts.append(self.exchanged)
         self.wire.close()
         if moved is not None:
             self.base_url, self.origin = moved, Origin.of(moved)
@@ -274,7 +297,8 @@ class BackendSubject:
     def close(self) -> list[str]:
         """Remove what the run created, close every connection, return what could not be removed."""
         try:
-            return self.world.clean()
+            left = self.world.clean()
+            return left + [line for sibling in self.siblings for line in sibling.close()]
         finally:
             self.wire.close()
 
@@ -362,6 +386,8 @@ class BackendSubject:
             self._exchanges.append(exchange)
             self.cases.append(self.case)
             self.at.append(self.clock.time())
+            if self.recorder is not None:
+                self.recorder(exchange, self.case, self.at[-1])
         return exchange
 
     def redacted(self, text: str) -> str:

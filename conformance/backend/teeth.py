@@ -7,7 +7,7 @@ it; `references` judges the perfect one by the whole suite. Judging is the suite
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from conformance.backend.subject import BackendSubject
 from conformance.backend.suite import run
 from conformance.cases import CaseResult
 from conformance.oracles.limits import Quota
+from conformance.reference.backend import demo
 from conformance.reference.backend.defects import DEFECTS
 from conformance.reference.backend.keys import KeySpec, standard_keys
 from conformance.reference.backend.server import Embedded
@@ -34,10 +35,11 @@ def judged(api: str, *, seed: int = 0, defects: Defects | None = None) -> Iterat
     shown = [keys["first"].key, keys["second"].key]
     shown += [f"{role}={keys[role].key}" for role in ("member", "limited", "expired")]
     with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
-        server = _Restarting(keys, Path(folder) / "data.sqlite", defects)
+        server = _Restarting(api, keys, Path(folder) / "data.sqlite", defects)
         subject = BackendSubject(
-            specs.load(api), server.start().url_for(api), shown, seed=seed,
+            demo.load(api), server.start().url_for(api), shown, seed=seed,
             restart=lambda: server.restart().url_for(api), quota=QUOTA,
+            also=siblings(api, server.embedded.url_for),
         )  # fmt: skip
         try:
             yield subject
@@ -47,15 +49,27 @@ def judged(api: str, *, seed: int = 0, defects: Defects | None = None) -> Iterat
             server.embedded.close()
 
 
+def siblings(api: str, url_of: Callable[[str], str]) -> dict[str, str]:
+    """Return API -> base URL of the other APIs that the same document describes."""
+    document = demo.load(api).root.document
+    others = [n for n in specs.names() if n != api and specs.load(n).root.document == document]
+    return {name: url_of(name) for name in others}
+
+
 class _Restarting:
     """The embedded backend on a file, able to end and to come back with the same data and keys."""
 
-    def __init__(self, keys: dict[str, KeySpec], db: Path, defects: Defects | None) -> None:
+    def __init__(
+        self, api: str, keys: dict[str, KeySpec], db: Path, defects: Defects | None
+    ) -> None:
+        self._contracts = [demo.load(api)] if api in demo.names() else None
         self._keys, self._db, self._defects = keys, db, defects
         self.embedded = self._made()
 
     def _made(self) -> Embedded:
-        return Embedded(self._keys, db=str(self._db), defects=self._defects)
+        return Embedded(
+            self._keys, db=str(self._db), defects=self._defects, contracts=self._contracts
+        )
 
     def start(self) -> Embedded:
         return self.embedded.start()
@@ -98,7 +112,7 @@ def _detail(defect: Defect, results: list[CaseResult]) -> str:
 def references(seed: int) -> list[tuple[str, bool, str]]:
     """Judge the perfect backend by the whole suite; return (api, clean, what is not) for each."""
     made = []
-    for api in specs.names():
+    for api in (*specs.names(), *demo.names()):
         with judged(api, seed=seed) as subject:
             results = run(subject)
         dirty = [r for r in results if r.verdict.rank > Verdict.PASS.rank]

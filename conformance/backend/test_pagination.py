@@ -63,10 +63,29 @@ def filled(subject: BackendSubject, operation: Operation, count: int = COUNT) ->
             made = subject.world.make_all(effect.resource, given=scope, seed=len(ids))
             ids += [m.id for m in made]
         return Filled(paging, _asked(operation, scope), frozenset(ids), tuple(ids), narrow)
+    elsewhere = _made_elsewhere(subject, effect.resource, scope, count)
+    if elsewhere is not None:
+        return Filled(paging, _asked(operation, scope), frozenset(elsewhere), elsewhere, narrow)
     others = _made_otherwise(subject, operation, scope, count)
     if others is None:
         return _as_it_is(subject, operation, paging)
     return Filled(paging, _asked(operation, scope), frozenset(others), (), narrow)
+
+
+def _made_elsewhere(
+    subject: BackendSubject, resource: str, scope: Mapping[str, Any], count: int
+) -> tuple[str, ...] | None:
+    """Make items through another API of the same product; None where none was named."""
+    for sibling in subject.siblings:
+        if not creators(sibling.contract, resource):
+            continue
+        sibling.enter(subject.case)
+        ids: list[str] = []
+        while len(ids) < count:
+            made = sibling.world.make_all(resource, given=scope, seed=len(ids))
+            ids += [m.id for m in made]
+        return tuple(ids)
+    return None
 
 
 def _as_it_is(subject: BackendSubject, operation: Operation, paging: Pagination) -> Filled:
@@ -85,7 +104,10 @@ def _as_it_is(subject: BackendSubject, operation: Operation, paging: Pagination)
             page = page_of(operation, subject.send(operation, scope), {})
             break
     if len(page.keys) < 2:
-        raise Inconclusive(f"the list has {len(page.keys)} items and no operation here makes any")
+        raise Inconclusive(
+            f"the list has {len(page.keys)} items and no operation of this API makes any; name an "
+            "API of the same product that does with --also NAME=URL"
+        )
     return Filled(paging, scope, frozenset(page.keys), (), bool(scope))
 
 

@@ -99,6 +99,8 @@ class World:
         self._subject = subject
         self._made: list[Made] = []
         self._left: list[str] = []
+        self.tidies = True
+        """False where there is nothing to tidy: a recording has no server."""
         self._forgettable: list[tuple[Operation, dict[str, Any], str]] = []
 
     # -- valid calls ---------------------------------------------------------------------------
@@ -329,6 +331,8 @@ class World:
 
     def clean(self) -> list[str]:
         """Delete everything that was created, newest first; return what is left, in words."""
+        if not self.tidies:
+            return []
         self._subject.enter("clean-up")
         for operation, scope, key in self._forgettable:
             self._try(operation, scope, key)
@@ -344,6 +348,8 @@ class World:
 
         Done after every case: cases meet a small tenant, and a killed run leaves little behind.
         """
+        if not self.tidies:
+            return
         kept = []
         for made in reversed(self._made):
             deleters = operations_on(self._subject.contract, made.resource, "delete")

@@ -1,0 +1,254 @@
+"""A run written down, and played again without a server: `--record` and `memconform judge`.
+
+A recording is JSON lines: a head that says what was run, then one line for each exchange with
+the case that it belongs to. Playing it gives every case its own answers in the order in which
+it got them, on a clock that shows the recorded times; so drive and judgement are the very same
+code, and only the wire is another.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, get_args
+
+import specs
+from conformance.backend.subject import BackendSubject
+from conformance.backend.transport import Answer
+from conformance.history import Exchange, Failure, Response
+from conformance.oracles.limits import Quota
+from conformance.verdict import Inconclusive
+from specs import Contract
+
+FORMAT = "memconform.recording/1"
+
+
+class RecordingError(ValueError):
+    """A file is not a recording that can be played; the message says which line and why."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What was run."""
+
+    api: str
+    base_url: str
+    seed: int
+    run_id: str
+    principals: tuple[str, ...]
+    deep: bool = False
+    read_only: bool = False
+    quota: tuple[int, float] | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One recorded exchange: the case it belongs to, its answer, its time since the epoch."""
+
+    case: str
+    answer: Answer
+    at: float
+    exchange: Exchange | None = None
+    """The exchange itself, where it was recorded in this process."""
+
+
+class Recorder:
+    """Writes a run down while it lasts: a run that is interrupted leaves a valid recording."""
+
+    def __init__(self, path: Path, subject: BackendSubject) -> None:
+        self._file: IO[str] = path.open("w", encoding="utf-8")
+        self._subject = subject
+        quota = (subject.quota.q, subject.quota.w) if subject.quota else None
+        self._write(
+            {
+                "format": FORMAT, "api": subject.api_name, "base_url": subject.base_url,
+                "seed": subject.seed, "run_id": subject.run_id,
+                "principals": list(subject.keys), "deep": subject.deep,
+                "read_only": subject.limits.read_only, "quota": quota,
+            }
+        )  # fmt: skip
+
+    def __call__(self, exchange: Exchange, case: str, at: float) -> None:
+        """Write one exchange."""
+        response = exchange.response
+        self._write(
+            {
+                "case": case,
+                "principal": exchange.principal,
+                "operation": exchange.operation,
+                "method": exchange.request.method,
+                "target": exchange.request.target,
+                "sent": exchange.sent,
+                "received": exchange.received,
+                "at": at,
+                "connection": exchange.connection,
+                "failure": exchange.failure,
+                "response": None
+                if response is None
+                else {
+                    "status": response.status,
+                    "headers": [list(pair) for pair in response.headers],
+                    "complete": response.complete,
+                    **self._body(response.body),
+                },
+            }
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _body(self, body: bytes) -> dict[str, str]:
+        try:
+            return {"text": self._subject.redacted(body.decode("utf-8"))}
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(body).decode("ascii")}
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+
+def read(path: Path) -> tuple[Head, list[Kept]]:
+    """Return what a recording holds. Raises RecordingError; a cut last line is left out."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if not lines:
+        raise RecordingError(f"{path}: empty")
+    try:
+        head = json.loads(lines[0])
+    except ValueError as error:
+        raise RecordingError(f"{path}:1: not JSON: {error}") from error
+    if not isinstance(head, dict) or head.pop("format", None) != FORMAT:
+        raise RecordingError(f"{path}:1: not a recording of the format {FORMAT}")
+    kept = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            kept.append(_kept(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                break  # the run was ended in the middle of this line
+            raise RecordingError(f"{path}:{number}: {type(error).__name__}: {error}") from error
+    try:
+        quota = head.get("quota")
+        made = Head(**{**head, "principals": tuple(head["principals"]),
+                       "quota": tuple(quota) if quota else None})  # fmt: skip
+    except (TypeError, KeyError) as error:
+        raise RecordingError(f"{path}:1: {error}") from error
+    return made, kept
+
+
+def _kept(line: Mapping[str, Any]) -> Kept:
+    raw = line["response"]
+    response = None
+    if raw is not None:
+        body = raw["text"].encode() if "text" in raw else base64.b64decode(raw["base64"])
+        response = Response(
+            int(raw["status"]), tuple((n, v) for n, v in raw["headers"]), body, raw["complete"]
+        )
+    failure: Failure | None = line["failure"]
+    if failure is not None and failure not in get_args(Failure):
+        raise ValueError(f"unknown failure {failure!r}")
+    answer = Answer(response, failure, line["sent"], line["received"], line["connection"])
+    return Kept(line["case"], answer, line["at"])
+
+
+@dataclass
+class RecordedClock:
+    """Shows the time of the last answer that was played; waiting moves it on at once."""
+
+    now: float = 0.0
+    epoch: float = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds on the clock of the recording machine."""
+        return self.now
+
+    def time(self) -> float:
+        """Seconds since the epoch, as recorded."""
+        return self.epoch
+
+    def sleep(self, seconds: float) -> None:
+        """Move on."""
+        self.now += seconds
+        self.epoch += seconds
+
+
+@dataclass
+class ReplayTransport:
+    """Gives each case the answers that it got when it was recorded."""
+
+    answers: Mapping[str, Sequence[Kept]]
+    clock: RecordedClock
+    case: str = ""
+    place: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def enter(self, case: str) -> None:
+        """Begin a case: its answers come from its own list."""
+        self.case = case
+
+    def exchange(self, data: bytes, timeout: float, *, fresh: bool = False) -> Answer:
+        """Return the next recorded answer of the case."""
+        return self._next()
+
+    def together(self, data: Sequence[bytes], timeout: float) -> list[Answer]:
+        """Return as many recorded answers as there are requests."""
+        return [self._next() for _ in data]
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _next(self) -> Answer:
+        number = self.place[self.case]
+        mine = self.answers.get(self.case, ())
+        if number >= len(mine):
+            raise Inconclusive("the recording ends before this case does")
+        self.place[self.case] = number + 1
+        kept = mine[number]
+        self.clock.now = kept.answer.received
+        self.clock.epoch = kept.at
+        return kept.answer
+
+
+def by_case(kept: Sequence[Kept]) -> dict[str, list[Kept]]:
+    """Return the answers of each case instance, in order."""
+    cases: dict[str, list[Kept]] = defaultdict(list)
+    for each in kept:
+        cases[each.case].append(each)
+    return cases
+
+
+def replayed(
+    contract: Contract, head: Head, answers: Mapping[str, Sequence[Kept]]
+) -> BackendSubject:
+    """Return a subject whose backend is a recording; it cleans nothing up and sends nothing."""
+    first = next((kept for each in answers.values() for kept in each), None)
+    clock = RecordedClock(first.answer.sent, first.at) if first else RecordedClock()
+    subject = BackendSubject(
+        contract, head.base_url, [_named(p) for p in head.principals], seed=head.seed,
+        read_only=head.read_only, deep=head.deep, clock=clock,
+        transport=ReplayTransport(answers, clock), run_id=head.run_id,
+        quota=Quota(*head.quota) if head.quota else None,
+    )  # fmt: skip
+    subject.world.tidies = False
+    return subject
+
+
+def _named(principal: str) -> str:
+    """Return a stand-in for a key, as long as keys are: recordings hold none."""
+    return f"{principal}=recorded-key-of-{principal}"
+
+
+def judge(path: Path) -> BackendSubject:
+    """Return a subject that plays a recording. Raises RecordingError or SpecError."""
+    head, kept = read(path)
+    return replayed(specs.load(head.api), head, by_case(kept))
+
+
+def cases_in(path: Path) -> Iterator[str]:
+    """Yield the case instances that a recording holds, in the order in which they began."""
+    _, kept = read(path)
+    yield from dict.fromkeys(k.case for k in kept if k.case not in ("probe", "clean-up"))

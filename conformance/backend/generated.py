@@ -118,6 +118,8 @@ def at_home(
         mine.add(effect.target)
     mine |= {p.name for p in operation.parameters_in("path")}
     arguments = {n: _replaced(operation, n, v, mine, own) for n, v in made.arguments.items()}
+    if operation.pagination and operation.pagination.cursor and made.valid:
+        arguments.pop(operation.pagination.cursor, None)  # no schema can tell a true one
     for name in _path_names(operation):
         schema = properties(operation)[name]
         if name in own and _text_valid(schema, made.arguments.get(name, "")):

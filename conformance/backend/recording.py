@@ -13,6 +13,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, get_args
 
@@ -43,6 +44,8 @@ class Head:
     deep: bool = False
     read_only: bool = False
     quota: tuple[int, float] | None = None
+    restart: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,22 @@ class Recorder:
         quota = (subject.quota.q, subject.quota.w) if subject.quota else None
         self._write(
             {
-                "format": FORMAT, "api": subject.api_name, "base_url": subject.base_url,
-                "seed": subject.seed, "run_id": subject.run_id,
-                "principals": list(subject.keys), "deep": subject.deep,
-                "read_only": subject.limits.read_only, "quota": quota,
+                "format": FORMAT,
+                "api": subject.api_name,
+                "base_url": subject.base_url,
+                "seed": subject.seed,
+                "run_id": subject.run_id,
+                "principals": list(subject.keys),
+                "deep": subject.deep,
+                "read_only": subject.limits.read_only,
+                "quota": quota,
+                "restart": subject.restart is not None,
+                "also": [sibling.api_name for sibling in subject.siblings],
             }
-        )  # fmt: skip
+        )
+        subject.recorder = self
+        for sibling in subject.siblings:
+            sibling.recorder = partial(self._elsewhere, sibling.api_name)
 
     def __call__(self, exchange: Exchange, case: str, at: float) -> None:
         """Write one exchange."""
@@ -99,8 +112,15 @@ class Recorder:
         )
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; the subject is no longer recorded."""
+        self._subject.recorder = None
+        for sibling in self._subject.siblings:
+            sibling.recorder = None
         self._file.close()
+
+    def _elsewhere(self, api: str, exchange: Exchange, case: str, at: float) -> None:
+        """Write an exchange with another API of the same product."""
+        self(exchange, f"{case}@{api}", at)
 
     def _body(self, body: bytes) -> dict[str, str]:
         try:
@@ -134,8 +154,14 @@ def read(path: Path) -> tuple[Head, list[Kept]]:
             raise RecordingError(f"{path}:{number}: {type(error).__name__}: {error}") from error
     try:
         quota = head.get("quota")
-        made = Head(**{**head, "principals": tuple(head["principals"]),
-                       "quota": tuple(quota) if quota else None})  # fmt: skip
+        made = Head(
+            **{
+                **head,
+                "principals": tuple(head["principals"]),
+                "also": tuple(head.get("also", ())),
+                "quota": tuple(quota) if quota else None,
+            }
+        )
     except (TypeError, KeyError) as error:
         raise RecordingError(f"{path}:1: {error}") from error
     return made, kept
@@ -183,12 +209,14 @@ class ReplayTransport:
 
     answers: Mapping[str, Sequence[Kept]]
     clock: RecordedClock
+    suffix: str = ""
+    """Marks the answers of another API of the same product: `@memsy`."""
     case: str = ""
     place: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def enter(self, case: str) -> None:
         """Begin a case: its answers come from its own list."""
-        self.case = case
+        self.case = case + self.suffix
 
     def exchange(self, data: bytes, timeout: float, *, fresh: bool = False) -> Answer:
         """Return the next recorded answer of the case."""
@@ -228,12 +256,23 @@ def replayed(
     first = next((kept for each in answers.values() for kept in each), None)
     clock = RecordedClock(first.answer.sent, first.at) if first else RecordedClock()
     subject = BackendSubject(
-        contract, head.base_url, [_named(p) for p in head.principals], seed=head.seed,
-        read_only=head.read_only, deep=head.deep, clock=clock,
-        transport=ReplayTransport(answers, clock), run_id=head.run_id,
+        contract,
+        head.base_url,
+        [_named(p) for p in head.principals],
+        seed=head.seed,
+        read_only=head.read_only,
+        deep=head.deep,
+        clock=clock,
+        transport=ReplayTransport(answers, clock),
+        run_id=head.run_id,
         quota=Quota(*head.quota) if head.quota else None,
-    )  # fmt: skip
+        restart=(lambda: None) if head.restart else None,
+        also=dict.fromkeys(head.also, head.base_url),
+    )
     subject.world.tidies = False
+    for sibling, api in zip(subject.siblings, head.also, strict=True):
+        sibling.wire, sibling.clock = ReplayTransport(answers, clock, suffix=f"@{api}"), clock
+        sibling.world.tidies = False
     return subject
 
 
@@ -251,4 +290,6 @@ def judge(path: Path) -> BackendSubject:
 def cases_in(path: Path) -> Iterator[str]:
     """Yield the case instances that a recording holds, in the order in which they began."""
     _, kept = read(path)
-    yield from dict.fromkeys(k.case for k in kept if k.case not in ("probe", "clean-up"))
+    yield from dict.fromkeys(
+        k.case for k in kept if k.case not in ("probe", "clean-up") and "@" not in k.case
+    )

@@ -99,6 +99,9 @@ class BackendSubject:
         self.clock: Clock = clock or SystemClock()
         self.run_id = run_id or secrets.token_hex(4)
         self.restart, self.quota = restart, quota
+        self.origin = Origin.of(base_url)
+        self._ca = Path(ca) if ca else None
+        self.wire: Transport = transport or SocketTransport(self.origin, self._ca, self.clock)
         self.siblings = [
             BackendSubject(
                 specs.load(api),
@@ -110,13 +113,10 @@ class BackendSubject:
                 ca=ca,
                 timeout=timeout,
                 clock=clock,
-                run_id=run_id,
+                run_id=self.run_id,
             )
             for api, url in (also or {}).items()
         ]
-        self.origin = Origin.of(base_url)
-        self._ca = Path(ca) if ca else None
-        self.wire: Transport = transport or SocketTransport(self.origin, self._ca, self.clock)
         self.case = ""
         self.cases: list[str] = []
         """The case instance that each exchange belongs to, by exchange number."""
@@ -211,14 +211,21 @@ class BackendSubject:
         json_body: Any = UNSET,
         media_type: str | None = None,
         method: str | None = None,
+        keyed: bool = True,
     ) -> Prepared:
         """Build a request without sending it.
 
         `key` names the principal whose key is shown (None: none); `auth` replaces the
-        credential headers altogether.
+        credential headers altogether. Where a header must carry an idempotency key, a fresh one
+        is sent with what brings none, unless `keyed` is false.
         """
         if isinstance(operation, str):
             operation = self.contract[operation]
+        promise = operation.idempotency
+        if keyed and promise and promise.required and promise.location == "header":
+            name = promise.name.lower()
+            if name not in {n.lower() for n in (*dict(headers), *(arguments or {}))}:
+                headers = (*headers, (name, self.name("idem")))
         made = build(
             operation, arguments or {}, base_path=self.origin.path, headers=headers, body=body,
             json_body=json_body, media_type=media_type, method=method,

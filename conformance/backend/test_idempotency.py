@@ -46,7 +46,8 @@ def _send(
 ) -> Exchange:
     promise = _promise(operation)
     headers = ((promise.name.lower(), key),) if promise.location == "header" and key else ()
-    exchange = subject.send(operation, arguments, headers=headers, key=principal)
+    keyed = key is not None
+    exchange = subject.send(operation, arguments, headers=headers, key=principal, keyed=keyed)
     subject.world.note(operation, arguments, exchange, principal)
     return exchange
 

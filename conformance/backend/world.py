@@ -142,6 +142,8 @@ class World:
                 values[name] = self._reference(operation, name, kind, key, values, given)
         if operation.idempotency:
             values.pop(operation.idempotency.name, None)
+        if operation.pagination and operation.pagination.cursor:
+            values.pop(operation.pagination.cursor, None)  # only a page hands one out
         if effect and effect.kind not in ("read", "list", "search", "delete"):
             self._mark(operation, values)
         values.update(given)

@@ -69,6 +69,8 @@ class Template:
     """Up to the value of Content-Length, which follows it where there is a body."""
     body: tuple[bytes | Gap, ...]
     slots: tuple[Slot, ...]
+    around: tuple[bytes, bytes] | None = None
+    """What stands before and after the one id in the path that is its only gap."""
 
     def render(self, values: Values) -> bytes:
         """Return the request with its gaps filled."""
@@ -101,6 +103,11 @@ class Origin:
         name = f"[{self.host}]" if ":" in self.host else self.host
         usual = 443 if self.scheme == "https" else 80
         return name if self.port == usual else f"{name}:{self.port}"
+
+
+def in_path(value: Any) -> bytes:
+    """Return an id as it stands in a path."""
+    return quote(str(value), safe="").encode()
 
 
 def origin(base_url: str) -> Origin:
@@ -217,7 +224,14 @@ def _cut(operation: str, head: bytes, body: bytes, slots: list[Slot]) -> Templat
     line_end = head.find(b"\r\n")
     first = _pieces(head[:line_end], slots, "path")
     rest = _pieces(head[line_end:], slots, "header")
-    return Template(operation, None, first + rest, _pieces(body, slots, "json"), tuple(slots))
+    around = None
+    if len(first) == 3 and len(rest) == 1 and len(slots) == 1 and slots[0].kind == "id":
+        start, _, end = first
+        if isinstance(start, bytes) and isinstance(end, bytes) and isinstance(rest[0], bytes):
+            tail = b"%d\r\n\r\n" % len(body) if body else b"\r\n\r\n"
+            around = None if _GAP.search(body) else (start, end + rest[0] + tail + body)
+    pieces = _pieces(body, slots, "json")
+    return Template(operation, None, first + rest, pieces, tuple(slots), around)
 
 
 def _pieces(raw: bytes, slots: list[Slot], encoding: Encoding) -> tuple[bytes | Gap, ...]:

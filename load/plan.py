@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from load.call import Inside, Origin, Slot, Template, compile_template
+from load.call import Inside, Origin, Slot, Template, compile_template, in_path
 from load.judge import PLAIN, Asked, Judge
 from load.profile import Profile
 from specs import Contract, Operation, pointer
@@ -58,6 +58,18 @@ class Resource:
     """The free names that it was written under."""
     parents: dict[str, Resource] = field(default_factory=dict)
     """Request name -> the resource that it was made in."""
+    quoted: bytes = b""
+    """Its id as it stands in a path."""
+    shown: Asked | None = None
+    """What a read of it must show; None where that has changed."""
+
+    def wrote(self, mark: str | None) -> None:
+        """Take note of an acknowledged write with a mark, or (None) of one without."""
+        self.mark, self.known, self.shown = mark or self.mark, mark is not None, None
+
+    def doubt(self) -> None:
+        """Take note of a write whose outcome is unknown."""
+        self.known, self.shown = False, None
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +89,18 @@ class Shot:
     """For a replay: the decoded first answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One id that a task's request carries."""
+
+    name: str
+    resource: str
+    alone: bool
+    """Nobody else may use the resource meanwhile."""
+    removes: bool
+    """The resource is gone afterwards, so it must be the run's own."""
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """One operation of the run: its judge, and where its answers carry ids."""
@@ -91,6 +115,19 @@ class Task:
     """True where its answers show the text that marks writes."""
     keeps: bool = False
     """True for a creation whose text a read shows again."""
+    kind: str = field(init=False)
+    uses: tuple[Need, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        effect = self.operation.effect
+        kind = effect.kind if effect is not None else "none"
+        uses = tuple(
+            Need(name, resource, alone := kind in EXCLUSIVE and effect is not None
+                 and resource == effect.resource, alone and kind == "delete")
+            for name, resource in self.needs.items()
+        )  # fmt: skip
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "uses", uses)
 
     @property
     def name(self) -> str:
@@ -197,6 +234,15 @@ def _needs(operation: Operation) -> dict[str, str]:
             if resource != "free":
                 needs[name] = resource
     return needs
+
+
+def _usable(resource: Resource, need: Need) -> bool:
+    """Return True where nothing that goes on now forbids this use."""
+    if resource.exclusive or (need.alone and resource.users):
+        return False
+    if need.removes and not resource.ours:
+        return False
+    return not resource.parents or not any(p.exclusive for p in resource.parents.values())
 
 
 class Deck:
@@ -358,25 +404,18 @@ class Lane:
                 return resource
         return next(iter(task.needs.values()))
 
-    def _free(self, task: Task, resource: str) -> Resource | None:
-        """Return one of a kind that `task` may use now."""
-        pool = self.pools.get(resource)
+    def _free(self, need: Need) -> Resource | None:
+        """Return one of a kind that may be used now; pools turn, so that all are."""
+        pool = self.pools.get(need.resource)
         if not pool:
             return None
-        effect = task.operation.effect
-        alone = effect is not None and effect.kind in EXCLUSIVE and resource == effect.resource
-        removes = alone and effect is not None and effect.kind == "delete"
         for _ in range(min(len(pool), 16)):
             candidate = pool[0]
             pool.rotate(-1)
             if candidate.deleted:
                 pool.pop()
-                continue
-            if candidate.exclusive or any(p.exclusive for p in candidate.parents.values()):
-                continue
-            if (alone and candidate.users) or (removes and not candidate.ours):
-                continue
-            return candidate
+            elif _usable(candidate, need):
+                return candidate
         return None
 
     def _lease(self, task: Task) -> tuple[Resource, ...] | None:
@@ -384,17 +423,18 @@ class Lane:
 
         What the target was made in goes with it: a role is asked for in its own organisation.
         """
-        effect = task.operation.effect
+        if not task.uses:
+            return ()
         chosen: list[Resource] = []
-        for name, resource in task.needs.items():
-            own = chosen[0].parents.get(name) if chosen else None
-            candidate = own or self._free(task, resource)
+        for need in task.uses:
+            own = chosen[0].parents.get(need.name) if chosen else None
+            candidate = own or self._free(need)
             if candidate is None:
                 return None
             chosen.append(candidate)
-        for resource_kind, each in zip(task.needs.values(), chosen, strict=True):
+        for need, each in zip(task.uses, chosen, strict=True):
             each.users += 1
-            if effect is not None and effect.kind in EXCLUSIVE and resource_kind == effect.resource:
+            if need.alone:
                 each.exclusive = True
         return tuple(chosen)
 
@@ -405,15 +445,19 @@ class Lane:
             resource.exclusive = False
 
     def _build(self, task: Task, held: tuple[Resource, ...]) -> Shot:
-        variants = self._templates[task.index]
-        turn = self._turn[task.index]
-        self._turn[task.index] = turn + 1
-        if turn % REPLAY_EVERY == REPLAY_EVERY - 1 and task.index in self._answered and not held:
-            first, value = self._answered.pop(task.index)
+        index = task.index
+        turn = self._turn[index]
+        self._turn[index] = turn + 1
+        if turn % REPLAY_EVERY == REPLAY_EVERY - 1 and index in self._answered and not held:
+            first, value = self._answered.pop(index)
             return Shot(task, first.data, self._plain, key=first.key, replay_of=value)
+        variants = self._templates[index]
         template, scope = variants[turn % len(variants)]
         if template.fixed is not None:
-            return Shot(task, template.fixed, self._plain, held, scope=scope)
+            return Shot(task, template.fixed, self._plain, held, None, scope)
+        if template.around is not None:
+            data = template.around[0] + held[0].quoted + template.around[1]
+            return Shot(task, data, self._asked(task, held, None), held, None, scope)
         values: dict[Slot, Any] = {}
         mark = key = None
         by_name = dict(zip(task.needs, held, strict=True))
@@ -431,15 +475,18 @@ class Lane:
         return Shot(task, data, self._asked(task, held, mark), held, mark, scope, key)
 
     def _asked(self, task: Task, held: tuple[Resource, ...], mark: str | None) -> Asked:
-        effect = task.operation.effect
-        if not held or effect is None or effect.kind not in ("read", "update", "replace"):
+        """Return what the answer must be about, and show."""
+        kind = task.kind
+        if not held or kind not in ("read", "update", "replace"):
             return self._plain
         target = held[0]
-        wanted = None
-        if task.shows:
-            known = target.mark if target.known else None
-            wanted = known if effect.kind == "read" else mark
-        return Asked(0, target.id, wanted.encode() if wanted else None, self.foreign)
+        if kind == "read" and task.shows:
+            if target.shown is None:
+                wanted = target.mark.encode() if target.known and target.mark else None
+                target.shown = Asked(0, target.id, wanted, self.foreign)
+            return target.shown
+        wanted = mark.encode() if task.shows and mark and kind != "read" else None
+        return Asked(0, target.id, wanted, self.foreign)
 
     def learn(self, shot: Shot, value: Any) -> None:
         """Take note of a good answer: ids made or seen, writes acknowledged, deletions."""
@@ -459,37 +506,39 @@ class Lane:
             self._seen(effect.resource or "", effect.items, effect.item_id, value)
         elif effect.kind in ("update", "replace") and shot.held:
             if shot.mark is not None:
-                shot.held[0].mark = shot.mark
-                shot.held[0].known = True
+                shot.held[0].wrote(shot.mark)
             elif effect.kind == "replace":
-                shot.held[0].known = False
+                shot.held[0].doubt()
         elif effect.kind == "delete" and shot.held:
             self._deleted(shot.held[0])
         if effect.receipt:
             for made in _ids(value, effect.receipt, None):
                 pool = self.pools.setdefault("receipt", deque(maxlen=POOL))
-                pool.append(Resource("receipt", made, ours=False))
+                pool.append(Resource("receipt", made, ours=False, quoted=in_path(made)))
 
     def _deleted(self, resource: Resource) -> None:
         """What was made in a deleted resource may be gone with it: nobody says."""
         resource.deleted = True
         for each in self.written:
             if resource in each.parents.values():
-                each.deleted, each.known = True, False
+                each.deleted = True
+                each.doubt()
 
     def unsure(self, shot: Shot) -> None:
         """Take note that nobody knows whether a write happened."""
         effect = shot.task.operation.effect
         if effect is not None and effect.kind in EXCLUSIVE:
             for resource in shot.held:
-                resource.known = False
+                resource.doubt()
                 if effect.kind in ("delete", "forget"):
                     resource.deleted = True
 
     def _created(self, kind: str, made: Any, shot: Shot) -> None:
         mark = shot.mark if shot.task.keeps else None
         parents = dict(zip(shot.task.needs, shot.held, strict=True))
-        resource = Resource(kind, made, mark, scope=shot.scope or {}, parents=parents)
+        resource = Resource(
+            kind, made, mark, scope=shot.scope or {}, parents=parents, quoted=in_path(made)
+        )
         self.pools.setdefault(kind, deque(maxlen=POOL)).append(resource)
         self.written.append(resource)
 
@@ -510,7 +559,7 @@ class Lane:
             for found in _ids(entry, item_id, None):
                 if found not in known:
                     known.add(found)
-                    pool.append(Resource(kind, found, ours=False))
+                    pool.append(Resource(kind, found, ours=False, quoted=in_path(found)))
 
 
 def _is_array(operation: Operation, name: str) -> bool:

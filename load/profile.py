@@ -174,6 +174,9 @@ class Profile(Part):
         default=0, ge=0, description="seconds waited for writes that show later than they return"
     )
     cleanup: bool = Field(default=True, description="delete what the run created")
+    judged: bool = Field(
+        default=True, description="false only to measure the generator: nothing is looked at"
+    )
     only: tuple[str, ...] = Field(default=(), description="operations to use; none: all")
     safe: bool = Field(default=False, description="only operations that change nothing")
     weights: dict[str, int] = Field(default_factory=dict, description="operation -> its weight")

@@ -85,6 +85,7 @@ def details(figures: Figures) -> dict[str, Any]:
         "rate": round(total.sent / seconds, 2),
         "bytes": total.received,
         "errors": dict(total.errors.most_common()),
+        "generator": _generator(figures, total),
         "connections": {
             "opened": tally.numbers["opened"],
             "closed-without-notice": tally.numbers["unannounced"],
@@ -118,6 +119,15 @@ def details(figures: Figures) -> dict[str, Any]:
         "histogram": _encoded(total.response),
         **tally.facts,
     }  # fmt: skip
+
+
+def _generator(figures: Figures, total: OperationTally) -> dict[str, float]:
+    """Return what the run cost the generator: processor seconds of all workers."""
+    seconds = figures.tally.numbers["cpu-micros"] / 1e6
+    return {
+        "cpu-seconds": round(seconds, 3),
+        "requests-per-cpu-second": round(total.sent / seconds, 1) if seconds else 0.0,
+    }
 
 
 def percentiles(times: Histogram) -> dict[str, float]:

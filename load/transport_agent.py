@@ -66,7 +66,7 @@ class AgentConnection:
             self.greenlet = None
         lines = [b"HTTP/1.1 %d" % status]
         lines += [f"{name}: {value}".encode("latin-1", "replace") for name, value in fields]
-        return status, b"\r\n".join(lines), bytes(raw)
+        return status, b"\r\n".join(lines) + b"\r\n", bytes(raw)
 
     def close(self) -> None:
         """Close the connection; the next exchange opens a new one."""

@@ -15,8 +15,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 
-import gevent
-from gevent import get_hub
+from gevent import get_hub, getcurrent
 from gevent import socket as _gevent_socket
 from httptools import HttpParserError, HttpResponseParser
 
@@ -27,8 +26,8 @@ TroubleKind = Literal[
 CHUNK = 65_536
 LARGEST = 64 * 1024 * 1024
 """Bytes of one answer beyond which it is given up."""
-IDLE = 0.02
-"""Seconds after which a kept connection is looked at before it is used again."""
+IDLE = 1.0
+"""Seconds of idleness after which a server may close a kept connection without blame."""
 
 
 cooperative: Any = _gevent_socket
@@ -68,8 +67,9 @@ class Connection:
     """
 
     __slots__ = (
-        "_address", "_begun", "_body", "_done", "_fresh", "_parser", "_sock", "_used",
-        "_watcher", "busy_since", "closed_idle", "greenlet", "opened", "unannounced",
+        "_address", "_begun", "_body", "_done", "_early", "_fresh", "_hub", "_noticed",
+        "_parser", "_sock", "_used", "_waiting", "_watcher",
+        "busy_since", "closed_idle", "greenlet", "opened", "unannounced",
     )  # fmt: skip
 
     def __init__(self, address: tuple[str, int]) -> None:
@@ -82,6 +82,12 @@ class Connection:
         self._parser: Any = None
         self._fresh = False
         self._used = 0.0
+        self._hub: Any = None
+        self._waiting = False
+        """True while the greenlet waits for something to read."""
+        self._early = False
+        """True where something came while nothing was asked; the watcher is then stopped."""
+        self._noticed = 0.0
         self.greenlet: Any = None
         """The greenlet that waits in `exchange`, None when idle; a watcher may throw into it."""
         self.busy_since = 0.0
@@ -93,27 +99,23 @@ class Connection:
 
     def exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
         """Send one request and return its whole answer. Raises Trouble."""
-        self.greenlet = gevent.getcurrent()
-        now = self.busy_since = perf_counter()
+        self.greenlet = getcurrent()
+        self.busy_since = perf_counter()
         try:
             if self._sock is None:
                 self._open()
-            elif now - self._used > IDLE:
-                self._look(now)
-            try:
-                return self._exchange(data)
-            except BrokenPipeError:
-                if self._fresh:
-                    raise Trouble("reset", "while the request was sent") from None
-                self._shut("unannounced")
-                self._open()
-                return self._exchange(data)
+            elif self._early:
+                self._look()
+            return self._exchange(data)
         except Trouble:
             self.close()
             raise
         except OSError as error:
             self.close()
             raise Trouble(_kind(error), error.strerror or "") from error
+        except BaseException:  # ended from outside: the answer must find nobody waiting
+            self.close()
+            raise
         finally:
             self.greenlet = None
 
@@ -151,7 +153,10 @@ class Connection:
         raw = _socket.socket(fileno=sock.detach())
         raw.setblocking(False)
         self._sock = raw
-        self._watcher = get_hub().loop.io(raw.fileno(), 1)
+        self._hub = get_hub()
+        self._early = self._waiting = False
+        self._watcher = self._hub.loop.io(raw.fileno(), 1)
+        self._watcher.start(self._ready)
         self._fresh = True
         self.opened += 1
         self._renew()
@@ -163,23 +168,32 @@ class Connection:
         self._done.clear()
         self._parser = _Callbacks(self._body, self._begun, self._done).parser
 
-    def _look(self, now: float) -> None:
-        """See whether an idle connection was closed, or spoken on out of turn."""
+    def _ready(self) -> None:
+        """Be called by the hub when there is something to read, asked for or not."""
+        if self._waiting:
+            self._waiting = False
+            self.greenlet.switch()
+        else:
+            self._watcher.stop()
+            self._early = True
+            self._noticed = perf_counter()
+
+    def _look(self) -> None:
+        """The server did something while nothing was asked: it closed, or spoke out of turn."""
         assert self._sock is not None
         try:
             early = self._sock.recv(CHUNK)
-        except BlockingIOError:
-            return
         except ConnectionError:
             early = b""
         if early:
             raise Trouble("bytes-after-body", "bytes came while nothing was asked")
-        self._shut("idle" if now - self._used > 1.0 else "unannounced")
+        self._shut(self._noticed)
         self._open()
 
-    def _shut(self, why: str) -> None:
+    def _shut(self, when: float) -> None:
+        """Count a close that nobody announced; after a while of idleness it is a server's right."""
         self.close()
-        if why == "idle":
+        if when - self._used > IDLE:
             self.closed_idle += 1
         else:
             self.unannounced += 1
@@ -191,9 +205,17 @@ class Connection:
             sent = sock.send(data)
         except BlockingIOError:
             sent = 0
+        except (BrokenPipeError, ConnectionResetError):
+            if self._fresh:
+                raise
+            return self._closed_before_answer(data)
         if sent != len(data):
             self._send_rest(data, sent)
-        self._wait()
+        if self._early:
+            self._wait()
+        else:
+            self._waiting = True
+            self._hub.switch()
         try:
             received = sock.recv(CHUNK)
         except BlockingIOError:
@@ -216,7 +238,7 @@ class Connection:
         body.clear()
         self._fresh = False
         self._used = perf_counter()
-        return status, received[: received.find(b"\r\n\r\n")], whole
+        return status, received[: received.find(b"\r\n\r\n") + 2], whole
 
     def _slowly(self, raw: bytes) -> tuple[int, bytes, bytes]:
         """Read any answer that did not come whole in one piece, or ends its connection."""
@@ -227,7 +249,7 @@ class Connection:
                 break
             raw = raw.partition(b"\r\n\r\n")[2]  # an interim answer (RFC 9110 §15.2)
         self._renew()
-        head, total = raw[: raw.find(b"\r\n\r\n")], len(raw)
+        head, total = raw[: raw.find(b"\r\n\r\n") + 2], len(raw)
         self._feed(raw)
         while not self._done:
             more = self._more()
@@ -279,7 +301,7 @@ class Connection:
         """
         if self._fresh or not data.startswith((b"GET ", b"HEAD ", b"OPTIONS ")):
             raise Trouble("truncated", "closed without an answer")
-        self._shut("unannounced")
+        self._shut(perf_counter())
         self._open()
         return self._exchange(data)
 
@@ -292,13 +314,13 @@ class Connection:
         return Trouble("garbage", why.splitlines()[0][:80])
 
     def _wait(self) -> None:
-        hub = get_hub()
-        watcher = self._watcher
-        watcher.start(gevent.getcurrent().switch)
-        try:
-            hub.switch()
-        finally:
-            watcher.stop()
+        """Let others run until there is something to read."""
+        if self._early:
+            self._early = False
+            self._watcher.start(self._ready)
+            return
+        self._waiting = True
+        self._hub.switch()
 
     def _more(self) -> bytes:
         assert self._sock is not None

@@ -1,0 +1,105 @@
+"""A server for benchmarks: one memory resource as `sovant` declares it, as fast as Python goes.
+
+Answers are whole and right (schema, rate-limit headers, the id that was asked for), so that they
+can be judged; bodies differ from one another. `--stall AT` stops answering for a second, once,
+AT seconds after the first request. Run as a process of its own; prints its port.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+
+MEMORY = {
+    "type": "journal",
+    "tags": ["support"],
+    "metadata": {"ticket_id": "12345"},
+    "thread_id": None,
+    "is_archived": False,
+    "created_at": "2026-01-01T00:00:00.000Z",
+    "updated_at": "2026-01-01T00:00:00.000Z",
+}
+HEAD = (
+    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-ratelimit-limit: 1000000\r\n"
+    "x-ratelimit-remaining: {left}\r\nx-ratelimit-reset: {reset}\r\nx-request-id: req_{id}\r\n"
+    "content-length: {length}\r\n\r\n"
+)
+
+
+class Memories:
+    """Answers made beforehand, by path."""
+
+    def __init__(self) -> None:
+        self.answers: dict[bytes, bytes] = {}
+        self.count = 0
+        for _ in range(64):
+            self.create(f"made beforehand {self.count}")
+
+    def create(self, content: str) -> bytes:
+        """Store a memory and return the answer that says so."""
+        self.count += 1
+        name = f"mem_{self.count:020d}"
+        body = json.dumps({"id": name, "content": content, **MEMORY}).encode()
+        self.answers[b"/api/v1/memories/" + name.encode()] = self._answer("200 OK", name, body)
+        return self._answer("201 Created", name, body)
+
+    def _answer(self, status: str, name: str, body: bytes) -> bytes:
+        head = HEAD.format(
+            status=status, left=999_999 - self.count % 1000, reset=int(time.time()) + 3600,
+            id=name, length=len(body),
+        )  # fmt: skip
+        return head.encode() + body
+
+
+class Protocol(asyncio.Protocol):
+    """One connection: requests come whole, as small ones do on loopback."""
+
+    def __init__(self, memories: Memories, stall_at: float | None) -> None:
+        self.memories = memories
+        self.stall_at = stall_at
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.write = transport.write  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        """Answer one request."""
+        if self.stall_at is not None:
+            _stall_once(self.stall_at)
+        verb, path, _ = data.split(b" ", 2)
+        if verb == b"GET":
+            answer = self.memories.answers.get(path)
+            self.write(answer or b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            return
+        content = json.loads(data.partition(b"\r\n\r\n")[2])["content"]
+        self.write(self.memories.create(content))
+
+
+_BEGAN: list[float] = []
+_STALLED: list[bool] = []
+
+
+def _stall_once(at: float) -> None:
+    now = time.monotonic()
+    if not _BEGAN:
+        _BEGAN.append(now)
+    if not _STALLED and now - _BEGAN[0] >= at:
+        _STALLED.append(True)
+        time.sleep(1.0)
+
+
+async def _serve(stall_at: float | None) -> None:
+    memories = Memories()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Protocol(memories, stall_at), "127.0.0.1", 0, backlog=1024
+    )
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--stall", type=float)
+    asyncio.run(_serve(parser.parse_args().stall))

@@ -476,7 +476,9 @@ class RootBehaviour(Word):
     api: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     document: str = Field(description="id of the seed document")
     document_version: str
-    base_path: str = Field(description="where the embedded backend mounts this API")
+    base_path: str = Field(
+        default="", description="where the embedded backend mounts this API, if it has it"
+    )
     observed_in: str | None = Field(
         default=None,
         description="the releases that show what schemas and answers call `x-basis: observed`",

@@ -6,7 +6,8 @@ below HTTP's own level have no operation and are judged by that case alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from conformance.history import Exchange
@@ -72,6 +73,23 @@ def judge_all(
     """Yield all that is wrong with each of several answers of a subject."""
     for exchange in exchanges:
         yield from judge(subject.contract, exchange, subject.at[exchange.number], also)
+
+
+def sweep(subject: BackendSubject, seen: Sequence[Exchange]) -> Iterator[Finding]:
+    """Yield what answers say only together: request ids that repeat, figures that shrink."""
+    for errors in (o.errors for o in subject.contract if o.errors):
+        failed = [e for e in seen if e.status is not None and e.status >= 400]
+        yield from envelope.unique_request_ids(errors, failed)
+        break
+    usage = next((o.usage for o in subject.contract if o.usage), None)
+    if usage is None:
+        return
+    for principal in dict.fromkeys(e.principal for e in seen if e.principal):
+        mine = [e for e in seen if e.principal == principal and e.status != 401]
+        # nobody promises that figures outlive the process, so each of its lives is one series
+        for start, end in pairwise((0, *subject.restarts, subject.exchanged)):
+            series = [e for e in mine if start <= e.number < end]
+            yield from headers.usage_over_time(usage, series)
 
 
 def accepted(exchange: Exchange, what: str) -> Exchange:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from typing import Any
 
 from conformance.backend.generated import at_home, body_of, conforms, generate
-from conformance.backend.judging import judge_all
+from conformance.backend.judging import judge_all, sweep
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
 from conformance.backend.world import required
 from conformance.history import Exchange
-from conformance.oracles import envelope, headers
+from conformance.oracles import envelope
 from conformance.oracles.found import found, ok, told
 from conformance.oracles.relations import judge_relations
 from conformance.oracles.streams import judge_stream
@@ -153,18 +152,7 @@ def test_every_answer(subject: BackendSubject) -> Iterable[Finding]:
                 subject.send(operation, subject.world.arguments(operation), body=b"[]")
     seen = [e for e in subject.exchanges if e.operation is not None]
     yield from judge_all(subject, seen, also=_LENIENT)
-    for errors in {id(o.errors): o.errors for o in subject.contract if o.errors}.values():
-        failed = [e for e in seen if e.status is not None and e.status >= 400]
-        yield from envelope.unique_request_ids(errors, failed)
-        break
-    usage = next((o.usage for o in subject.contract if o.usage), None)
-    if usage is not None:
-        for principal in dict.fromkeys(e.principal for e in seen if e.principal):
-            mine = [e for e in seen if e.principal == principal and e.status != 401]
-            # nobody promises that figures outlive the process, so each of its lives is one series
-            for start, end in pairwise((0, *subject.restarts, subject.exchanged)):
-                series = [e for e in mine if start <= e.number < end]
-                yield from headers.usage_over_time(usage, series)
+    yield from sweep(subject, seen)
 
 
 _LENIENT = frozenset({400, 404, 405, 408, 411, 413, 414, 415, 417, 431})

@@ -1,0 +1,139 @@
+"""Would this run have noticed? Its own recorded answers, damaged one at a time, judged again.
+
+For every kind of damage that applies to what this backend answered, some of those answers are
+damaged and the case that got them is played again on the recording. A kind is noticed when that
+case, or the look over every answer, then finds what it did not find before. So the figure is
+about this run on this backend: what it exercised, not what the suite could do elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conformance.backend.damages import KINDS, Change, Scene
+from conformance.backend.judging import judge_all, sweep
+from conformance.backend.recording import Head, Kept, replayed
+from conformance.backend.suite import cases
+from conformance.backend.transport import Answer
+from conformance.cases import execute
+from conformance.verdict import Finding
+
+if TYPE_CHECKING:
+    from conformance.backend.subject import BackendSubject
+
+TRIES = 24
+"""Places at which one kind of damage is tried at most, spread over groups of cases."""
+APART = ("contract.generated", "contract.every-answer", "probe", "clean-up")
+"""Not played again: what generates is slow to repeat, what looks back is done by `sweep`."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What would have been noticed."""
+
+    noticed: Mapping[str, str]
+    """Kind of damage -> the case that noticed it."""
+    missed: tuple[str, ...]
+    absent: tuple[str, ...]
+    """Kinds that nothing in this run could have: no page, no quota header, no batch."""
+
+    def line(self) -> str:
+        """Return the result in one sentence."""
+        of = len(self.noticed) + len(self.missed)
+        missed = f", and not these: {', '.join(self.missed)}" if self.missed else ""
+        return (
+            f"would have noticed {len(self.noticed)} of {of} kinds of damage that apply "
+            f"here{missed}"
+        )
+
+
+def measure(subject: BackendSubject, kinds: Mapping[str, Change] = KINDS) -> Sensitivity:
+    """Return what a finished run of `subject` would have noticed. Sends nothing."""
+    player = _Player(subject)
+    noticed: dict[str, str] = {}
+    missed: list[str] = []
+    absent: list[str] = []
+    for kind, change in kinds.items():
+        tried = False
+        for case, damaged in _places(player, change):
+            tried = True
+            if player.notices(case, damaged):
+                noticed[kind] = case
+                break
+        if kind not in noticed:
+            (missed if tried else absent).append(kind)
+    return Sensitivity(noticed, tuple(missed), tuple(absent))
+
+
+class _Player:
+    """Plays single case instances of a recorded run again."""
+
+    def __init__(self, subject: BackendSubject) -> None:
+        self.subject = subject
+        quota = (subject.quota.q, subject.quota.w) if subject.quota else None
+        self.head = Head(
+            subject.api_name, subject.base_url, subject.seed, subject.run_id,
+            tuple(subject.keys), subject.deep, subject.limits.read_only, quota,
+        )  # fmt: skip
+        self.recorded: dict[str, list[Kept]] = {}
+        for exchange, case, at in zip(subject.exchanges, subject.cases, subject.at, strict=True):
+            answer = Answer(
+                exchange.response, exchange.failure, exchange.sent,
+                exchange.received or exchange.sent, exchange.connection,
+            )  # fmt: skip
+            self.recorded.setdefault(case, []).append(Kept(case, answer, at, exchange))
+        self._cases = {case.id: case for case in cases()}
+        self._usual: dict[str, set[tuple[str, str]]] = {}
+
+    def notices(self, case: str, damaged: Sequence[Kept]) -> bool:
+        """Return True where the damage makes a case find what it does not find without it."""
+        if case not in self._usual:
+            self._usual[case] = set(self._found(case, self.recorded[case]))
+        return any(each not in self._usual[case] for each in self._found(case, damaged))
+
+    def _found(self, case: str, kept: Sequence[Kept]) -> Iterator[tuple[str, str]]:
+        subject = replayed(self.subject.contract, self.head, {case: kept})
+        identity, _, inside = case.partition("[")
+        known = self._cases[identity]
+        operation = self.subject.contract[inside[:-1]] if known.each is not None else None
+        result = execute(known, subject, operation, clock=subject.clock)
+        yield from _names(result.findings)
+        seen = [e for e in subject.exchanges if e.operation is not None]
+        yield from _names(judge_all(subject, seen, also=LENIENT))
+        yield from _names(sweep(subject, seen))
+
+
+LENIENT = frozenset({400, 404, 405, 408, 411, 413, 414, 415, 417, 431})
+
+
+def _names(findings: Sequence[Finding] | Iterator[Finding]) -> Iterator[tuple[str, str]]:
+    for finding in findings:
+        yield finding.requirement, finding.cause
+
+
+def _places(player: _Player, change: Change) -> Iterator[tuple[str, list[Kept]]]:
+    """Yield (case, damaged answers): one place of each case first, then more of them."""
+    contract = player.subject.contract
+    playable = {
+        case: kept for case, kept in player.recorded.items()
+        if not case.startswith(APART) and "@" not in case
+    }  # fmt: skip
+    found: list[tuple[int, int, str, list[Kept]]] = []
+    turns: Counter[tuple[int, str]] = Counter()
+    for case, kept in playable.items():
+        hits = 0
+        for index in reversed(range(len(kept))):
+            damaged = change(Scene(contract, kept, index))
+            if damaged is not None:
+                turn = (hits, case.split(".")[0])
+                found.append((hits, turns[turn], case, damaged))
+                turns[turn] += 1
+                hits += 1
+                if hits == 3:
+                    break
+    found.sort(key=lambda entry: entry[:2])  # a case of each group, then the next of each
+    for _, _, case, damaged in found[:TRIES]:
+        yield case, damaged

@@ -109,3 +109,23 @@ def test_the_documents_conversation_is_of_the_protocol() -> None:
     assert {a.do for a in asked} == set(p.EXPECTED)
     for ask, answer in zip(asked, answered, strict=True):
         assert answer.reply in (p.EXPECTED[ask.do], "problem")
+
+
+HALVES = [
+    (r"a\ud800b", "a\ufffdb"),
+    (r"\udc00x", "\ufffdx"),
+    (r"\ud83d\ude00", "\U0001f600"),
+    (r"\\ud800", "\\ud800"),
+    (r"\\\ud800", "\\\ufffd"),
+    (r"\ud800\ud83d\ude00", "\ufffd\U0001f600"),
+    (r"\ud83d\ude00\ude00", "\U0001f600\ufffd"),
+]
+
+
+@pytest.mark.parametrize(("written", "read"), HALVES)
+def test_half_of_a_surrogate_pair_is_read_as_a_replacement_character(
+    written: str, read: str
+) -> None:
+    """Languages whose strings may hold one half of a pair do not break the protocol by it."""
+    line = f'{{"id": 1, "reply": "problem", "problem": "{written}"}}'.encode()
+    assert p.decode_reply(line) == p.ReplyProblem(id=1, problem=read)

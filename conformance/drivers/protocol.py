@@ -24,6 +24,7 @@ the times that the harness takes itself.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -376,8 +377,24 @@ def decode_request(line: bytes) -> Request:
 
 
 def decode_reply(line: bytes) -> AnyReply:
-    """Return the reply in a line. Raises ValueError (also for a wrong shape)."""
-    return REPLIES.validate_json(_checked(line), strict=True)  # type: ignore[no-any-return]
+    """Return the reply in a line. Raises ValueError (also for a wrong shape).
+
+    Half of a surrogate pair, which is a string in JavaScript and Java, is read as U+FFFD.
+    """
+    try:
+        return REPLIES.validate_json(_checked(line), strict=True)  # type: ignore[no-any-return]
+    except ValueError:
+        whole = _HALF_PAIR.sub(rb"\1\\ufffd", line)
+        if whole == line:
+            raise
+        return REPLIES.validate_json(whole, strict=True)  # type: ignore[no-any-return]
+
+
+_HALF_PAIR = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u"
+    rb"(?:[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u)[dD][c-fC-F][0-9a-fA-F]{2})"
+)
 
 
 def _checked(line: bytes) -> bytes:

@@ -113,8 +113,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   } catch (error) {
     reply = { reply: "problem", problem: String(error) };
   }
-  // half of a surrogate pair is a string in JavaScript, and none in most other languages
-  const text = JSON.stringify({ id: asked.id ?? 0, ...reply });
-  process.stdout.write(`${text.replace(/(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g, "$1\\ufffd")}\n`);
+  process.stdout.write(`${JSON.stringify({ id: asked.id ?? 0, ...reply })}\n`);
   if (asked.do === "stop") process.exit();
 }

@@ -335,7 +335,9 @@ def _frozen(name_of: Callable[[Operation], str | None], by: int = 0) -> Change:
         if old is None or old.answer.response is None:
             return None
         value = header(old.answer.response.headers, name) or ""
-        return scene.with_header(name, str(int(value) + by)) if value.isdigit() else None
+        if not value.isdigit() or str(int(value) + by) == header(scene.response.headers, name):
+            return None
+        return scene.with_header(name, str(int(value) + by))
 
     return change
 

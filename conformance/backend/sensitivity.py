@@ -77,16 +77,23 @@ class _Player:
         self.head = Head(
             subject.api_name, subject.base_url, subject.seed, subject.run_id,
             tuple(subject.keys), subject.deep, subject.limits.read_only, quota,
+            also=tuple(sibling.api_name for sibling in subject.siblings),
         )  # fmt: skip
         self.recorded: dict[str, list[Kept]] = {}
+        self._keep(subject, "")
+        for sibling in subject.siblings:
+            self._keep(sibling, f"@{sibling.api_name}")
+        self._cases = {case.id: case for case in cases()}
+        self._usual: dict[str, set[tuple[str, str]]] = {}
+
+    def _keep(self, subject: BackendSubject, suffix: str) -> None:
         for exchange, case, at in zip(subject.exchanges, subject.cases, subject.at, strict=True):
             answer = Answer(
                 exchange.response, exchange.failure, exchange.sent,
                 exchange.received or exchange.sent, exchange.connection,
             )  # fmt: skip
-            self.recorded.setdefault(case, []).append(Kept(case, answer, at, exchange))
-        self._cases = {case.id: case for case in cases()}
-        self._usual: dict[str, set[tuple[str, str]]] = {}
+            name = case + suffix
+            self.recorded.setdefault(name, []).append(Kept(name, answer, at, exchange))
 
     def notices(self, case: str, damaged: Sequence[Kept]) -> bool:
         """Return True where the damage makes a case find what it does not find without it."""
@@ -95,7 +102,8 @@ class _Player:
         return any(each not in self._usual[case] for each in self._found(case, damaged))
 
     def _found(self, case: str, kept: Sequence[Kept]) -> Iterator[tuple[str, str]]:
-        subject = replayed(self.subject.contract, self.head, {case: kept})
+        elsewhere = {n: k for n, k in self.recorded.items() if n.startswith(f"{case}@")}
+        subject = replayed(self.subject.contract, self.head, {case: kept, **elsewhere})
         identity, _, inside = case.partition("[")
         known = self._cases[identity]
         operation = self.subject.contract[inside[:-1]] if known.each is not None else None

@@ -16,7 +16,7 @@ from conformance.backend.subject import BackendSubject
 from conformance.backend.world import creators, operations_on, required
 from conformance.history import Exchange
 from conformance.oracles import headers, limits
-from conformance.oracles.found import found, told
+from conformance.oracles.found import found, ok, told
 from conformance.oracles.limits import Ask, Quota
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
@@ -238,7 +238,8 @@ def _late_writes(
 
     A bucket fills again while one asks, so that some may be let in rightly.
     """
-    refused, admitted = [], 0
+    refused: list[Exchange] = []
+    admitted = 0
     for _ in range(3):
         arguments = subject.world.arguments(operation, spending.principal)
         exchange = subject.send(operation, arguments, key=spending.principal, patient=False)

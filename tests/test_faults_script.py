@@ -65,7 +65,8 @@ def instructions(draw: st.DrawFn) -> Instruction:
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(instructions(), max_size=5).map(tuple).map(Script))
 def test_text_form_round_trips(script: Script) -> None:
-    """What a script prints is read back as the same script."""
+    """What a script prints is read back as the same script; cut nowhere, it is the same text."""
+    assert script.brief(10**9) == script.short()
     assert Script.parse(script.short()) == script
 
 
@@ -130,6 +131,14 @@ def test_text_form_reads_as_it_is_documented(example: tuple[str, Instruction]) -
     script = Script.of(*instructions)
     assert Script.parse(text) == script
     assert script.short() == text
+
+
+def test_long_words_are_cut_for_readers() -> None:
+    """A header of a megabyte does not make a report of a megabyte."""
+    script = Script.of(Instruction.of(respond(503, b"", {"x-long": "a" * 10**6}), "ingest"))
+    wanted = 'ingest#1 before-handler 503 x-long=aaaaaaa…(1000007 characters) body=""'
+    assert script.brief(len("before-handler")) == wanted
+    assert len(script.brief()) < 150
 
 
 def test_stage_may_be_left_out() -> None:

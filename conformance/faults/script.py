@@ -206,8 +206,8 @@ class Script:
 
     def brief(self, longest: int = 60) -> str:
         """Return the text form with long words cut: for people to read, not for `parse`."""
-        cut = (w if len(w) <= longest else _cut(w, longest) for w in _words(self.short()))
-        return " ".join(cut).replace(" ;", ";")
+        statements = ([_cut(w, longest) for w in words] for words in _statements(self.short()))
+        return "; ".join(" ".join(words) for words in statements)
 
     @classmethod
     def parse(cls, text: str) -> Script:
@@ -503,7 +503,7 @@ def _statements(text: str) -> Iterator[list[str]]:
 
 
 def _cut(word: str, longest: int) -> str:
-    return f"{word[:longest]}…({len(word)} characters)"
+    return word if len(word) <= longest else f"{word[:longest]}…({len(word)} characters)"
 
 
 def _parse_instruction(words: list[str]) -> Instruction:

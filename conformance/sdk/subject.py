@@ -89,7 +89,7 @@ class Play:
         for finding in findings:
             lines = timeline(self.history, shown) if lines is None else lines
             filled = finding.at(
-                fault=finding.fault or self.script.short(), timeline=lines,
+                fault=finding.fault or self.script.brief(2000), timeline=lines,
                 operation=finding.operation or shown.operation, mode=self.mode,
             )  # fmt: skip
             made.append(self.refiled(filled, call=shown))

@@ -77,8 +77,15 @@ def repeats(operation: Operation, walk: WalkLike) -> Iterator[Finding]:
 
 
 def endless(operation: Operation, walk: WalkLike) -> Iterator[Finding]:
-    """PG5: a traversal comes to an end."""
-    if not walk.ended:
+    """PG5: a traversal comes to an end.
+
+    One that was cut short may just be long: it is endless where it repeats itself, shows pages
+    with nothing on them, or goes on past the total that it states.
+    """
+    keys = [key for page in walk.pages for key in page.keys]
+    total = walk.pages[-1].total if walk.pages else None
+    turning = len(set(keys)) < len(keys) or any(not page.keys for page in walk.pages)
+    if not walk.ended and (turning or (isinstance(total, int) and len(keys) > total)):
         yield found(
             "PG5", "a traversal does not come to an end", *[p.exchange for p in walk.pages[-2:]],
             cause="no-end", operation=operation, basis=_paging(operation).basis,
@@ -163,7 +170,8 @@ def more(operation: Operation, walk: WalkLike) -> Iterator[Finding]:
         left = seen < total
         if paging.has_more is not None and page.has_more is not left:
             yield found(
-                "PG5", f"has-more is {page.has_more} where {total - seen} items follow", page.exchange,
+                "PG5", f"has-more is {page.has_more} where {total - seen} items follow",
+                page.exchange,
                 cause=f"has-more-{'denied' if left else 'claimed'}",
                 operation=operation, basis=paging.basis, expected=left, actual=page.has_more,
             )  # fmt: skip

@@ -218,6 +218,27 @@ def backend(
         list[str] | None,
         typer.Option("--case", help="only cases whose id starts so (can be given more than once)"),
     ] = None,
+    quota: Annotated[
+        str | None,
+        typer.Option("--quota", metavar="Q/W", help="limit it has, where no header tells it"),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            metavar="NAME=URL",
+            help="another API of the same product, which makes what this one shows",
+        ),
+    ] = None,
+    restart_command: Annotated[
+        str | None, typer.Option("--restart-command", help="restarts it, keeping its data")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="write the run down, for `memconform judge`")
+    ] = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="say what the run would have noticed")
+    ] = False,
     baseline: BaselineFile = None,
 ) -> None:
     """Judge a backend at a base URL: does it keep what its document promises?"""
@@ -227,12 +248,34 @@ def backend(
         "base-url": base_url, "api": api, "api-key": api_key or [], "seed": seed,
         "read-only": read_only, "max-requests": max_requests, "max-seconds": max_seconds,
         "rate": rate, "ca": str(ca) if ca else None, "deep": deep, "case": case or [],
+        "quota": quota, "also": also or [], "restart-command": restart_command,
+        "record": str(record) if record else None, "sensitivity": sensitivity,
     }  # fmt: skip
     _judged(
         lambda: [subjects.judge_backend(options)],
         seed=seed,
         out=out,
         secrets=api_key or [],
+        baseline=baseline,
+    )
+
+
+@app.command()
+def judge(
+    recording: Annotated[Path, typer.Argument(help="a file that --record wrote")],
+    out: Out = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="say what the run would have noticed")
+    ] = False,
+    baseline: BaselineFile = None,
+) -> None:
+    """Judge a recorded run again, without a server."""
+    from conformance import subjects
+
+    _judged(
+        lambda: [subjects.judge_recording(recording, sensitivity)],
+        seed=0,
+        out=out,
         baseline=baseline,
     )
 

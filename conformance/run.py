@@ -112,6 +112,11 @@ def releases() -> Iterator[tuple[str, str]]:
                 yield release
 
 
+def _document(api: str) -> str:
+    """Return the document that an API is described in: one product, where it is the same."""
+    return specs.load(api).root.document
+
+
 def plan(kinds: Sequence[Kind], backend: Backend, seed: int) -> list[Part]:
     """Return the parts of a run in the order in which results list them."""
     parts = []
@@ -120,7 +125,9 @@ def plan(kinds: Sequence[Kind], backend: Backend, seed: int) -> list[Part]:
     keys = tuple(word for key in shown for word in ("--api-key", key))
     if "backend" in kinds:
         for api in specs.names():
-            where = ("--base-url", backend.urls[api], "--api", api, *keys)
+            same = [n for n in specs.names() if n != api and _document(n) == _document(api)]
+            also = [word for n in same for word in ("--also", f"{n}={backend.urls[n]}")]
+            where = ("--base-url", backend.urls[api], "--api", api, *keys, *also)
             parts.append(Part("backend", api, "embedded", ("backend", *where, *tail)))
     if "sdk" in kinds:
         for package, version in releases():

@@ -7,6 +7,7 @@ before anything is sent.
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,7 @@ def _url(text: str | None) -> str:
 
 def backend(options: Mapping[str, Any]) -> BackendSubject:
     """Return the backend that options describe; asks it for nothing yet."""
+    from conformance.backend import words
     from conformance.backend.subject import BackendSubject
 
     if not options.get("api"):
@@ -81,6 +83,14 @@ def backend(options: Mapping[str, Any]) -> BackendSubject:
     ca = options.get("ca")
     if ca and not Path(ca).exists():
         raise Usage(f"--ca {ca!r}: no such file")
+    try:
+        quota = words.quota(options.get("quota"))
+        also = words.also(options.get("also") or [])
+        restart = words.restart(options.get("restart-command"))
+    except ValueError as error:
+        raise Usage(str(error)) from error
+    for name in also:
+        contract(name)
     return BackendSubject(
         contract(options["api"]),
         _url(options.get("base-url")),
@@ -92,23 +102,78 @@ def backend(options: Mapping[str, Any]) -> BackendSubject:
         rate=options.get("rate"),
         ca=ca,
         deep=bool(options.get("deep")),
+        quota=quota,
+        also=also,
+        restart=restart,
     )
 
 
 def _backend_for_pytest(option: Get) -> tuple[Subject, str, Close]:
     names = ("base-url", "api", "api-key", "read-only", "max-requests", "max-seconds", "rate",
-             "ca", "deep", "seed")  # fmt: skip
+             "ca", "deep", "seed", "quota", "also", "restart-command", "record",
+             "sensitivity")  # fmt: skip
     options = {name: option(f"--{name}") for name in names}
     subject = backend(options)
+    end = _recorded(subject, options)
 
     def close(results: Sequence[CaseResult], seconds: float) -> SubjectEntry:
-        return _backend_entry(subject, results, seconds)
+        end()
+        return _backend_entry(subject, results, seconds, _sensitivity(subject, options))
 
     return cast(Subject, subject), "backend", close
 
 
+def _recorded(subject: BackendSubject, options: Mapping[str, Any]) -> Callable[[], None]:
+    """Write the run down where that is wanted; return what ends the recording."""
+    from conformance.backend.recording import Recorder
+
+    path = options.get("record")
+    return Recorder(Path(path), subject).close if path else lambda: None
+
+
+def _sensitivity(subject: BackendSubject, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the run would have noticed, where that is asked for."""
+    if not options.get("sensitivity"):
+        return {}
+    from conformance.backend.sensitivity import measure
+
+    made = measure(subject)
+    sys.stderr.write(f"{subject.contract.api}: {made.line()}\n")
+    return {
+        "sensitivity": {
+            "line": made.line(),
+            "noticed": dict(made.noticed),
+            "missed": list(made.missed),
+            "absent": list(made.absent),
+        }
+    }
+
+
+def judge_recording(path: Path, sensitivity: bool = False) -> SubjectEntry:
+    """Judge a recording without a server. Raises Usage where it is none."""
+    from conformance.backend import run
+    from conformance.backend.recording import RecordingError
+    from conformance.backend.recording import judge as play
+    from conformance.backend.subject import SubjectError
+
+    started = time.monotonic()
+    try:
+        subject = play(path)
+    except (RecordingError, OSError, specs.SpecError) as error:
+        raise Usage(f"{path}: {error}") from error
+    try:
+        results = run(subject, progress=Reporter(f"recording {subject.contract.api}"))
+    except SubjectError as error:
+        results = [CaseResult("backend.reachable", (), Verdict.INCONCLUSIVE, str(error))]
+    details = _sensitivity(subject, {"sensitivity": sensitivity})
+    return _backend_entry(subject, results, time.monotonic() - started, details)
+
+
 def _backend_entry(
-    subject: BackendSubject, results: Sequence[CaseResult], seconds: float
+    subject: BackendSubject,
+    results: Sequence[CaseResult],
+    seconds: float,
+    details: Mapping[str, Any],
 ) -> SubjectEntry:
     leftovers = subject.close()
     return summarise(
@@ -119,7 +184,7 @@ def _backend_entry(
         requirements(),
         base_url=subject.base_url,
         wall_seconds=seconds,
-        details={"leftovers": list(leftovers)} if leftovers else {},
+        details={**details, **({"leftovers": list(leftovers)} if leftovers else {})},
     )
 
 
@@ -139,6 +204,7 @@ def judge_backend(options: Mapping[str, Any]) -> SubjectEntry:
     started = time.monotonic()
     subject = backend(options)
     progress = Reporter(f"backend {subject.contract.api}")
+    end = _recorded(subject, options)
     try:
         results = run(
             subject, select=options.get("case") or None, seed=subject.seed, progress=progress
@@ -148,7 +214,10 @@ def judge_backend(options: Mapping[str, Any]) -> SubjectEntry:
     except BaseException:
         subject.close()
         raise
-    return _backend_entry(subject, results, time.monotonic() - started)
+    finally:
+        end()
+    seconds = time.monotonic() - started
+    return _backend_entry(subject, results, seconds, _sensitivity(subject, options))
 
 
 def judge_sdks(

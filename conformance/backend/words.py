@@ -1,0 +1,53 @@
+"""Words of the command line that only the backend suite understands, turned into values."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+
+from conformance.oracles.limits import Quota
+
+RESTART_SECONDS = 120.0
+"""How long a restart command may run."""
+
+
+def quota(text: str | None) -> Quota | None:
+    """Return the quota that `100/60` means: requests in seconds. Raises ValueError."""
+    if not text:
+        return None
+    requests, slash, seconds = text.partition("/")
+    try:
+        made = Quota(int(requests), float(seconds))
+    except ValueError:
+        made = None
+    if made is None or not slash or made.q < 1 or made.w <= 0:
+        raise ValueError(f"--quota {text!r}: write REQUESTS/SECONDS, as in 100/60")
+    return made
+
+
+def also(texts: Sequence[str]) -> dict[str, str]:
+    """Return API -> base URL of `NAME=URL` words. Raises ValueError."""
+    found = {}
+    for text in texts:
+        name, sign, url = text.partition("=")
+        if not sign or not name or not url.startswith(("http://", "https://")):
+            raise ValueError(f"--also {text!r}: write NAME=URL, as in memory=http://HOST:PORT/PATH")
+        found[name] = url.rstrip("/")
+    return found
+
+
+def restart(command: str | None) -> Callable[[], str | None] | None:
+    """Return what runs a restart command and waits until it ends; it listens where it did."""
+    if not command:
+        return None
+    words = shlex.split(command)
+
+    def run() -> str | None:
+        done = subprocess.run(words, timeout=RESTART_SECONDS, capture_output=True, check=False)
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace")[-300:]
+            raise RuntimeError(f"the restart command ended with {done.returncode}: {said}")
+        return None
+
+    return run

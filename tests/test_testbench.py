@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit
 import httpx
 import jsonschema_rs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import specs
 from conformance.faults.classes import FAULTS, classes_for
@@ -30,9 +33,12 @@ EVENT = {"user_id": "u", "type": "message", "content": "hello"}
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Testbench]:
-    """One testbench for the module, as one serves a whole run."""
+    """One testbench for the module, as one serves a whole run; nothing fails unseen in its loop."""
+    failed: list[object] = []
     with Testbench() as made:
+        made._loop.set_exception_handler(lambda _, context: failed.append(context))
         yield made
+    assert failed == []
 
 
 def client(session: Session, timeout: float = 5.0) -> httpx.Client:
@@ -462,6 +468,32 @@ def test_hostile_requests_are_answered_and_harm_nobody(
     with bench.session(CLAIV) as session:
         assert exchange_bytes(session, build(session)).startswith(answer)  # type: ignore[operator]
         assert ingest(session) == ["200"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    cuts=st.lists(
+        st.tuples(st.integers(0, 400), st.integers(0, 9), st.binary(max_size=9)), max_size=4
+    ),
+    times=st.integers(1, 3),
+)
+def test_no_bytes_break_it(
+    bench: Testbench, cuts: list[tuple[int, int, bytes]], times: int
+) -> None:
+    """Requests that are damaged in any way, sent ahead of answers or cut short, are survived."""
+    with bench.session(CLAIV, Script.parse("ingest#2 mid-response truncate")) as session:
+        sent = request_bytes(session, json.dumps(EVENT).encode()) * times
+        for place, length, put in cuts:
+            sent = sent[:place] + put + sent[place + length :]
+        at = urlsplit(session.base_url)
+        sock = socket.create_connection((at.hostname, at.port), timeout=5)
+        with sock, contextlib.suppress(OSError):
+            sock.sendall(sent)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65536):
+                pass
+        assert session.wait_for(lambda s: s.connections.open == 0)
+        assert all(e.received is not None for e in session.exchanges())
 
 
 def test_pipelined_requests_are_answered_in_order(bench: Testbench) -> None:

@@ -18,9 +18,10 @@ from typing import Any
 
 import httpx
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import specs
-from conformance.reference.backend import serve
+from conformance.reference.backend import demo, serve
 from conformance.reference.backend.calls import moment
 from conformance.reference.backend.defects import DEFECTS
 from conformance.reference.backend.server import Embedded
@@ -351,12 +352,22 @@ def test_every_place_of_a_defect_has_its_row() -> None:
 
 
 def test_defects_name_what_exists() -> None:
-    """Ids are unique, and APIs and requirements are those of the specs and the catalogue."""
+    """Ids are unique, and APIs and requirements are those that there are."""
     assert [] == [id for id, n in Counter(d.id for d in DEFECTS).items() if n > 1]
-    assert set() == {d.api for d in DEFECTS} - set(specs.names())
+    assert set() == {d.api for d in DEFECTS} - set(specs.names()) - set(demo.names())
     assert set() == {d.requirement for d in DEFECTS} - set(requirements())
     assert len(DEFECTS) >= 100
-    assert set(specs.names()) == {d.api for d in DEFECTS}
+    assert set() == {*specs.names(), *demo.names()} - {d.api for d in DEFECTS}
+
+
+@pytest.mark.parametrize("name", demo.names())
+def test_demonstration_contracts_are_openapi(name: str) -> None:
+    """Our own contracts are valid OpenAPI documents and are served by what they say alone."""
+    contract = demo.load(name)
+    OpenAPIV31SpecValidator(dict(contract.document)).validate()
+    local = Local(contracts=[contract])
+    lister = next(o for o in contract if o.effect and o.effect.kind == "list")
+    assert 200 == local.ask(name, "GET", lister.path).status_code
 
 
 # -- small parts ---------------------------------------------------------------------------------

@@ -311,6 +311,7 @@ def _page(things: Things, call: Call, space: int, where: list[Where], order: str
     if declared.order == "desc" and order == "seq":
         order = "seq DESC"
     cut = pagination.window(call, declared, space)
+    space = cut.space or space
     order = _disordered(call, order)
     if "state.not-listed" in call.defects:
         where = [*where, _NOT_NEWEST]

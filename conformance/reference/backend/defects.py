@@ -154,6 +154,8 @@ _LIMITS: tuple[Row, ...] = (
     ("retry-after.iso-date", "memsy", "RA1", "limits.exhaustion", "sends an ISO date"),
     ("retry-after.wrong-date", "sovant", "RA2", "limits.exhaustion",
      "sends a date that is not IMF-fixdate"),
+    ("retry-after.before-reset", "sovant", "RL6", "limits.exhaustion",
+     "sends clients back before the window ends"),
     ("retry-after.too-short", "claiv", "RL18", "limits.recovery", "sends clients back too early"),
 )  # fmt: skip
 
@@ -192,6 +194,8 @@ _PAGES: tuple[Row, ...] = (
      "never promises another page"),
     ("page.has-more-at-exact-end", "sovant", "PG5", "pagination.sizes",
      "promises another page after a full last one"),
+    ("page.offset-aligned", "claiv", "PG9", "pagination.size-change",
+     "rounds offsets down to whole pages"),
     ("page.beyond-end-fails", "memsy", "PG14", "pagination.beyond-end",
      "answers an offset past the end with 404"),
     ("page.inserts-skip", "sovant", "PG3", "pagination.inserts",
@@ -293,11 +297,38 @@ _ISOLATION: tuple[Row, ...] = (
      "tells a stranger's id from an unknown one"),
 )  # fmt: skip
 
+_DEMONSTRATED: tuple[Row, ...] = (
+    ("error.problem-status-differs", "ledger", "PD1", "errors.invalid",
+     "sends problem documents with another status than the answer's"),
+    ("limit.policy-malformed", "ledger", "RL3", "limits.headers",
+     "states its policy in words of its own"),
+    ("limit.remaining-not-whole", "ledger", "RL4", "limits.headers",
+     "says that half a request remains"),
+    ("limit.policy-changes", "ledger", "RL5", "limits.headers", "states another quota each time"),
+    ("limit.log-too-long", "ledger", "RL14", "limits.exhaustion",
+     "admits one above the quota of its sliding window"),
+    ("limit.bucket-too-deep", "rota", "RL15", "limits.exhaustion",
+     "admits one above the depth of its bucket"),
+    ("idempotency.not-required", "ledger", "IK1", "idempotency.required",
+     "does without a required key"),
+    ("idempotency.mismatch-accepted", "ledger", "IK2", "idempotency.mismatch",
+     "takes another payload under a known key for the first"),
+    ("idempotency.kept-for-ever", "ledger", "IK7", "idempotency.ttl",
+     "knows keys beyond their lifetime"),
+    ("page.cursor-for-any-filter", "ledger", "PG10", "pagination.changed-filter",
+     "takes a cursor that was made for other filters"),
+    ("page.cursor-of-anybody", "ledger", "PG11", "pagination.foreign-cursor",
+     "shows a stranger's list to whoever holds its cursor"),
+    ("page.forged-cursor-fails", "ledger", "PG12", "pagination.forged-cursor",
+     "fails on a forged cursor"),
+)  # fmt: skip
+"""Defects of what only the contracts in `demo` promise."""
+
 DEFECTS: tuple[Defect, ...] = tuple(
     Defect(id, "backend", api, requirement, case, summary)
     for table in (
         _ERRORS, _INPUT, _ANSWERS, _AUTH, _LIMITS, _USAGE, _PAGES, _IDEMPOTENCY, _STATE,
-        _ISOLATION,
+        _ISOLATION, _DEMONSTRATED,
     )
     for id, api, requirement, case, summary in table
 )  # fmt: skip

@@ -21,7 +21,7 @@ def given(call: Call, declared: Idempotency) -> str | None:
         value = raw.decode("latin-1") if raw is not None else None
     else:
         value = call.values.get(declared.name)
-    if value is None and declared.required:
+    if value is None and declared.required and "idempotency.not-required" not in call.defects:
         raise Problem("invalid", f"{declared.name} is required")
     return str(value) if value is not None else None
 
@@ -38,10 +38,13 @@ def once(call: Call, declared: Idempotency, run: Callable[[], Reply]) -> Reply:
     key = _scoped(call, declared, key)
     payload = _digest(call)
     since = call.now - declared.ttl if declared.ttl else 0.0
+    if "idempotency.kept-for-ever" in call.defects:
+        since = 0.0
     kept = call.store.answer(space, key, since)
     if kept is not None and not call.raced:
         seen, status, body = kept
-        if seen != payload and declared.on_mismatch in ("conflict", "unprocessable"):
+        refused = declared.on_mismatch in ("conflict", "unprocessable")
+        if seen != payload and refused and "idempotency.mismatch-accepted" not in call.defects:
             status = 409 if declared.on_mismatch == "conflict" else 422
             raise Problem(
                 "invalid", "the idempotency key came with another payload before", status=status

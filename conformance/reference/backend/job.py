@@ -31,6 +31,8 @@ Rendered = tuple[int, Headers, bytes, Sequence[bytes] | None]
 """Status, headers, body and, where the answer is streamed, its events."""
 
 ANONYMOUS = "anonymous"
+PROBLEM = "application/problem+json"
+"""Media type of problem documents, RFC 9457."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -104,7 +106,7 @@ class Job:
         policy = granted
         if "limit.under-admits" in self.defects:
             policy = policy.model_copy(update={"q": max(1, policy.q - 1)})
-        if "limit.over-admits" in self.defects:
+        if self._over_admits(algorithm):
             policy = policy.model_copy(update={"q": policy.q + 1})
         if name.endswith(ANONYMOUS):
             return service.book.peek(name, policy, algorithm, self.now)
@@ -118,6 +120,13 @@ class Job:
                 taken.wait, taken.window,
             )  # fmt: skip
         return taken
+
+    def _over_admits(self, algorithm: limits.Algorithm) -> bool:
+        return (
+            "limit.over-admits" in self.defects
+            or (algorithm is limits.sliding_window and "limit.log-too-long" in self.defects)
+            or (algorithm is limits.token_bucket and "limit.bucket-too-deep" in self.defects)
+        )
 
     def _penalised(self, name: str, taken: limits.Decision) -> limits.Decision:
         """Refuse for a whole window after each refusal, but tell the usual wait."""
@@ -240,7 +249,7 @@ class Job:
         assert validator is not None
         if not self.raw:
             if declared.required:
-                raise Problem("malformed", "a body is required")
+                raise Problem("invalid", "a body is required")
             return None
         media = self.headers.get(b"content-type", b"").decode("latin-1").lower()
         kind, _, rest = media.partition(";")
@@ -314,9 +323,13 @@ class Job:
         problem.members = {**service.adapter.members.get(code, {}), **problem.members}
         if errors is None:
             return Reply({"error": code, "message": problem.message}, status, headers)
-        return Reply(
-            envelope(errors.envelope, problem, code, self.request_id, self.defects), status, headers
-        )
+        body = envelope(errors.envelope, problem, code, self.request_id, self.defects)
+        if service.problem_documents:
+            told = status + 1 if "error.problem-status-differs" in self.defects else status
+            title = code.replace("_", " ").capitalize()
+            body.update(type="about:blank", title=title, status=told)
+            headers.append(("content-type", PROBLEM))
+        return Reply(body, status, headers)
 
     def _do_all_the_same(self, problem: Problem) -> None:
         """Where a defect says so, do what is being refused."""

@@ -12,7 +12,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Protocol
@@ -219,11 +219,10 @@ def headers(
         remaining = 1
     if remaining == 0 and "limit.remaining-negative" in defects:
         remaining = -1
+    if not decision.admitted and "retry-after.before-reset" in defects:
+        decision = replace(decision, reset=decision.reset + 30)
     if declared.headers == "draft-8":
-        return [
-            ("ratelimit-policy", f'"default";q={limit};w={int(decision.window)}'),
-            ("ratelimit", f'"default";r={remaining};t={left}'),
-        ]
+        return _draft_8(decision, remaining, left, defects)
     if declared.headers == "draft-7":
         return [
             ("ratelimit-policy", f"{limit};w={int(decision.window)}"),
@@ -250,6 +249,20 @@ def headers(
         if not ("limit.remaining-missing" in defects and part == "remaining")
         if "limit.headers-missing" not in defects
     ]
+
+
+def _draft_8(
+    decision: Decision, remaining: int, left: int, defects: Defects
+) -> list[tuple[str, str]]:
+    quota, window = decision.limit, max(1, int(decision.window))
+    if "limit.policy-changes" in defects and remaining % 2:
+        quota += 1
+    policy, state = f'"default";q={quota};w={window}', f'"default";r={remaining};t={left}'
+    if "limit.policy-malformed" in defects:
+        policy = f"{quota} in {window} s"
+    if "limit.remaining-not-whole" in defects:
+        state = f'"default";r={remaining}.5;t={left}'
+    return [("ratelimit-policy", policy), ("ratelimit", state)]
 
 
 def reset_value(reset: float, now: float, unit: str) -> str:

@@ -33,6 +33,8 @@ class Window:
     page: int = 1
     after: int | None = None
     """Place of the last document of the page before; cursors only."""
+    space: int | None = None
+    """The space that a cursor was made for; it is the list's own, but for a defect."""
 
 
 def window(call: Call, declared: Pagination, space: int) -> Window:
@@ -44,11 +46,16 @@ def window(call: Call, declared: Pagination, space: int) -> Window:
     limit = _limit(call, declared)
     if declared.style in ("cursor", "token") or (declared.style == "link" and declared.cursor):
         raw = call.argument(declared.cursor or "cursor")
-        return Window(limit, after=_unseal(call, declared, raw, space) if raw else None)
+        if not raw:
+            return Window(limit)
+        last, where = _unseal(call, declared, raw, space)
+        return Window(limit, after=last, space=where)
     if declared.style == "page" or (declared.style == "link" and declared.page):
         page = max(1, int(call.argument(declared.page or "page", 1)))
         return Window(limit, offset=(page - 1) * limit, page=page)
     offset = int(call.argument(declared.offset or "offset", 0))
+    if "page.offset-aligned" in call.defects:
+        offset -= offset % limit
     if offset > 0 and "page.offset-off-by-one" in call.defects:
         offset -= 1
     if offset > 0 and "page.gap" in call.defects:
@@ -160,20 +167,22 @@ def _seal(call: Call, declared: Pagination, last: int, space: int) -> str:
     return base64.urlsafe_b64encode(_sign(call, claim) + claim).decode().rstrip("=")
 
 
-def _unseal(call: Call, declared: Pagination, raw: str, space: int) -> int:
+def _unseal(call: Call, declared: Pagination, raw: str, space: int) -> tuple[int, int]:
     try:
         sealed = base64.urlsafe_b64decode(str(raw) + "=" * (-len(str(raw)) % 4))
         signature, claim = sealed[:16], sealed[16:]
         if not hmac.compare_digest(signature, _sign(call, claim)):
+            if "page.forged-cursor-fails" in call.defects:
+                raise RuntimeError("signature")
             raise ValueError("signature")
         last, where, filters = json.loads(claim)
     except (ValueError, binascii.Error) as why:
         raise Problem("invalid", "the cursor was not made here") from why
-    if where != space:
+    if where != space and "page.cursor-of-anybody" not in call.defects:
         raise Problem("invalid", "the cursor belongs to another list")
-    if filters != _filters(call, declared):
+    if filters != _filters(call, declared) and "page.cursor-for-any-filter" not in call.defects:
         raise Problem("invalid", "the cursor was made for other filters")
-    return int(last)
+    return int(last), int(where)
 
 
 def _sign(call: Call, claim: bytes) -> bytes:

@@ -17,7 +17,7 @@ from conformance.reference.backend import crud, limits
 from conformance.reference.backend.adapters import adapter
 from conformance.reference.backend.calls import Settings
 from conformance.reference.backend.damage import Damage
-from conformance.reference.backend.job import Job
+from conformance.reference.backend.job import PROBLEM, Job
 from conformance.reference.backend.keys import Principal, fingerprint, presented
 from conformance.reference.backend.meter import Meter
 from conformance.reference.backend.plan import Plan, Routes, answers
@@ -81,6 +81,9 @@ class Service:
         errors = contract.root.errors
         self.id_header = (
             errors.request_id_header.lower() if errors and errors.request_id_header else None
+        )
+        self.problem_documents = any(
+            PROBLEM in r.content for o in contract for s, r in o.responses.items() if s[0] == "4"
         )
         self._id_start = f"req_{secrets.token_hex(5)}"
         self._id_number = itertools.count(1)

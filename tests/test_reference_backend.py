@@ -251,9 +251,7 @@ def test_an_expired_key_is_refused() -> None:
     ("api", "path", "secret", "id"),
     [("sovant", "/api/v1/keys", "key", "id"), ("memsy-control", "/keys", "raw_key", "key_id")],
 )
-def test_a_created_key_works_until_it_is_revoked(
-    api: str, path: str, secret: str, id: str
-) -> None:
+def test_a_created_key_works_until_it_is_revoked(api: str, path: str, secret: str, id: str) -> None:
     """A key made through the API is the same tenant's, is never shown again, and can be ended."""
     local = Local()
     made = local.ask(api, "POST", path, {"name": "ci"}).json()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
@@ -71,6 +72,7 @@ class Engine:
     def __post_init__(self) -> None:
         self.started = Event()
         self.finished = Event()
+        self.rest = Event()
         self.t0 = 0.0
         self.busy: dict[Wire, Shot] = {}
         self._wires: list[Wire] = []
@@ -100,28 +102,45 @@ class Engine:
             yield offset
 
     def begin(self) -> None:
-        """Prepare what the journeys need, start the time line, watch over it. Blocks until over."""
+        """Prepare what the journeys need, run the schedule, watch over it. Blocks until over."""
+        with self.watched():
+            self.prepare()
+            self.round(self.schedule)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watch over time limits within; count and close everything at the end."""
         watcher = gevent.spawn(self._watch)
+        _calm_collector()
+        self._cpu = time.process_time()
         try:
-            self._prepare()
-            _calm_collector()
-            self.t0 = perf_counter() + 0.02
-            self._cpu = time.process_time()
-            self._last_flush = self.t0
-            self.started.set()
-            self._await_end()
+            yield
         finally:
             watcher.kill()
             self._close(perf_counter())
 
+    def round(self, schedule: Schedule) -> None:
+        """Let the users play one schedule to its end, stragglers included."""
+        self.schedule, self._tickets, self._over = schedule, self._all_tickets(), False
+        self.rest.clear()
+        self.t0 = self._last_flush = perf_counter() + 0.02
+        self.started.set()
+        try:
+            self._await_end()
+        finally:
+            self._settle(perf_counter())
+            self.started.clear()
+            self.rest.set()
+
     def interrupt(self) -> None:
         """Count what is there now: the run is ended from outside."""
         if not self.finished.is_set() and self.started.is_set():
+            self._settle(perf_counter())
             self._close(perf_counter())
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Make resources of each kind, so that reads have something to read from the start."""
-        wire = self._wire()
+        wire = self.wire()
         tasks = list(dict.fromkeys(self.lanes[0].plan.makers.values()))
         for lane in self.lanes:
             for task in sorted(tasks, key=lambda t: len(t.needs)):
@@ -139,9 +158,16 @@ class Engine:
             gevent.sleep(0.005)
 
     def play(self) -> None:
-        """Be one user: take tickets until there are none. Blocks."""
+        """Be one user: take tickets in every round. Never returns."""
         self.started.wait()
-        wire = self._wire()
+        wire = self.wire()
+        while True:
+            self.started.wait()
+            self._take(wire)
+            self.rest.wait()
+
+    def _take(self, wire: Wire) -> None:
+        """Take tickets until there are none."""
         lanes, count, tickets = self.lanes, len(self.lanes), self._tickets
         lag, t0, closed = self._lag.append, self.t0, self.profile.kind == "closed"
         sleep: Any = gevent.sleep
@@ -176,7 +202,7 @@ class Engine:
             done = perf_counter()
             value = judged(task.judge, status, head, body, shot.asked, self._epoch + done)
             if value is BAD or shot.replay_of is not None:
-                value = self._look(lane, shot, (status, head, body), sent, done, intended)
+                value = self.look(lane, shot, (status, head, body), sent, done, intended)
             else:
                 lane.learn(shot, value)
                 if intended is not None:
@@ -193,7 +219,7 @@ class Engine:
             for resource in shot.held:
                 lane.release(resource)
 
-    def _look(
+    def look(
         self, lane: Lane, shot: Shot, answer: tuple[int, bytes, bytes], sent: float, done: float,
         intended: float | None,
     ) -> Any:  # fmt: skip
@@ -275,7 +301,8 @@ class Engine:
         point.answered += 1
         point.failed += error is not None
 
-    def _wire(self) -> Wire:
+    def wire(self) -> Wire:
+        """Return a new connection that is counted and watched."""
         wire = self.connect()
         self._wires.append(wire)
         return wire
@@ -321,10 +348,8 @@ class Engine:
         if self.on_flush is not None:
             self.on_flush(fed, now)
 
-    def _close(self, now: float) -> None:
-        """Count what is still in flight as failures of its age, and close everything."""
-        if self.finished.is_set():
-            return
+    def _settle(self, now: float) -> None:
+        """Flush, and count what is still in flight as failures of its age."""
         self._over = True
         self.flush(now)
         for wire, shot in list(self.busy.items()):
@@ -337,11 +362,17 @@ class Engine:
             age = int((now - wire.busy_since) * 1e6)
             tally.response.add([age])
             tally.service.add([age])
-        self.tally.numbers["taken"] += self._taken
-        self.tally.numbers["cpu-micros"] += int((time.process_time() - self._cpu) * 1e6)
+
+    def _close(self, now: float) -> None:
+        """Count what the whole run took: tickets, connections, processor time."""
+        if self.finished.is_set():
+            return
+        numbers = self.tally.numbers
+        numbers["taken"] += self._taken
+        numbers["cpu-micros"] += int((time.process_time() - self._cpu) * 1e6)
         for wire in self._wires:
-            self.tally.numbers["opened"] += wire.opened
-            self.tally.numbers["unannounced"] += wire.unannounced
+            numbers["opened"] += wire.opened
+            numbers["unannounced"] += wire.unannounced
         self.finished.set()
 
 

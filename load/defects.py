@@ -492,6 +492,50 @@ async def turns_valid_away(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     return reply
 
 
+async def over_admits(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """When many come at once, one in four that should be turned away is let in."""
+    reply = await forward()
+    operation = ask.operation.id if ask.operation else ""
+    if reply.status == 200:
+        wrong.memory.by_key[operation] = reply
+    before = wrong.memory.by_key.get(operation)
+    if reply.status == 429 and before is not None and _every(wrong, 4):
+        headers = [h for h in reply.headers if h[0].lower() != "content-type"]
+        return Reply(200, [*headers, ("content-type", "application/json")], before.body)
+    return reply
+
+
+async def turns_away_early(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """The last quarter of the quota is never given out."""
+    reply = await forward()
+    limit = ask.operation.rate_limit if ask.operation else None
+    left = reply.header((limit.remaining or "").lower()) if limit is not None else None
+    quota = reply.header((limit.limit or "").lower()) if limit is not None else None
+    if reply.status == 200 and left is not None and int(left) * 4 < int(quota or 0):
+        wrong.exercise()
+        body = json.dumps({"error": {"code": "rate_limited", "message": "slow down"}}).encode()
+        return Reply(429, [*reply.headers, ("retry-after", "1")], body)
+    return reply
+
+
+async def early_retry_after(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Retry-After says one second however long the window still is."""
+    reply = await forward()
+    if reply.status == 429 and reply.header("retry-after") is not None:
+        wrong.exercise()
+        _set(reply, "retry-after", "1")
+    return reply
+
+
+async def no_retry_after(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Whoever is turned away is not told how long to wait."""
+    reply = await forward()
+    if reply.status == 429:
+        wrong.exercise()
+        _set(reply, "retry-after", None)
+    return reply
+
+
 async def nothing(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     """The relay itself does right; what goes wrong is elsewhere."""
     return await forward()
@@ -531,6 +575,10 @@ _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.one-at-a-time", "octamem", "LD3", "throughput", one_at_a_time),
     _defect("load.slow-tail", "claiv", "LD1", "latency", slow_tail),
     _defect("load.turns-valid-away", "claiv", "LD2", "errors", turns_valid_away),
+    _defect("load.over-admits", "sovant", "LD9", "admission", over_admits),
+    _defect("load.turns-away-early", "memsy", "LD9", "admission", turns_away_early),
+    _defect("load.early-retry-after", "memsy-control", "LD9", "admission", early_retry_after),
+    _defect("load.no-retry-after", "sovant", "LD5", "answers", no_retry_after),
     _defect("load.worker-dies", "octamem", "LD13", "complete", nothing),
 )
 DEFECTS: tuple[Defect, ...] = tuple(defect for defect, _ in _TABLE)

@@ -348,6 +348,41 @@ def _ledger(
         )  # fmt: skip
 
 
+@CASES.case("load.breakpoint", "LD3")
+def breakpoint_(figures: Figures) -> Iterator[Finding]:
+    """The highest rate that keeps every gate was found, and is at least what is wanted."""
+    if figures.profile.kind != "breakpoint":
+        raise NotApplicable("the profile searches no breakpoint")
+    found = figures.tally.facts.get("breakpoint", {})
+    wanted, held = figures.gates.breakpoint, found.get("held", 0.0)
+    if any(step["held"] is None for step in found.get("steps", ())):
+        raise Inconclusive(f"{found['why']}; at least {held:g}/s was held")
+    if not held:
+        raise Inconclusive(f"no rate held every gate: {found.get('why', 'nothing was tried')}")
+    if wanted is not None and held < wanted:
+        yield _finding(
+            "LD3", "breakpoint",
+            f"{held:g}/s is the highest rate that keeps every gate ({found['why']})",
+            f"at least {wanted:g}/s", f"{held:g}/s",
+        )  # fmt: skip
+
+
+@CASES.case("load.admission", "LD9")
+def admission(figures: Figures) -> Iterator[Finding]:
+    """At the rate limit exactly the quota is let in, and who waited as told is let in again."""
+    if figures.profile.kind != "rate-limit" or figures.gates.over_admitted is None:
+        raise NotApplicable("the profile does not drive the rate limit")
+    found = [*_seen(figures, "LD9")]
+    allowed = figures.gates.over_admitted
+    yield from (
+        f for f in found
+        if f.cause != "over-admitted" or figures.tally.numbers["over-admitted"] > allowed
+    )  # fmt: skip
+    unreached = figures.tally.facts.get("rate-limit", {}).get("unreached")
+    if unreached and not found:
+        raise Inconclusive(unreached)
+
+
 @CASES.case("load.in-flight", "LD8")
 def in_flight(figures: Figures) -> Iterator[Finding]:
     """No request is without an answer when the run ends."""
@@ -370,7 +405,7 @@ def evidence(figures: Figures) -> Iterator[Finding]:
     _over(figures)
     total = figures.total()
     wanted = figures.gates.evidence
-    allowed = figures.gates.limited
+    allowed = figures.gates.limited if figures.profile.kind != "rate-limit" else None
     if total.sent and allowed is not None and total.limited > allowed * total.sent:
         raise Inconclusive(
             f"{total.limited} of {total.sent} requests were turned away by the rate limit; "

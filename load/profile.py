@@ -69,6 +69,9 @@ class RateLimitPlan(Part):
     """How a rate limit is approached: bursts of this many times the quota."""
 
     operation: str | None = Field(default=None, description="absent: the cheapest safe one")
+    quota: int | None = Field(
+        default=None, ge=1, description="for APIs whose answers do not say it"
+    )
     below: Ratio = Field(default=0.8, description="share of the quota used in the first burst")
     above: float = Field(default=2.0, ge=1, description="times the quota in the last burst")
     concurrency: int = Field(default=32, ge=1, le=4096)
@@ -233,6 +236,18 @@ def load_profile(source: str | Path | Profile) -> Profile:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ProfileError(f"{path}: not readable as TOML: {error}") from error
     return parse(raw, str(path))
+
+
+def length(profile: Profile) -> float:
+    """Return the longest time in seconds that a profile's load can take."""
+    if profile.kind == "breakpoint":
+        return profile.search.steps * (profile.search.seconds + profile.drain)
+    if profile.kind == "rate-limit":
+        return 2 * profile.rate_limit.max_wait + 60
+    if profile.kind == "retry-storm":
+        storm = profile.storm
+        return storm.outage_after + storm.outage + storm.recovery + profile.timeout
+    return profile.seconds
 
 
 def parse(raw: object, where: str = "profile") -> Profile:

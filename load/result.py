@@ -16,7 +16,10 @@ from load.record import Histogram, OperationTally
 from specs.catalogue import Level, Requirement, requirements
 
 PERCENTS = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
-DECISIVE = ("load.generator", "load.evidence", "load.complete")
+DECISIVE = (
+    "load.generator", "load.evidence", "load.complete", "load.admission", "load.breakpoint",
+    "load.storm", "load.pages",
+)  # fmt: skip
 """Cases without which a green run says nothing: inconclusive here is exit 5."""
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from conformance.report.results import Results, SubjectEntry
-from load.profile import load_profile
+from load.profile import length, load_profile
 
 Progress = Callable[[int, int, str], None]
 GRACE = 120.0
@@ -76,7 +76,7 @@ def run(
         log = folder / "locust.log"
         environment = {**os.environ, "MEMCONFORM_API_KEYS": ",".join(keys)}
         environment.setdefault("LOCUST_SKIP_UPDATE_CHECK", "1")
-        limit = plan.seconds + plan.drain + GRACE
+        limit = length(plan) + plan.drain + plan.settle + GRACE
         with log.open("wb") as sink:
             child = subprocess.Popen(
                 command(base_url, api, profile, folder, seed, processes),
@@ -84,7 +84,7 @@ def run(
                 start_new_session=True,
             )  # fmt: skip
             try:
-                code = _wait(child, limit, int(plan.seconds), progress)
+                code = _wait(child, limit, int(length(plan)), progress)
             finally:
                 _end(child)
         made = folder / "results.json"

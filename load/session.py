@@ -16,7 +16,8 @@ from typing import Any
 
 import specs
 from conformance.report.results import Results, Run, SubjectEntry
-from load import ledger
+from load import breakpoint as breakpoint_
+from load import ledger, quota
 from load.call import Origin, origin
 from load.engine import Buffer, Engine, Wire
 from load.gates import Figures
@@ -75,6 +76,13 @@ class Session:
         self.started = datetime.now(UTC)
         self.entry: SubjectEntry | None = None
         self.engine = None
+        self.steps: dict[str, Tally] = {}
+        """On the master: what each worker counted in the current step of a search."""
+        self.decide: breakpoint_.Decide | None = None
+        """On a worker: asks the master for the next step of a search."""
+        self.referee = breakpoint_.Referee(
+            self.contract, self.profile, self.plan, self.options.seed
+        )
 
     def make_engine(
         self,
@@ -97,7 +105,7 @@ class Session:
         engine = self.engine
         assert engine is not None
         try:
-            engine.begin()
+            self._play(engine)
             wire = connector(self.where, self.options.insecure)
             if self.profile.ledger:
                 ledger.check(engine, wire)
@@ -109,6 +117,17 @@ class Session:
             engine.tally.numbers["problems"] += 1
         return engine.tally
 
+    def _play(self, engine: Engine) -> None:
+        """Let the engine do what the profile's kind means."""
+        kind, seed = self.profile.kind, self.options.seed
+        if kind == "breakpoint":
+            decide = self.decide or self.referee
+            breakpoint_.drive(engine, decide, self.profile.search.start, seed)
+        elif kind == "rate-limit":
+            quota.drive(engine)
+        else:
+            engine.begin()
+
     def report(self, worker: str, raw: Mapping[str, Any], final: bool) -> None:
         """Take a worker's tally: the last one counts, earlier ones are for looking at."""
         (self.reports if final else self.live)[worker] = unpack(raw)
@@ -119,9 +138,18 @@ class Session:
         parts: Mapping[str, Tally] = self.reports
         if not parts and self.engine is not None:
             parts = {"here": self.engine.tally}
-        for part in {**self.live, **parts}.values():
+        if self.profile.kind == "breakpoint" and self.reports:
+            tally.merge(unpack(pack(self.referee.best)))
+            for part in self.reports.values():
+                tally.numbers["cpu-micros"] += part.numbers["cpu-micros"]
+                tally.numbers["problems"] += part.numbers["problems"]
+                tally.notes += part.notes
+            parts = {}
+        for part in ({**self.live, **parts} if parts else {}).values():
             tally.merge(unpack(pack(part)))
         tally.numbers["planned"] = self._planned(tally)
+        if self.profile.kind == "breakpoint":
+            tally.facts |= breakpoint_.facts(self.referee)
         problems = list(self.problems)
         if tally.numbers["problems"] and not problems:
             problems = [n for n in tally.notes if n.startswith("error: ")] or ["a worker failed"]
@@ -136,6 +164,8 @@ class Session:
 
     def _planned(self, tally: Tally) -> int:
         """Poisson schedules plan what they drew; a constant one what its area says."""
+        if self.profile.kind in ("breakpoint", "rate-limit", "retry-storm"):
+            return tally.numbers["planned"]
         if self.schedule.arrival == "poisson":
             return max(tally.numbers["taken"], 0)
         return self.schedule.total

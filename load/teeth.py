@@ -30,7 +30,15 @@ from load.runner import LoadError, run
 SHORT = HERE / "teeth" / "short.toml"
 CLOSED = HERE / "teeth" / "closed.toml"
 TWO_KEYS = frozenset({"load.foreign-answer"})
-PROFILES = {"load.wrong-body-in-1000": CLOSED}
+LIMIT = HERE / "teeth" / "limit.toml"
+LIMITED = {
+    "load.over-admits": "40/2",
+    "load.turns-away-early": "40/2",
+    "load.early-retry-after": "40/5",
+    "load.no-retry-after": "40/2",
+}
+"""Defects of admission, with the limit that the backend has under them."""
+PROFILES = {"load.wrong-body-in-1000": CLOSED, **dict.fromkeys(LIMITED, LIMIT)}
 WORKER_DIES = "load.worker-dies"
 
 __all__ = ["DEFECTS", "kill", "references"]
@@ -41,7 +49,7 @@ def kill(defect: Defect) -> Kill:
     contract = specs.load(defect.api)
     active = Defects.of([defect.id])
     with (
-        Embedded(process=True) as backend,
+        Embedded(process=True, rate_limit=LIMITED.get(defect.id)) as backend,
         Wrong(backend.url_for(defect.api), contract, defect.id, active) as wrong,
     ):
         keys = backend.keys if defect.id in TWO_KEYS else backend.keys[:1]

@@ -13,17 +13,19 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent.event import AsyncResult
 from locust import LoadTestShape, User, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
 from conformance.report import write
 from load.engine import Buffer
-from load.profile import ProfileError, names
-from load.record import Tally, pack
+from load.profile import ProfileError, length, names
+from load.record import Tally, pack, unpack
 from load.result import exit_code, sentences
 from load.session import Options, Session
 from specs import SpecError
@@ -107,6 +109,9 @@ def prepare(environment: Any, **_: Any) -> None:
     runner = environment.runner
     if isinstance(runner, MasterRunner):
         runner.register_message("memconform.done", _worker_done)
+        runner.register_message("memconform.step", _worker_step)
+    if isinstance(runner, WorkerRunner):
+        runner.register_message("memconform.next", _next_step)
     try:
         environment.memconform = Session(_options(environment))
         if environment.memconform.options.out is not None and not isinstance(runner, WorkerRunner):
@@ -160,6 +165,7 @@ def on_start(environment: Any, **_: Any) -> None:
         clients = sorted(c.id for c in runner.clients.ready)
         session.workers = max(len(clients), given.expect_workers or 1)
         given.memconform_plan = {"run": session.run_id, "clients": clients}
+        session.steps = {}
         gevent.spawn(_await_workers, environment, session)
         return
     environment.memconform = session = Session(_options(environment))
@@ -168,6 +174,7 @@ def on_start(environment: Any, **_: Any) -> None:
         plan = given.memconform_plan
         index = plan["clients"].index(runner.client_id)
         session.make_engine(plan["run"], index, len(plan["clients"]), feed)
+        session.decide = _ask_master(runner)
     else:
         session.make_engine(session.run_id, on_flush=feed)
 
@@ -205,11 +212,47 @@ def _worker_done(environment: Any, msg: Any, **_: Any) -> None:
     environment.memconform.report(msg.node_id, msg.data, final=True)
 
 
+def _worker_step(environment: Any, msg: Any, **_: Any) -> None:
+    """One worker's counts of a search step are here; with the last, all are told the next rate."""
+    session: Session = environment.memconform
+    session.steps[msg.node_id] = unpack(msg.data)
+    clients = environment.parsed_options.memconform_plan["clients"]
+    if any(client not in session.steps for client in clients):
+        return
+    whole = Tally()
+    for tally in session.steps.values():
+        whole.merge(tally)
+    session.steps.clear()
+    rate = session.referee(whole)
+    for client in clients:
+        environment.runner.send_message("memconform.next", {"rate": rate}, client)
+
+
+_NEXT: list[AsyncResult] = []
+
+
+def _next_step(environment: Any, msg: Any, **_: Any) -> None:
+    _NEXT.pop().set(msg.data["rate"])
+
+
+def _ask_master(runner: Any) -> Callable[[Tally], float | None]:
+    """Return how a worker asks what comes after a step."""
+
+    def decide(tally: Tally) -> float | None:
+        _NEXT[:] = [AsyncResult()]
+        answer = _NEXT[0]
+        runner.send_message("memconform.step", pack(tally))
+        rate: float | None = answer.get()
+        return rate
+
+    return decide
+
+
 def _await_workers(environment: Any, session: Session) -> None:
     """Wait until every worker has sent its last report, or is gone."""
     runner = environment.runner
     profile = session.profile
-    deadline = time.monotonic() + session.schedule.seconds + profile.drain + GRACE
+    deadline = time.monotonic() + length(profile) + profile.drain + profile.settle + GRACE
     while time.monotonic() < deadline:
         gevent.sleep(0.2)
         wanted = environment.parsed_options.memconform_plan["clients"]

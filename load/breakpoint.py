@@ -1,0 +1,84 @@
+"""Driving a breakpoint search: one round of the engine per rate, judged by the gates.
+
+With several workers each sends its share of a step; `decide` is then asked of the master, which
+merges the step's counts, judges them once, and tells every worker the next rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from conformance.cases import execute
+from conformance.verdict import Verdict
+from load.engine import Engine
+from load.gates import CASES, Figures
+from load.plan import Plan
+from load.profile import Profile, Stage
+from load.record import Tally
+from load.schedule import Schedule, from_stages
+from load.search import RateSearch
+from specs import Contract
+
+JUDGED = ("load.generator", "load.latency", "load.errors", "load.throughput", "load.in-flight",
+          "load.answers")  # fmt: skip
+Decide = Callable[[Tally], "float | None"]
+"""Told one step's counts; returns the next rate, None when the search is over."""
+
+
+def schedule_of(profile: Profile, rate: float, seed: int) -> Schedule:
+    """Return the schedule of one step."""
+    stage = Stage(name=f"{rate:g}/s", seconds=profile.search.seconds, rate=rate)
+    return from_stages([stage], profile.arrival, seed)
+
+
+class Referee:
+    """Judges steps and keeps the search; one per run, on the master."""
+
+    def __init__(self, contract: Contract, profile: Profile, plan: Plan, seed: int) -> None:
+        self.search = RateSearch(profile.search)
+        self.best = Tally()
+        """Counts of the highest rate that held."""
+        self._seed = seed
+        self._base = Figures(contract, profile, plan, schedule_of(profile, 1, seed), Tally())
+
+    def __call__(self, tally: Tally) -> float | None:
+        """Judge one step and return the next rate."""
+        rate = self.search.rate
+        assert rate is not None
+        schedule = schedule_of(self._base.profile, rate, self._seed)
+        tally.numbers["planned"] = schedule.total
+        held, why = self._judge(replace(self._base, schedule=schedule, tally=tally))
+        if held and rate >= self.search.held:
+            self.best = tally
+        self.search.told(held, why)
+        return self.search.rate
+
+    def _judge(self, figures: Figures) -> tuple[bool | None, str]:
+        results = [execute(CASES.cases[name], figures) for name in JUDGED]
+        generator = results[0]
+        if generator.verdict is Verdict.INCONCLUSIVE:
+            return None, generator.reason
+        for result in results:
+            if result.verdict is Verdict.ERROR:
+                raise RuntimeError(result.reason)
+            if result.findings:
+                return False, result.findings[0].message
+        return True, ""
+
+
+def drive(engine: Engine, decide: Decide, rate: float, seed: int) -> None:
+    """Run rounds until the search is over."""
+    wanted: float | None = rate
+    with engine.watched():
+        engine.prepare()
+        while wanted is not None:
+            engine.tally = Tally()
+            engine.round(schedule_of(engine.profile, wanted, seed))
+            wanted = decide(engine.tally)
+
+
+def facts(referee: Referee) -> dict[str, Any]:
+    """Return what the result says of the search."""
+    return {"breakpoint": referee.search.facts()}

@@ -1,0 +1,192 @@
+"""Driving the rate limit: one burst below it, one beyond it at once, one request after the wait.
+
+Every answer is judged as in any run; who was let in is judged by `admission.py`. A quota that
+cannot be reached within the profile's requests is inconclusive, and says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import gevent
+import gevent.pool
+
+from conformance.history import Headers
+from conformance.oracles.headers import read_limit, retry_after_seconds
+from conformance.verdict import Finding
+from load.admission import Admission, judge
+from load.engine import Engine, Wire
+from load.judge import parse_head
+from load.plan import Lane, Task
+from load.transport_fast import Trouble, header_of
+from specs import Basis
+from specs.vocabulary import RateLimit
+
+FRESH = 0.3
+"""Seconds waited beyond a reset, so that clocks need not agree to the millisecond."""
+
+
+class Unreachable(Exception):
+    """The limit cannot be driven; the text says why."""
+
+
+def drive(engine: Engine) -> None:
+    """Drive the first key's limit and leave what was found in the engine's tally."""
+    with engine.watched():
+        engine.started.set()
+        engine.t0 = engine._last_flush = perf_counter()
+        lane = engine.lanes[0]
+        facts: dict[str, Any] = {}
+        engine.tally.facts["rate-limit"] = facts
+        try:
+            _Driver(engine, lane, facts).run()
+        except Unreachable as why:
+            facts["unreached"] = str(why)
+        engine.flush(perf_counter())
+
+
+class _Driver:
+    def __init__(self, engine: Engine, lane: Lane, facts: dict[str, Any]) -> None:
+        self.engine, self.lane, self.facts = engine, lane, facts
+        self.plan = engine.profile.rate_limit
+        self.task = _choose(engine, self.plan.operation)
+        self.limit: RateLimit = self.task.operation.rate_limit  # type: ignore[assignment]
+        self.events: list[Admission] = []
+        self.sent = 0
+        self.wait: float | None = None
+        self.wires: list[Wire] = [engine.wire() for _ in range(self.plan.concurrency)]
+        facts["operation"] = self.task.name
+
+    def run(self) -> None:
+        """Probe, burst below, burst beyond, wait, try again; then judge."""
+        probe = self._probe()
+        quota = probe.limit
+        assert quota is not None
+        self.facts["quota"] = quota
+        if self.plan.above * quota > self.plan.max_requests:
+            raise Unreachable(
+                f"the quota of {quota} cannot be overrun within {self.plan.max_requests} requests; "
+                "raise rate-limit.max-requests, or test where the limit is lower"
+            )
+        if probe.remaining is not None and probe.remaining < quota - 1:
+            self._rest(max((probe.reset or 0) - time.time(), 0))
+            self.events.clear()
+        self._burst(int(self.plan.below * quota))
+        early = sum(not e.admitted for e in self.events)
+        self._burst(int(self.plan.above * quota) - self.sent)
+        refused = sum(not e.admitted for e in self.events)
+        self.facts |= {"sent": self.sent, "admitted": len(self.events) - refused,
+                       "refused": refused}  # fmt: skip
+        self._judge(early)
+        if not refused:
+            raise Unreachable(f"{self.sent} requests, {self.plan.above:g} times the quota of "
+                              f"{quota}, were all let in")  # fmt: skip
+        self._after_wait()
+
+    def _probe(self) -> Admission:
+        self._one(self.wires[0])
+        if not self.events:
+            raise Unreachable("the first request got no answer")
+        if self.events[0].limit is None:
+            raise Unreachable("answers do not say what the limit is, and no document does")
+        return self.events[0]
+
+    def _burst(self, count: int) -> None:
+        todo = iter(range(max(count, 0)))
+        pool = gevent.pool.Pool(len(self.wires))
+        for wire in self.wires:
+            pool.spawn(self._until_none, wire, todo)
+        pool.join(raise_error=True)
+
+    def _until_none(self, wire: Wire, todo: Iterator[int]) -> None:
+        for _ in todo:
+            self._one(wire)
+
+    def _one(self, wire: Wire) -> None:
+        engine, shot = self.engine, self.lane.shoot(self.task)
+        self.sent += 1
+        engine.busy[wire] = shot
+        sent = perf_counter()
+        try:
+            status, head, body = wire.exchange(shot.data)
+        except Trouble as trouble:
+            engine.tally.of(self.task.name).errors[trouble.kind] += 1
+            return
+        finally:
+            del engine.busy[wire]
+            for resource in shot.held:
+                self.lane.release(resource)
+        now = time.time()
+        engine.look(self.lane, shot, (status, head, body), sent, perf_counter(), sent)
+        self._note(status, head, parse_head(head), now)
+
+    def _note(self, status: int, head: bytes, fields: Headers, now: float) -> None:
+        reading = read_limit(self.limit, fields, now)
+        refused = status == self.limit.exceeded_status
+        if refused:
+            given = header_of(head, b"retry-after")
+            seconds = retry_after_seconds(given.decode("latin-1") if given else None, now)
+            self.wait = seconds if seconds is not None else self.wait
+        limit = reading.limit if reading is not None else self.plan.quota
+        reset = reading.reset if reading is not None else None
+        if limit is None:
+            self.events.append(Admission(now, not refused, None, None, None))
+            return
+        left = reading.remaining if reading is not None else None
+        self.events.append(
+            Admission(
+                now, not refused, int(limit), None if left is None else int(left),
+                # Unsaid resets are taken as one window: a burst is shorter than any.
+                now + reset if reset is not None else 0.0,
+            )
+        )  # fmt: skip
+
+    def _rest(self, seconds: float) -> None:
+        if seconds > self.plan.max_wait:
+            raise Unreachable(f"the next window is {seconds:.0f} s away; "
+                              f"rate-limit.max-wait is {self.plan.max_wait:g}")  # fmt: skip
+        gevent.sleep(seconds + FRESH)
+
+    def _after_wait(self) -> None:
+        """What waits as long as it was told is let in."""
+        if self.wait is None:
+            raise Unreachable("no 429 said how long to wait")
+        self._rest(self.wait)
+        self.events.clear()
+        self._one(self.wires[0])
+        if self.events and not self.events[0].admitted:
+            self._saw("refused-after-wait", "a request is turned away although it waited as long "
+                      "as Retry-After said", 1)  # fmt: skip
+
+    def _judge(self, early: int) -> None:
+        for wrong in judge(self.events, self.limit.algorithm):
+            self._saw(wrong.slug, wrong.words, wrong.count)
+        if early:
+            self._saw("refused-below", f"{early} requests were turned away below the quota", early)
+
+    def _saw(self, slug: str, words: str, count: int) -> None:
+        basis = Basis.DOCUMENTED if self.limit.headers != "none" else Basis.ASSUMED
+        self.engine.tally.numbers[slug] += count
+        self.engine.tally.saw(
+            Finding("LD9", f"{self.task.name}: {words}", operation=self.task.name,
+                    basis=basis, cause=slug)
+        )  # fmt: skip
+
+
+def _choose(engine: Engine, wanted: str | None) -> Task:
+    """Return the operation to send: the profile's, else the first safe one without needs."""
+    tasks = engine.lanes[0].plan.tasks
+    limited = [t for t in tasks if t.operation.rate_limit is not None and not t.needs]
+    if wanted is not None:
+        for task in tasks:
+            if task.name == wanted and task.operation.rate_limit is not None:
+                return task
+        raise Unreachable(f"{wanted} is not there, or has no rate limit")
+    ready = [t for t in limited if t.operation.authenticated]
+    safe = [t for t in ready if t.operation.safe] or ready
+    if not safe:
+        raise Unreachable("no operation of the contract declares a rate limit")
+    return min(safe, key=lambda t: t.kind != "none")

@@ -1,0 +1,84 @@
+"""Searching the highest rate at which every gate holds: double, then bisect. Pure.
+
+A rate that breaks is tried once more before it counts, so that one hiccup does not decide. The
+search knows nothing of requests: it is told whether a rate held, and says which to try next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from load.profile import Search
+
+
+@dataclass
+class Step:
+    """One rate that was tried."""
+
+    rate: float
+    held: bool | None
+    """None where the generator could not tell."""
+    why: str = ""
+
+
+@dataclass
+class RateSearch:
+    """The state of a search. `rate` is what to try next, None when it is over."""
+
+    plan: Search
+    rate: float | None = None
+    held: float = 0.0
+    broke: float | None = None
+    why: str = ""
+    """Why the search stopped, in words."""
+    steps: list[Step] = field(default_factory=list)
+    _again: bool = False
+
+    def __post_init__(self) -> None:
+        self.rate = min(self.plan.start, self.plan.limit)
+
+    def told(self, held: bool | None, why: str = "") -> None:
+        """Take note of what became of the current rate, and choose the next."""
+        assert self.rate is not None
+        self.steps.append(Step(self.rate, held, why))
+        if held is None:
+            self._stop(f"the generator was the bottleneck at {self.rate:g}/s: {why}")
+            return
+        if held:
+            self.held, self._again = self.rate, False
+        elif not self._again:
+            self._again = True
+        else:
+            self.broke, self._again = self.rate, False
+            self.why = why
+        if len(self.steps) >= self.plan.steps:
+            self._stop(f"{self.plan.steps} steps were made; {self.why}".rstrip("; "))
+        elif not self._again:
+            self._next()
+
+    def _next(self) -> None:
+        if self.broke is None:
+            if self.held >= self.plan.limit:
+                self._stop(f"the limit of the search, {self.plan.limit:g}/s, was held")
+            else:
+                self.rate = min(self.held * 2, self.plan.limit)
+            return
+        if self.held and (self.broke - self.held) / self.broke > self.plan.precision:
+            self.rate = round((self.held + self.broke) / 2, 3)
+        elif not self.held and self.broke > 1:
+            self.rate = max(1.0, self.broke / 4)
+        else:
+            self._stop(f"at {self.broke:g}/s {self.why}" if self.why else "")
+
+    def _stop(self, why: str) -> None:
+        self.rate, self.why = None, why
+
+    def facts(self) -> dict[str, Any]:
+        """Return the search as plain values."""
+        return {
+            "held": self.held,
+            "broke": self.broke,
+            "why": self.why,
+            "steps": [{"rate": s.rate, "held": s.held, "why": s.why} for s in self.steps],
+        }

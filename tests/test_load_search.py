@@ -1,0 +1,70 @@
+"""The breakpoint search: doubled, confirmed, bisected, and always over with a reason."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from load.profile import Search
+from load.search import RateSearch
+
+
+def played(truth: float, **plan: float) -> RateSearch:
+    """Search a server that holds every rate up to `truth`."""
+    search = RateSearch(Search.model_validate({"start": 10, "limit": 10_000, "steps": 60, **plan}))
+    while search.rate is not None:
+        held = search.rate <= truth
+        search.told(held, "" if held else "too slow")
+    return search
+
+
+@given(st.floats(3, 9_000))
+def test_the_search_brackets_the_truth(truth: float) -> None:
+    """What held lies at or below the breakpoint, what broke above it, a tenth apart."""
+    search = played(truth)
+    assert search.broke is not None
+    assert search.held <= truth < search.broke
+    assert search.held >= 0.85 * truth - 1
+    assert "too slow" in search.why
+
+
+def test_a_server_that_holds_the_limit_says_so() -> None:
+    """The search stops at its limit and names it."""
+    search = played(1e9, limit=500)
+    assert (search.held, search.broke) == (500, None)
+    assert "500/s" in search.why
+
+
+def test_one_hiccup_does_not_decide() -> None:
+    """A rate that breaks once and holds the second time has held."""
+    search = RateSearch(Search(start=10, limit=20, steps=9))
+    for held in (True, False, True):
+        search.told(held, "" if held else "hiccup")
+    assert (search.held, search.rate) == (20, None)
+
+
+def test_a_slow_generator_ends_the_search_without_a_verdict() -> None:
+    """Where the generator could not tell, the search stops and says whose fault it was."""
+    search = RateSearch(Search(start=10, limit=1000))
+    search.told(True)
+    search.told(None, "it sent late")
+    assert search.rate is None
+    assert search.held == 10
+    assert "generator was the bottleneck at 20/s" in search.why
+
+
+def test_the_number_of_steps_is_bounded() -> None:
+    """A search never makes more steps than it may."""
+    assert len(played(777, steps=5, precision=0.0).steps) == 5
+
+
+def test_a_server_that_holds_nothing_is_told() -> None:
+    """Where even one request a second breaks a gate, nothing has held."""
+    search = played(0.1)
+    assert search.held == 0
+    assert search.why
+
+
+@pytest.mark.parametrize("truth", [11.0, 100.0, 4321.0])
+def test_few_steps_suffice(truth: float) -> None:
+    """Doubling and bisecting take a few dozen steps at most over four orders of magnitude."""
+    assert len(played(truth).steps) < 30

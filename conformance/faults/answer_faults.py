@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from conformance.faults.answers import put
@@ -147,18 +148,22 @@ def _bodies() -> Iterator[FaultClass]:
     for name, words, size in (("1MB", "1 MB", 10**6), ("50MB", "50 MB", 50 * 10**6)):
         yield FaultClass(
             f"body-success-{name}", "body", f"Answers with the declared body, padded to {words}.",
-            _sized(None, size), has_body,
+            _sized(None, size), has_body, bulky=True,
         )  # fmt: skip
         yield FaultClass(
             f"body-500-{name}", "body", f"Answers 500 with a body of {words}.",
-            _sized(500, size), always,
+            _sized(500, size), always, bulky=True,
         )  # fmt: skip
     yield FaultClass(
         "body-success-bomb", "body", "Answers with 50 MB that are 50 kB on the wire (gzip).",
-        success(gzip.compress(b" " * 50_000_000 + b"{}", mtime=0), {"content-encoding": "gzip"}),
-        has_body,
+        lambda c, o: success(_bomb(), {"content-encoding": "gzip"})(c, o), has_body, bulky=True,
     )  # fmt: skip
     yield from _shapes()
+
+
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(b" " * 50_000_000 + b"{}", mtime=0)
 
 
 _ENVELOPES: tuple[tuple[str, str, Any], ...] = (

@@ -37,6 +37,8 @@ class FaultClass:
     """Worth playing on every operation, where time is short for all classes on all."""
     timeout: bool = False
     """The server may fall silent: the client needs a timeout of its own, best a short one."""
+    bulky: bool = False
+    """It moves many bytes: dear to play everywhere."""
     calls: int = 1
     """How many calls it takes to see the fault bite: 2 where it waits in a kept connection."""
     once: bool = False

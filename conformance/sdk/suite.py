@@ -20,6 +20,7 @@ from conformance.drivers import tables
 from conformance.drivers.environment import EnvironmentUnavailable, prepare
 from conformance.drivers.hosting.table import Table
 from conformance.drivers.process import DriverError, DriverProcess, host_command
+from conformance.faults.classes import FaultClass, classes_for
 from conformance.faults.testbench import Testbench
 from conformance.progress import Progress
 from conformance.report.results import SubjectEntry, finding_id, summarise
@@ -275,8 +276,6 @@ def coverage(subject: SdkSubject) -> dict[str, Any]:
     Cells are counted; what was not run is listed by its reason, so that nothing is missing
     without one.
     """
-    from conformance.faults.classes import classes_for
-
     missing = {
         (o.id, m): _why(subject, o, m)
         for o in subject.contract
@@ -286,12 +285,12 @@ def coverage(subject: SdkSubject) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     reasons: Counter[str] = Counter()
     for operation in subject.contract:
-        classes = [f.id for f in classes_for(subject.contract, operation)]
+        classes = classes_for(subject.contract, operation)
         for mode in ("sync", "async"):
             if (operation.id, mode) in missing:
                 reasons[missing[operation.id, mode]] += len(classes)
                 continue
-            cells = [subject.ran.get((operation.id, mode, f), "no case plays it") for f in classes]
+            cells = [subject.ran.get((operation.id, mode, f.id), _unplayed(f)) for f in classes]
             ran = sum(c == "run" for c in cells)
             reasons.update(c for c in cells if c != "run")
             rows.append(
@@ -305,10 +304,20 @@ def coverage(subject: SdkSubject) -> dict[str, Any]:
     }
 
 
+def _unplayed(fault: FaultClass) -> str:
+    if fault.timeout:
+        return "not run: silence takes real time, so it is played on one operation"
+    if fault.bulky:
+        return "not run: bulk takes real time, so it is played on one operation"
+    return "no case plays it"
+
+
 def _why(subject: SdkSubject, operation: Operation, mode: str) -> str:
     client = subject.contract.client
     if mode == "async" and client is not None and client.asynchronous is None:
         return "the document promises no async client"
+    if not subject.speaks(mode):
+        return f"SDKs in {subject.hello.language} have no {mode} client"
     found = subject.hello.operations.get(operation.id)
     return f"cannot be called: {found.missing if found else 'unknown to the driver'}"
 

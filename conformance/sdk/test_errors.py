@@ -152,7 +152,15 @@ def test_timeouts(subject: SdkSubject, operation: Operation, mode: str) -> list[
         found += judge_error(subject, operation, made)
         if made.attempts and answer_of(made.attempts[-1]).ok:
             found += judge_leak(operation, made, "silence")
+    for fault in chosen(subject, operation, mode, _is_unending):
+        made = play(subject, operation, mode, fault, 1, options, timeout=4.0)
+        if made.call.outcome.kind in ("error", "hang"):
+            found += judge_leak(operation, made, fault.summary.rstrip(".").lower())
     return once(found)
+
+
+def _is_unending(fault: FaultClass) -> bool:
+    return fault.group == "framing" and fault.timeout
 
 
 def _is_silent(fault: FaultClass) -> bool:

@@ -411,7 +411,7 @@ def principals(keys: Sequence[str]) -> dict[str, str]:
     free = iter(PRINCIPALS)
     for key in keys:
         name, sign, rest = key.partition("=")
-        if sign and rest and (name in PRINCIPALS or name in ROLES):
+        if sign and rest and (name in tuple(PRINCIPALS) or name in ROLES):
             named[name] = rest
         else:
             named[next(free)] = key

@@ -86,7 +86,7 @@ class _Reader:
         self.headers: list[tuple[str, str]] = []
         self.body = bytearray()
         self.started = self.complete = self.garbage = False
-        self._headers_done = False
+        self._headers_done = self._lasting = False
 
     def on_message_begin(self) -> None:
         self.headers, self.body, self._headers_done = [], bytearray(), False
@@ -102,6 +102,7 @@ class _Reader:
 
     def on_message_complete(self) -> None:
         self.complete = self._parser.get_status_code() >= 200
+        self._lasting = bool(self._parser.should_keep_alive())  # afterwards it says no
 
     def feed(self, data: bytes) -> None:
         self.started = True
@@ -131,7 +132,7 @@ class _Reader:
 
     @property
     def keep_alive(self) -> bool:
-        return self.complete and bool(self._parser.should_keep_alive())
+        return self.complete and self._lasting
 
 
 @dataclass
@@ -139,6 +140,8 @@ class _Connection:
     socket: socket.socket
     number: int
     used: float
+    kept: bool = False
+    """True once it has answered and lay idle."""
 
 
 @dataclass
@@ -158,13 +161,27 @@ class SocketTransport:
             self._tls = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
 
     def exchange(self, data: bytes, timeout: float, *, fresh: bool = False) -> Answer:
-        """Send one request and read its answer; failures are told, never raised."""
+        """Send one request and read its answer; failures are told, never raised.
+
+        A kept connection that ends without a byte of answer was closed while it lay idle, as far
+        as anybody can tell (RFC 9112 section 9.3.1): the request goes out once more on a new one.
+        """
         sent = self.clock.monotonic()
         try:
             connection = self._open(timeout) if fresh else self._take(timeout)
         except (OSError, ValueError) as error:
             return Answer(None, _failure(error), sent, self.clock.monotonic())
-        reader, failure = _Reader(), None
+        answer = self._ask(connection, data, timeout, fresh)
+        if connection.kept and answer.response is None and answer.failure in ("closed", "reset"):
+            try:
+                return self._ask(self._open(timeout), data, timeout, fresh)
+            except OSError as error:
+                return Answer(None, _failure(error), answer.sent, self.clock.monotonic())
+        return answer
+
+    def _ask(self, connection: _Connection, data: bytes, timeout: float, fresh: bool) -> Answer:
+        reader = _Reader()
+        failure: Failure | None = None
         sent = self.clock.monotonic()
         try:
             connection.socket.settimeout(timeout)
@@ -278,7 +295,7 @@ class SocketTransport:
     ) -> Answer:
         received = self.clock.monotonic()
         if failure is None and not fresh and reader.keep_alive:
-            connection.used = received
+            connection.used, connection.kept = received, True
             with self._lock:
                 self._idle.append(connection)
         else:

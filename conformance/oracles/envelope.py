@@ -29,7 +29,7 @@ LEAKS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "sql-text",
         re.compile(
-            r"\b(SELECT\s.{1,200}\sFROM|INSERT\s+INTO\s+\w|UPDATE\s+\w+\s+SET|DELETE\s+FROM\s+\w)",
+            r"\b(SELECT\s.{1,200}?\sFROM|INSERT\s+INTO\s+\w|UPDATE\s+\w+\s+SET|DELETE\s+FROM\s+\w)",
             re.S,
         ),
     ),
@@ -152,14 +152,26 @@ def leaks(operation: Operation | None, exchange: Exchange) -> Iterator[Finding]:
     """
     assert exchange.response is not None
     text = exchange.response.body[:65536].decode("utf-8", "replace")
+    text += "\n" + "\n".join(_texts(exchange.response.json_or_none()))  # quotes without escapes
     asked = exchange.request.body[:65536].decode("utf-8", "replace") + exchange.request.target
     for name, pattern in LEAKS:
-        match = pattern.search(text)
-        if match and match.group(0) not in asked:
+        if any(match.group(0) not in asked for match in pattern.finditer(text)):
             yield found(
                 "ER7", f"an error answer shows the server's inside ({name})", exchange,
                 cause=f"leak-{name}", operation=operation,
             )  # fmt: skip
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, the names of objects left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def expected_answer(operation: Operation, provocation: Provocation) -> Answer | None:

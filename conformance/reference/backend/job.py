@@ -129,10 +129,10 @@ class Job:
         )
 
     def _penalised(self, name: str, taken: limits.Decision) -> limits.Decision:
-        """Refuse for a whole window after each refusal, but tell the usual wait."""
+        """Refuse for two windows after each refusal, but tell the usual wait."""
         until = self.service.penalties.get(name, 0.0)
         if not taken.admitted or self.now < until:
-            self.service.penalties[name] = self.now + taken.window
+            self.service.penalties[name] = self.now + 2 * taken.window
             wait = taken.wait or max(0.0, taken.reset - self.now)
             return limits.Decision(False, taken.limit, 0, taken.reset, wait, taken.window)
         return taken

@@ -20,6 +20,8 @@ from load.schedule import Schedule
 from specs import Basis, Contract
 
 CASES = Registry("load")
+PLANNED = ("open", "breakpoint", "pagination")
+"""Kinds of profile that plan a rate."""
 
 
 @dataclass
@@ -86,6 +88,8 @@ def latency(figures: Figures) -> Iterator[Finding]:
     total = _need(figures)
     gates = figures.gates
     _trust(figures)
+    if figures.profile.kind == "retry-storm":
+        raise NotApplicable("calls of SDKs wait on purpose while the backend fails")
     if not gates.latency.limits() and not gates.operation and gates.slowest_over_median is None:
         raise NotApplicable("the profile sets no latency gate")
     yield from _slower("", total.response, gates.latency)
@@ -218,7 +222,7 @@ def throughput(figures: Figures) -> Iterator[Finding]:
     wanted = figures.gates.throughput
     planned = figures.tally.numbers["planned"]
     _over(figures)
-    if wanted is None or figures.profile.kind == "closed" or not planned:
+    if wanted is None or figures.profile.kind not in PLANNED or not planned:
         raise NotApplicable("the profile plans no rate")
     if figures.workers_done < figures.workers_planned:
         raise Inconclusive("a worker's counts are missing, so throughput cannot be told")
@@ -381,6 +385,25 @@ def admission(figures: Figures) -> Iterator[Finding]:
     unreached = figures.tally.facts.get("rate-limit", {}).get("unreached")
     if unreached and not found:
         raise Inconclusive(unreached)
+
+
+@CASES.case("load.storm", "LD11")
+def storm(figures: Figures) -> Iterator[Finding]:
+    """Clients of a failing backend send no more than their contract allows, and recover."""
+    if figures.profile.kind != "retry-storm":
+        raise NotApplicable("the profile makes no outage")
+    groups = figures.tally.facts.get("storm", {}).get("groups", [])
+    found = [*_seen(figures, "LD11")]
+    yield from found
+    judged = [g for g in groups if g["amplification"] is not None and not g["problem"]]
+    untold = [f"{g['name']}: {g['problem'] or 'it made no call'}" for g in groups
+              if g not in judged]  # fmt: skip
+    if found:
+        return
+    if len(judged) < 2:
+        raise Inconclusive(f"too few clients took part: {'; '.join(untold) or 'none'}")
+    if not any(g["amplification"] > 5 for g in groups if g["name"].startswith("naive")):
+        raise Inconclusive("even a client that never stops was not slowed: no storm was made")
 
 
 @CASES.case("load.in-flight", "LD8")

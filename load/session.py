@@ -7,6 +7,10 @@ Locust's events.
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +26,7 @@ from load.call import Origin, origin
 from load.engine import Buffer, Engine, Wire
 from load.gates import Figures
 from load.plan import Lane, Plan, make_plan
-from load.profile import Profile, load_profile
+from load.profile import Profile, length, load_profile
 from load.record import Tally, pack, unpack
 from load.result import entry
 from load.schedule import Schedule, from_profile
@@ -125,8 +129,25 @@ class Session:
             breakpoint_.drive(engine, decide, self.profile.search.start, seed)
         elif kind == "rate-limit":
             quota.drive(engine)
+        elif kind == "retry-storm":
+            self._storm(engine)
         else:
             engine.begin()
+
+    def _storm(self, engine: Engine) -> None:
+        """Let SDKs be the clients, in a process of its own that Locust has not patched."""
+        if engine.index:
+            return
+        line = [sys.executable, "-m", "load.storm", "--base-url", self.options.base_url, "--api",
+                self.options.api, "--load-profile", self.options.profile]  # fmt: skip
+        keys = {"MEMCONFORM_API_KEYS": ",".join(self.options.keys)}
+        ended = subprocess.run(
+            line, capture_output=True, env={**os.environ, **keys}, check=False,
+            timeout=length(self.profile) + 240,
+        )  # fmt: skip
+        if ended.returncode:
+            raise RuntimeError(ended.stderr.decode("utf-8", "replace")[-600:])
+        engine.tally.merge(unpack(json.loads(ended.stdout.splitlines()[-1])))
 
     def report(self, worker: str, raw: Mapping[str, Any], final: bool) -> None:
         """Take a worker's tally: the last one counts, earlier ones are for looking at."""

@@ -1,0 +1,330 @@
+"""A retry storm: SDKs as clients of a backend that fails for a while.
+
+Run as a process of its own (`python -m load.storm`), without Locust: drivers are threads and
+pipes, which Locust's patched process is no place for. Three kinds of clients take part, each
+through a relay of its own that fails for the outage: the reference SDK, which keeps the contract;
+the published SDK, where there is one; and a naive client that retries at once and without end, to
+show that the storm was real. Counted is what reached the relay; judged is how many sends came of
+one call, and how soon all was well again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import specs
+from conformance.drivers import tables
+from conformance.drivers.environment import EnvironmentUnavailable, prepare, resolve
+from conformance.drivers.pipe import DriverError
+from conformance.drivers.process import DriverProcess, host_command
+from conformance.history import Outcome
+from conformance.verdict import Finding
+from load.profile import Profile, load_profile
+from load.record import Tally, pack
+from load.relay import Ask, Forward, Relay, Reply
+from specs import Basis, Contract, Operation
+from specs.examples import arguments, example_response
+
+NAIVE = "naive client"
+NAIVE_SENDS = 200
+"""Sends after which even the naive client gives up on a call."""
+SLACK = 1.25
+"""Sends over calls may exceed the declared attempts by this: calls that straddle an edge."""
+
+
+Called = tuple[float, float, str]
+"""(started, ended, what was raised or '') of one call."""
+
+
+@dataclass
+class Group:
+    """What one kind of client did. Times are seconds from the start."""
+
+    name: str
+    calls: list[Called] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)
+    problem: str = ""
+
+
+class Outage:
+    """The behaviour of a relay: 503 between two moments, right otherwise."""
+
+    def __init__(self, group: Group, operation: Operation, began: float, profile: Profile) -> None:
+        self.group, self.began = group, began
+        self.start = profile.storm.outage_after
+        self.end = self.start + profile.storm.outage
+        try:
+            status, headers, body = example_response(operation, 503)
+        except LookupError:
+            status, headers, body = 503, {"content-type": "application/json"}, {}
+        headers.pop("retry-after", None)
+        self.reply = status, list(headers.items()), json.dumps(body).encode()
+
+    async def __call__(self, relay: Relay, ask: Ask, forward: Forward) -> Reply:
+        """Fail or pass on, and note the arrival."""
+        now = time.monotonic() - self.began
+        self.group.arrivals.append(now)
+        if self.start <= now < self.end:
+            status, headers, body = self.reply
+            return Reply(status, list(headers), body)
+        return await forward()
+
+
+def choose(contract: Contract, wanted: str | None = None) -> Operation:
+    """Return the operation that clients call: safe, without ids, retried if any is."""
+    ready = [
+        o for o in contract
+        if (o.effect is None or not o.effect.target) and o.authenticated and o.method
+        and not o.parameters_in("path")
+    ]  # fmt: skip
+    ready = [o for o in ready if o.id == wanted] or ready
+    retried = [o for o in ready if o.retries is not None] or ready
+    return next((o for o in retried if o.safe), retried[0])
+
+
+def run(base_url: str, contract: Contract, key: str, profile: Profile) -> Tally:
+    """Let all groups loose on the backend at once; return what came of it."""
+    operation = choose(contract, profile.rate_limit.operation)
+    began = time.monotonic()
+    groups, threads, relays = [], [], []
+    for name, prepare_calls in _clients(contract):
+        group = Group(name)
+        groups.append(group)
+        relay = Relay(base_url, contract, Outage(group, operation, began, profile))
+        relays.append(relay)
+        relay.__enter__()
+        play = _player(prepare_calls, group, relay.url, operation, key, began, profile)
+        threads.append(threading.Thread(target=play, daemon=True))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(profile.storm.outage_after + profile.storm.outage + 2 * profile.timeout + 120)
+    for relay in relays:
+        relay.__exit__(None, None, None)
+    return tell(groups, operation, profile)
+
+
+Caller = Callable[[int], list[Called]]
+Opener = Callable[[str, str, Operation], tuple[Caller, Callable[[], None]]]
+
+
+def _clients(contract: Contract) -> list[tuple[str, Opener]]:
+    """Return the kinds of client: name, and what opens one on (url, key, operation)."""
+    found: list[tuple[str, Opener]] = [
+        ("reference SDK", _driven([sys.executable, "-m", "conformance.reference.sdk", "--api",
+                                   str(contract.path), "--clock", "real"])),
+        (NAIVE, _naive(contract)),
+    ]  # fmt: skip
+    if contract.client is not None:
+        found.append((contract.client.package, _published(contract)))
+    return found
+
+
+def _published(contract: Contract) -> Opener:
+    def open_(url: str, key: str, operation: Operation) -> tuple[Caller, Callable[[], None]]:
+        assert contract.client is not None
+        environment = prepare(resolve(contract.client.package))
+        entry = next(e for e in tables.for_package(environment.name) if e.table.api == contract.api)
+        command = host_command(environment.python, entry.path, entry.table.api, "real")
+        return _driven(command)(url, key, operation)
+
+    return open_
+
+
+def _driven(command: list[str]) -> Opener:
+    def open_(url: str, key: str, operation: Operation) -> tuple[Caller, Callable[[], None]]:
+        driver = DriverProcess(command)
+        hello = driver.hello()
+        mode = "sync" if hello.can(operation.id, "sync") else "async"
+        client = driver.open(url, key, mode)  # type: ignore[arg-type]
+        if not isinstance(client, str):
+            driver.stop()
+            raise DriverError(f"no client: {client.detail or client.kind}")
+        given = arguments(operation, optional=False)
+
+        def call(at_once: int) -> list[Called]:
+            wanted = [(operation.id, given)] * at_once
+            made = driver.calls(client, wanted, at_once, timeout=120)
+            return [(c.started, c.ended, _well(c.outcome)) for c in made]
+
+        return call, driver.stop
+
+    return open_
+
+
+def _well(outcome: Outcome) -> str:
+    """Return '' for a call that ended well, else the name of what was raised."""
+    if outcome.kind == "value":
+        return ""
+    return outcome.error.name if outcome.error is not None else outcome.kind
+
+
+def _naive(contract: Contract) -> Opener:
+    """A client that sends again at once until it is answered well: what nobody should write."""
+
+    def open_(url: str, key: str, operation: Operation) -> tuple[Caller, Callable[[], None]]:
+        auth = {h.header: f"{h.prefix}{key}" for h in contract.auth[:1]}
+        body = None
+        if operation.body is not None:
+            body = json.dumps(arguments(operation, optional=False)).encode()
+            auth["Content-Type"] = "application/json"
+        request = urllib.request.Request(  # noqa: S310 - our own relay
+            url + operation.path, body, auth, method=operation.verb
+        )
+
+        def one() -> Called:
+            started, raised = time.monotonic(), "gave up"
+            for _attempt in range(NAIVE_SENDS):
+                try:
+                    with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+                        raised = ""
+                        break
+                except OSError:
+                    time.sleep(0.02)
+            return started, time.monotonic(), raised
+
+        def call(at_once: int) -> list[Called]:
+            return [one()]
+
+        return call, lambda: None
+
+    return open_
+
+
+def _player(
+    open_: Opener, group: Group, url: str, operation: Operation, key: str, began: float,
+    profile: Profile,
+) -> Callable[[], None]:  # fmt: skip
+    storm = profile.storm
+    end = began + storm.outage_after + storm.outage + storm.recovery
+
+    def play() -> None:
+        try:
+            call, close = open_(url, key, operation)
+        except (DriverError, EnvironmentUnavailable, StopIteration) as why:
+            group.problem = str(why) or "no driver table for this API"
+            return
+        try:
+            while (now := time.monotonic()) < end:
+                made = call(storm.clients)
+                group.calls += [(s - began, e - began, raised) for s, e, raised in made]
+                rest = now + 1 / storm.pace - time.monotonic()
+                time.sleep(max(rest, 0))
+        except DriverError as why:
+            group.problem = str(why)
+        finally:
+            close()
+
+    return play
+
+
+def tell(groups: list[Group], operation: Operation, profile: Profile) -> Tally:
+    """Return the counts and findings of all groups. Pure."""
+    tally = Tally()
+    rows = [figures(group, profile) for group in groups]
+    retries = operation.retries
+    allowed = float(retries.max_attempts) if retries is not None else 1.0
+    basis = retries.basis if retries is not None else Basis.ASSUMED
+    limit = profile.gates.amplification or allowed * SLACK
+    total = tally.of(operation.id)
+    for group, row in zip(groups, rows, strict=True):
+        row["allowed"] = allowed
+        well = sum(not raised for _, _, raised in group.calls)
+        total.sent += len(group.calls)
+        total.good += well
+        total.errors["failed-call"] += len(group.calls) - well
+        total.response.add([int((e - s) * 1e6) for s, e, _ in group.calls])
+        for started, ended, raised in group.calls:
+            point = tally.series.at(ended)
+            point.sent += 1
+            point.answered += not raised
+            point.failed += bool(raised)
+            point.times[int((ended - started) * 1e6)] += 1
+        if group.name != NAIVE:
+            _judge(tally, group.name, operation, row, limit, basis, profile)
+    tally.facts["storm"] = {"operation": operation.id, "groups": rows}
+    tally.numbers["planned"] = total.sent
+    return tally
+
+
+def _judge(
+    tally: Tally, name: str, operation: Operation, row: dict[str, Any], limit: float, basis: Basis,
+    profile: Profile,
+) -> None:  # fmt: skip
+    if row["problem"]:
+        return
+    factor, recovery = row["amplification"], row["recovery"]
+    if factor is not None and factor > limit:
+        tally.saw(
+            Finding("LD11", f"{name}: one call to {operation.id} became {factor:.2f} sends while "
+                    f"the backend failed; the contract allows {row['allowed']:g}",
+                    operation=operation.id, expected=f"at most {row['allowed']:g}",
+                    actual=factor, basis=basis, cause=f"amplification {name}")
+        )  # fmt: skip
+    allowed = profile.gates.recovery
+    if allowed is not None and row["calls_after"] and (recovery is None or recovery > allowed):
+        told = "did not recover" if recovery is None else f"took {recovery:.1f} s to recover"
+        tally.saw(
+            Finding("LD11", f"{name}: {told} after the backend was well again",
+                    operation=operation.id, expected=f"at most {allowed:g} s", basis=basis,
+                    cause=f"recovery {name}")
+        )  # fmt: skip
+
+
+def figures(group: Group, profile: Profile) -> dict[str, Any]:
+    """Return one group's figures: amplification, recovery, goodput. Pure."""
+    start = profile.storm.outage_after
+    end = start + profile.storm.outage
+    during = [c for c in group.calls if c[1] > start and c[0] < end]
+    sends = sum(start <= a < end for a in group.arrivals)
+    after = [c for c in group.calls if c[0] >= end]
+    first_well = min((e for _, e, raised in group.calls if not raised and e >= end), default=None)
+    seconds_after = max((e for _, e, _ in group.calls), default=end) - end
+
+    def goodput(calls: list[Called], seconds: float) -> float:
+        return round(sum(not r for _, _, r in calls) / seconds, 3) if seconds > 0 else 0.0
+
+    before = [c for c in group.calls if c[1] <= start]
+    problem = group.problem
+    if before and all(raised for _, _, raised in before):
+        problem = f"no call succeeded before the outage ({before[0][2]})"
+    return {
+        "name": group.name,
+        "problem": problem,
+        "calls": len(group.calls),
+        "sends": len(group.arrivals),
+        "calls_during": len(during),
+        "sends_during": sends,
+        "amplification": round(sends / len(during), 3) if during else None,
+        "recovery": None if first_well is None else round(max(first_well - end, 0.0), 3),
+        "calls_after": len(after),
+        "goodput_before": goodput(before, start),
+        "goodput_during": goodput(during, end - start),
+        "goodput_after": goodput(after, seconds_after),
+    }
+
+
+def main() -> int:
+    """Run a storm and print its tally as one line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m load.storm")
+    parser.add_argument("--base-url", required=True)
+    parser.add_argument("--api", required=True)
+    parser.add_argument("--load-profile", default="retry-storm")
+    given = parser.parse_args()
+    key = os.environ.get("MEMCONFORM_API_KEYS", "").split(",")[0]
+    made = run(given.base_url, specs.load(given.api), key, load_profile(given.load_profile))
+    print(json.dumps(pack(made)), flush=True)  # noqa: T201 - this is its result
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""The backend suite on the embedded backend: clean where it is perfect, awake where it is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import specs
+from conformance.backend import recording, sensitivity, suite, teeth
+from conformance.backend.subject import BackendSubject, SubjectError
+from conformance.cases import CaseResult
+from conformance.verdict import Inconclusive, Verdict
+
+FAST = ("contract.", "auth.", "errors.", "robustness.", "pagination.", "idempotency.", "state.",
+        "isolation.", "usage.")  # fmt: skip
+"""Everything but what waits for a quota."""
+
+
+def odd(results: list[CaseResult]) -> list[str]:
+    """Return what did not pass, in words."""
+    return [
+        f"{r.verdict} {r.name}: {r.reason or [f.message for f in r.findings][:2]}"
+        for r in results if r.verdict.rank > Verdict.PASS.rank
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("api", specs.names())
+def test_the_perfect_backend_is_clean(api: str) -> None:
+    """Every case that applies passes, and enough of them do."""
+    with teeth.judged(api, seed=3) as subject:
+        results = suite.run(subject, select=FAST)
+        assert [] == odd(results)
+        assert 30 <= sum(r.verdict is Verdict.PASS for r in results)
+        assert {e.operation for e in subject.exchanges} >= set(subject.contract.operations)
+
+
+SAMPLE = (
+    "error.stack-trace-leaked", "accept.wrong-type", "answer.required-missing",
+    "auth.any-key-accepted", "limit.over-admits", "page.gap", "idempotency.ignored",
+    "update.drops-others", "delete.still-listed", "forget.leaves-one", "isolation.read",
+    "batch.failure-hidden", "usage.shrinks", "state.kept-in-memory", "update.lost",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("defect", [d for d in teeth.DEFECTS if d.id in SAMPLE], ids=lambda d: d.id)
+def test_a_seeded_defect_dies_by_the_case_that_it_names(defect: teeth.Defect) -> None:
+    """One defect of each kind here; all of them by `memconform teeth --suite backend`."""
+    killed = teeth.kill(defect)
+    assert killed.exercised
+    assert defect.case in killed.killed_by, killed.detail
+
+
+def test_every_defect_names_a_case_that_there_is() -> None:
+    """A defect that nothing could kill would look like a survivor."""
+    known = {case.id: case for case in suite.cases()}
+    assert [] == [d.id for d in teeth.DEFECTS if d.case not in known]
+
+
+def test_the_same_seed_sends_the_same_requests() -> None:
+    """Two runs with one seed and one run id send the same bytes, case by case."""
+
+    def sent() -> list[str]:
+        with teeth.judged("octamem", seed=5) as subject:
+            subject.run_id = "fixed"
+            suite.run(subject, select=["contract.", "errors.", "state."])
+            return [f"{c} {e.request.method} {e.request.target} {e.request.body!r}"
+                    for c, e in zip(subject.cases, subject.exchanges, strict=True)]  # fmt: skip
+
+    assert sent() == sent()
+
+
+def test_a_case_sends_the_same_alone_as_among_others() -> None:
+    """Cases do not depend on each other: one that is selected alone sends what it always sends."""
+
+    def sent(*select: str) -> list[bytes]:
+        with teeth.judged("sovant", seed=5) as subject:
+            subject.run_id = "fixed"
+            suite.run(subject, select=select)
+            wanted = "errors.invalid[memory.create]"
+            return [e.request.body for c, e in zip(subject.cases, subject.exchanges, strict=True)
+                    if c == wanted]  # fmt: skip
+
+    assert sent("errors.invalid") == sent("auth.missing", "errors.")
+
+
+def test_a_backend_that_is_not_there_is_no_verdict() -> None:
+    """A dead base URL ends the run before any case, in words."""
+    subject = BackendSubject(specs.load("claiv"), "http://127.0.0.1:9/claiv", ["k"])
+    with pytest.raises(SubjectError, match="nothing answers"):
+        suite.run(subject)
+
+
+def test_a_refused_key_is_no_verdict() -> None:
+    """Where every answer is 401 nothing was tested."""
+    with teeth.judged("claiv") as subject:
+        wrong = BackendSubject(subject.contract, subject.base_url, ["no-key-of-theirs"])
+        with pytest.raises(SubjectError, match="the key was refused"):
+            suite.run(wrong)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[CaseResult]]:
+    """A recorded run and what its cases came to."""
+    path = tmp_path_factory.mktemp("recorded") / "claiv.jsonl"
+    with teeth.judged("claiv", seed=2) as subject:
+        recorder = recording.Recorder(path, subject)
+        results = suite.run(subject)
+        keys = list(subject.keys.values())
+        recorder.close()
+    text = path.read_text(encoding="utf-8")
+    assert not [key for key in keys if key in text]
+    return path, results
+
+
+def test_a_recording_is_judged_as_the_run_was(recorded: tuple[Path, list[CaseResult]]) -> None:
+    """Without a server the same cases come to the same verdicts."""
+    path, results = recorded
+    again = suite.run(recording.judge(path))
+    assert [(r.name, r.verdict) for r in results] == [(r.name, r.verdict) for r in again]
+
+
+def test_a_recording_that_was_cut_off_is_still_judged(
+    recorded: tuple[Path, list[CaseResult]], tmp_path: Path
+) -> None:
+    """What an interrupted run wrote is judged as far as it goes; the rest is inconclusive."""
+    whole = recorded[0].read_text(encoding="utf-8")
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text(whole[: len(whole) // 2], encoding="utf-8")
+    verdicts = {r.verdict for r in suite.run(recording.judge(cut))}
+    assert Verdict.INCONCLUSIVE in verdicts
+    assert Verdict.PASS in verdicts
+    assert not {Verdict.FAIL, Verdict.ERROR} & verdicts
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "empty"), ("{}", "not a recording"), ("no json", "not JSON"),
+     ('{"format": "memconform.recording/1"}', "principals")],
+)  # fmt: skip
+def test_what_is_no_recording_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    """A file of another kind is told, with the line and what is wrong."""
+    path = tmp_path / "x.jsonl"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(recording.RecordingError, match=words):
+        recording.judge(path)
+
+
+def test_a_broken_line_in_the_middle_is_told(
+    recorded: tuple[Path, list[CaseResult]], tmp_path: Path
+) -> None:
+    """Only the last line may be cut; damage before it names its line."""
+    lines = recorded[0].read_text(encoding="utf-8").splitlines()
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join([*lines[:4], "{", *lines[4:8]]), encoding="utf-8")
+    with pytest.raises(recording.RecordingError, match=":5: "):
+        recording.judge(path)
+
+
+def test_the_run_would_have_noticed_most_damage(
+    recorded: tuple[Path, list[CaseResult]],
+) -> None:
+    """Of at least forty kinds that apply, nearly all are noticed; the rest are named."""
+    subject = recording.judge(recorded[0])
+    suite.run(subject)
+    measured = sensitivity.measure(subject)
+    assert 40 <= len(measured.noticed) + len(measured.missed)
+    assert 2 >= len(measured.missed), measured.missed
+    assert measured.line().startswith("would have noticed ")
+
+
+def test_sensitivity_is_about_what_the_run_did(recorded: tuple[Path, list[CaseResult]]) -> None:
+    """A run of one group notices less than a whole one: the figure cannot flatter."""
+    subject = recording.judge(recorded[0])
+    suite.run(subject, select=["auth."])
+    measured = sensitivity.measure(subject)
+    assert "forgotten count wrong" not in measured.noticed
+    assert "401 becomes 403" in measured.noticed
+
+
+def test_a_recording_holds_one_line_for_each_exchange(
+    recorded: tuple[Path, list[CaseResult]],
+) -> None:
+    """Every line is JSON and says whose exchange it was."""
+    lines = [json.loads(line) for line in recorded[0].read_text("utf-8").splitlines()]
+    assert recording.FORMAT == lines[0]["format"]
+    assert all({"case", "method", "target", "response"} <= set(line) for line in lines[1:])
+
+
+def test_a_replay_that_asks_for_more_than_there_is_gives_up() -> None:
+    """The end of a recording is inconclusive, never a finding."""
+    clock = recording.RecordedClock()
+    with pytest.raises(Inconclusive, match="recording ends"):
+        recording.ReplayTransport({}, clock).exchange(b"GET / HTTP/1.1\r\n\r\n", 1)

@@ -170,7 +170,7 @@ _ENVELOPES: tuple[tuple[str, str, Any], ...] = (
     ("null-envelope", "nulls where the envelope has its words", None),
     ("number-envelope", "numbers where the envelope has its words", 7),
     ("object-envelope", "objects where the envelope has its words", {"a": [1]}),
-    ("long-envelope", "a message of a million characters", "long " * 200_000),
+    ("long-envelope", "words of 100,000 characters", "long " * 20_000),
 )
 
 

@@ -22,7 +22,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import specs
 from conformance.reference.backend import demo, serve
-from conformance.reference.backend.calls import moment
+from conformance.reference.backend.calls import iso, moment
 from conformance.reference.backend.defects import DEFECTS
 from conformance.reference.backend.server import Embedded
 from conformance.reference.backend.store import Store, words
@@ -411,6 +411,22 @@ def test_plain_dates_end_with_their_day() -> None:
     """The end of a range that is a plain date covers the whole day."""
     assert 86_399.999 == moment("1970-01-01", end=True)
     assert 0 == moment("1970-01-01T01:00:00+01:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.000Z"),
+        ("2025-01-01t00:00:00z", "2025-01-01T00:00:00.000Z"),
+        ("2025-01-01T00:00:00.123456789Z", "2025-01-01T00:00:00.123Z"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00.000Z"),
+        ("9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59.000Z"),
+        ("0000-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
+    ],
+)
+def test_every_valid_time_can_be_kept(text: str, shown: str) -> None:
+    """What RFC 3339 allows is understood, however odd, so that no valid request is refused."""
+    assert shown == iso(moment(text))
 
 
 def test_keys_do_not_reach_the_file(tmp_path: Path) -> None:

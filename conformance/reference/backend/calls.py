@@ -131,18 +131,28 @@ def iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0
+"""First and last second of the years 1 to 9999, UTC: what a time zone reaches beyond is cut."""
+
+
 def moment(text: str, *, end: bool = False) -> float:
     """Return an RFC 3339 time or a date as seconds since the epoch; a date means its first second.
 
-    With `end` a plain date means its last moment. Raises Problem where it is neither.
+    With `end` a plain date means its last moment. A leap second counts as the one before it, the
+    year 0 as the first second of all.
+    Raises Problem where the text is neither.
     """
+    if text.startswith("0000-"):
+        return EARLIEST
+    plain = text.upper().replace("Z", "+00:00").replace(":60", ":59")
     try:
-        at = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)
-        return at.timestamp() + (86_399.999 if end and len(text) == 10 else 0)
-    except (ValueError, OverflowError) as why:
+        at = datetime.fromisoformat(plain)
+    except ValueError as why:
         raise Problem("invalid", "a time is neither RFC 3339 nor a date") from why
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    seconds = at.timestamp() + (86_399.999 if end and len(text) == 10 else 0)
+    return min(max(seconds, EARLIEST), LATEST)
 
 
 def put(body: Any, path: str, value: Any) -> Any:

@@ -54,7 +54,7 @@ def configuration(app: Any) -> uvicorn.Config:
         app,
         http="httptools",
         log_config=None,
-        log_level="warning",
+        log_level="error",
         access_log=False,
         proxy_headers=False,
         server_header=False,

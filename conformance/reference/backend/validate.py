@@ -93,7 +93,8 @@ def parameters(
     """
     if not readers:
         return {}
-    given = _pairs(query) if query else {}
+    asks = query and any(each.location == "query" for each in readers)
+    given = _pairs(query) if asks else {}
     values: dict[str, Any] = {}
     wrong: list[tuple[str, str]] = []
     for each in readers:

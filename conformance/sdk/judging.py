@@ -7,12 +7,12 @@ hand each play to the oracles that can say something about it, and add the witne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from conformance.cases import Registry
-from conformance.faults.classes import FaultClass, classes_for
+from conformance.faults.classes import FaultClass
 from conformance.faults.script import Playback, Script, Stage
 from conformance.history import Exchange
 from conformance.oracles import exceptions, retry
@@ -24,7 +24,7 @@ from specs import Contract, Operation
 
 CASES = Registry("sdk")
 MODES = ("sync", "async")
-SHORT = 0.25
+SHORT = 0.15
 """Timeout (seconds, real) that clients are given where the server falls silent."""
 AHEAD = 24
 """How many further attempts a prediction looks ahead."""
@@ -48,6 +48,10 @@ def first(contract: Contract) -> list[Operation]:
         if operation.authenticated and operation.body is not None:
             return [operation]
     return list(contract)[:1]
+
+
+SHARE = 3
+"""Of operations that share their kind, one in so many meets a common fault."""
 
 
 def leaders(contract: Contract) -> list[Operation]:
@@ -80,18 +84,39 @@ def chosen(
     subject: SdkSubject, operation: Operation, mode: str, want: Selection
 ) -> Iterator[FaultClass]:
     """Yield the fault classes to play on an operation; enter the others into the coverage."""
-    whole = operation in leaders(subject.contract)
-    for fault in classes_for(subject.contract, operation):
+    kinds = leaders(subject.contract)
+    for place, fault in enumerate(subject.faults(operation)):
         if not want(fault):
             continue
-        if whole or fault.core:
-            subject.covered(operation, mode, fault.id)
+        why = _spread(subject.contract, kinds, operation, fault, place)
+        subject.covered(operation, mode, fault.id, *([why] if why else []))
+        if not why:
             yield fault
-        else:
-            subject.covered(
-                operation, mode, fault.id,
-                "not run: a rare fault, played on one operation of each kind",
-            )  # fmt: skip
+
+
+def _spread(
+    contract: Contract,
+    kinds: Sequence[Operation],
+    operation: Operation,
+    fault: FaultClass,
+    place: int,
+) -> str:
+    """Return why a fault class is left to other operations; '' where it is played here.
+
+    Documented answers are played everywhere. The first operation takes every fault; a rare one
+    goes to one other kind of operation as well, by turns; a common one to every kind, and to
+    every third of the operations that share their kind with another.
+    """
+    if fault.group == "documented" or operation == kinds[0]:
+        return ""
+    if not fault.core:
+        others = kinds[1:]
+        if operation in others and others[place % len(others)] == operation:
+            return ""
+        return "not run: a rare fault, played on two operations of different kinds"
+    if operation in kinds or (place + list(contract).index(operation)) % SHARE == 0:
+        return ""
+    return f"not run: played on one in {SHARE} of the operations of one kind, by turns"
 
 
 # --- playing ------------------------------------------------------------------------------------
@@ -214,9 +239,7 @@ def judge_error(
     last = answer_of(made.attempts[-1])
     if last.ok:
         return []
-    return made.witnessed(
-        exceptions.judge(operation, made.call, last, subject.known, odd=odd)
-    )
+    return made.witnessed(exceptions.judge(operation, made.call, last, subject.known, odd=odd))
 
 
 def judge_odd(

@@ -17,7 +17,7 @@ from conformance.faults.session import Session
 from conformance.history import Exchange, Request
 from specs import Operation
 
-MOST = 150
+MOST = 40
 """Plays after which a lane is renewed: its session remembers everything."""
 _HARMLESS_HEADERS = frozenset({"content-type", "retry-after", "x-request-id"})
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from conformance.drivers.process import CallReply, DriverProcess
 from conformance.drivers.protocol import ReplyHello
 from conformance.faults.answers import Default
+from conformance.faults.classes import FaultClass, classes_for
 from conformance.faults.script import Script
 from conformance.faults.session import Session
 from conformance.faults.testbench import Testbench
@@ -156,6 +157,8 @@ class SdkSubject:
     def __post_init__(self) -> None:
         self.reported_as = self.reported_as or self.contract.api
         self._hello: ReplyHello | None = None
+        self._arguments: dict[tuple[str, int, bool], dict[str, Any]] = {}
+        self._faults: dict[str, tuple[FaultClass, ...]] = {}
         self._lanes: dict[tuple[str, tuple[tuple[str, Any], ...]], Lane] = {}
 
     # --- what the driver can do
@@ -213,10 +216,19 @@ class SdkSubject:
         self, operation: Operation, seed: int = 0, optional: bool = True
     ) -> dict[str, Any]:
         """Return the example arguments of a call; a stream is asked for only where it is meant."""
-        made = example_arguments(operation, seed=self.seed + seed, optional=optional)
-        if operation.stream is not None:
-            made[operation.stream.parameter] = False
-        return made
+        key = (operation.id, self.seed + seed, optional)
+        if key not in self._arguments:
+            made = example_arguments(operation, seed=self.seed + seed, optional=optional)
+            if operation.stream is not None:
+                made[operation.stream.parameter] = False
+            self._arguments[key] = made
+        return dict(self._arguments[key])
+
+    def faults(self, operation: Operation) -> tuple[FaultClass, ...]:
+        """Return the fault classes that apply to an operation."""
+        if operation.id not in self._faults:
+            self._faults[operation.id] = classes_for(self.contract, operation)
+        return self._faults[operation.id]
 
     def ask(
         self, operation: Operation, changes: Mapping[str, Any] | None = None, seed: int = 0

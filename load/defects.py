@@ -321,6 +321,42 @@ async def turns_valid_away(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     return reply
 
 
+async def drops_page_ends(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Every page but the first has lost its first item."""
+    reply = await forward()
+    paging = ask.operation.pagination if ask.operation else None
+    effect = ask.operation.effect if ask.operation else None
+    if paging is None or effect is None or not re.search(r"(offset|page)=[1-9]", ask.target):
+        return reply
+    value = reply.json()
+    items = pointer(value, effect.items or paging.items) if value is not None else []
+    if isinstance(items, list) and len(items) > 1:
+        wrong.exercise()
+        del items[0]
+        reply.body = json.dumps(value).encode()
+    return reply
+
+
+async def repeats_items(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Each page but the first begins with what the page before ended with."""
+    reply = await forward()
+    paging = ask.operation.pagination if ask.operation else None
+    effect = ask.operation.effect if ask.operation else None
+    value = reply.json()
+    if paging is None or effect is None or value is None or reply.status != 200:
+        return reply
+    items = pointer(value, effect.items or paging.items)
+    place = f"last {ask.operation.id if ask.operation else ''}"
+    if isinstance(items, list) and items:
+        before = wrong.memory.ids.get(place)
+        wrong.memory.ids[place] = items[-1]
+        if before is not None and re.search(r"(offset|page)=[1-9]", ask.target):
+            wrong.exercise()
+            items[0] = before
+            reply.body = json.dumps(value).encode()
+    return reply
+
+
 async def over_admits(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     """When many come at once, one in four that should be turned away is let in."""
     reply = await forward()
@@ -404,6 +440,8 @@ _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.one-at-a-time", "octamem", "LD3", "throughput", one_at_a_time),
     _defect("load.slow-tail", "claiv", "LD1", "latency", slow_tail),
     _defect("load.turns-valid-away", "claiv", "LD2", "errors", turns_valid_away),
+    _defect("load.drops-page-ends", "sovant", "LD5", "pages", drops_page_ends),
+    _defect("load.repeats-items", "sovant", "LD5", "pages", repeats_items),
     _defect("load.over-admits", "sovant", "LD9", "admission", over_admits),
     _defect("load.turns-away-early", "memsy", "LD9", "admission", turns_away_early),
     _defect("load.early-retry-after", "memsy-control", "LD9", "admission", early_retry_after),

@@ -260,7 +260,10 @@ def answers(figures: Figures) -> Iterator[Finding]:
     allowed = figures.gates.findings
     if allowed is None:
         raise NotApplicable("the profile does not gate findings")
-    seen = [s for (r, _), s in figures.tally.findings.items() if r in ("LD5", "LD12")]
+    seen = [
+        s for (requirement, cause), s in figures.tally.findings.items()
+        if requirement in ("LD5", "LD12") and not cause.startswith("walk-")
+    ]  # fmt: skip
     if len(seen) <= allowed:
         return
     for each in seen:
@@ -385,6 +388,23 @@ def admission(figures: Figures) -> Iterator[Finding]:
     unreached = figures.tally.facts.get("rate-limit", {}).get("unreached")
     if unreached and not found:
         raise Inconclusive(unreached)
+
+
+@CASES.case("load.pages", "LD5")
+def pages(figures: Figures) -> Iterator[Finding]:
+    """Walks from the first page to the last see what stays, once each."""
+    if figures.profile.kind != "pagination":
+        raise NotApplicable("the profile walks no lists")
+    lists = figures.tally.facts.get("pages", {}).get("lists", {})
+    if not lists:
+        raise NotApplicable("the contract has no paged list of what the run can make")
+    for (requirement, cause), seen in figures.tally.findings.items():
+        if requirement == "LD5" and cause.startswith("walk-"):
+            yield seen.finding
+    empty = [name for name, each in lists.items() if not each["stays"]]
+    unwalked = [n for n, each in lists.items() if each["unwalked"] == each["walks"]]
+    if empty or unwalked:
+        raise Inconclusive(f"nothing could be walked of {', '.join(empty or unwalked)}")
 
 
 @CASES.case("load.storm", "LD11")

@@ -176,12 +176,12 @@ def _duplicates(
     ids_of: dict[str, set[Any]] = {}
     try:
         for within in _places(lister, written):
-            for item in _walk(lane, wire, lister, within):
+            for item in walk(lane, wire, lister, within):
                 text = str(item.get(name)) if isinstance(item, dict) else ""
                 identity = _at(item, effect.item_id)
                 for each in set(mark.findall(text)):
                     ids_of.setdefault(each, set()).add(identity)
-    except (Trouble, _Unwalkable) as why:
+    except (Trouble, Unwalkable) as why:
         engine.tally.notes.append(f"{lister.id} could not be walked to its end: {why}")
         return
     if not ids_of:
@@ -191,7 +191,7 @@ def _duplicates(
     numbers["duplicated"] += len(twice)
 
 
-class _Unwalkable(Exception):
+class Unwalkable(Exception):
     """A list cannot be walked to its end."""
 
 
@@ -222,12 +222,18 @@ def _places(lister: Operation, written: list[Resource]) -> list[dict[str, Any]]:
     return [dict(place) for place in sorted(found, key=str)]
 
 
-def _walk(lane: Lane, wire: Wire, lister: Operation, within: dict[str, Any]) -> Iterable[Any]:
+def walk(
+    lane: Lane, wire: Wire, lister: Operation, within: dict[str, Any], most: int = 100
+) -> Iterable[Any]:
+    """Yield the items of a list from its first page to its last, at most `most` on a page.
+
+    `within` are arguments that stay the same. Raises Trouble and Unwalkable.
+    """
     effect, paging = lister.effect, lister.pagination
     assert effect is not None
     assert paging is not None
     arguments = dict(within)
-    size = min(paging.max_limit or 100, 100)
+    size = min(paging.max_limit or 100, most)
     if paging.limit:
         arguments[paging.limit] = size
     offset, page = 0, 1
@@ -238,14 +244,14 @@ def _walk(lane: Lane, wire: Wire, lister: Operation, within: dict[str, Any]) -> 
             arguments[paging.page] = page
         status, _, body = _exchange(wire, _render(lane, lister, arguments))
         if status != 200:
-            raise _Unwalkable(f"answered {status}")
+            raise Unwalkable(f"answered {status}")
         try:
             value = json.loads(body)
         except ValueError:
-            raise _Unwalkable("a page is not JSON") from None
+            raise Unwalkable("a page is not JSON") from None
         items = _at(value, effect.items or paging.items)
         if not isinstance(items, list):
-            raise _Unwalkable("a page has no items")
+            raise Unwalkable("a page has no items")
         yield from items
         following = _at(value, paging.next) if paging.next else None
         if paging.style in ("cursor", "token") and paging.cursor:
@@ -256,7 +262,7 @@ def _walk(lane: Lane, wire: Wire, lister: Operation, within: dict[str, Any]) -> 
             return
         offset += len(items)
         page += 1
-    raise _Unwalkable(f"more than {PAGES_MAX} pages")
+    raise Unwalkable(f"more than {PAGES_MAX} pages")
 
 
 def _at(value: Any, path: str | None) -> Any:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
+import struct
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -180,6 +182,8 @@ async def _read_reply(reader: asyncio.StreamReader) -> Reply:
 async def _write_reply(writer: asyncio.StreamWriter, reply: Reply) -> bool:
     """Write an answer; False where the connection is over with it."""
     if reply.reset:
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
         return False
     lines = [f"HTTP/1.1 {reply.status} X", *(f"{n}: {v}" for n, v in reply.headers)]

@@ -21,7 +21,7 @@ from typing import Any
 import specs
 from conformance.report.results import Results, Run, SubjectEntry
 from load import breakpoint as breakpoint_
-from load import ledger, quota
+from load import ledger, pages, quota
 from load.call import Origin, origin
 from load.engine import Buffer, Engine, Wire
 from load.gates import Figures
@@ -129,6 +129,8 @@ class Session:
             breakpoint_.drive(engine, decide, self.profile.search.start, seed)
         elif kind == "rate-limit":
             quota.drive(engine)
+        elif kind == "pagination":
+            pages.drive(engine)
         elif kind == "retry-storm":
             self._storm(engine)
         else:

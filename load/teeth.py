@@ -38,7 +38,13 @@ LIMITED = {
     "load.no-retry-after": "40/2",
 }
 """Defects of admission, with the limit that the backend has under them."""
-PROFILES = {"load.wrong-body-in-1000": CLOSED, **dict.fromkeys(LIMITED, LIMIT)}
+WALKS = HERE / "teeth" / "walks.toml"
+PROFILES = {
+    "load.wrong-body-in-1000": CLOSED,
+    "load.drops-page-ends": WALKS,
+    "load.repeats-items": WALKS,
+    **dict.fromkeys(LIMITED, LIMIT),
+}
 WORKER_DIES = "load.worker-dies"
 
 __all__ = ["DEFECTS", "kill", "references"]

@@ -1,0 +1,154 @@
+"""Kinds of runs beside the plain schedule: storms, walks, searches and limits, judged and driven."""
+
+from pathlib import Path
+
+import pytest
+
+import specs
+from conformance.reference.backend.server import Embedded
+from conformance.verdict import Verdict
+from load.pages import Told, Walked, judge
+from load.profile import Profile, StormPlan
+from load.result import exit_code, sentences
+from load.runner import run
+from load.storm import NAIVE, Called, Group, choose, figures, tell
+
+STORM = Profile(name="storm", kind="retry-storm", storm=StormPlan(outage_after=10, outage=10))
+
+
+def group(name: str, sends: int, recovered: float = 20.5) -> Group:
+    """Return a group of one call a second that sends so many times while the backend fails."""
+    calls: list[Called] = [(float(t), t + 0.1, "") for t in range(10)]
+    calls += [(float(t), t + 0.9, "ServerError") for t in range(10, 20)]
+    calls += [(t + 0.4, t + 0.5, "" if t + 0.5 >= recovered else "E") for t in range(20, 40)]
+    arrivals = [float(t) for t in range(10)]
+    arrivals += [t + n / (sends + 1) for t in range(10, 20) for n in range(sends)]
+    return Group(name, calls, arrivals)
+
+
+def test_amplification_counts_sends_over_calls_of_the_outage() -> None:
+    """Three sends of each call while the backend failed are a factor of three."""
+    made = figures(group("sdk", 3), STORM)
+    assert (made["amplification"], made["calls_during"], made["sends_during"]) == (3.0, 10, 30)
+    assert (made["goodput_before"], made["goodput_during"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("sends", "recovered", "causes"),
+    [
+        (3, 20.5, set()),
+        (6, 20.5, {"amplification sdk"}),
+        (3, 37.5, {"recovery sdk"}),
+        (3, 99.0, {"recovery sdk"}),
+    ],
+)
+def test_a_client_is_held_to_its_contract(sends: int, recovered: float, causes: set[str]) -> None:
+    """More sends than the declared attempts, or a late recovery, are findings; others are not."""
+    profile = STORM.model_copy(update={"gates": STORM.gates.model_copy(update={"recovery": 5.0})})
+    operation = choose(specs.load("claiv"))
+    made = tell([group("sdk", sends, recovered), group(NAIVE, 100)], operation, profile)
+    assert {cause for _, cause in made.findings} == causes
+
+
+def test_the_naive_client_is_a_control_and_never_judged() -> None:
+    """What nobody should write is there to make the storm, not to be found wanting."""
+    made = tell([group(NAIVE, 100)], choose(specs.load("claiv")), STORM)
+    assert made.findings == {}
+
+
+def test_a_walk_is_held_against_what_stays() -> None:
+    """Items that stay are missed or repeated; what others write does not matter."""
+    assert judge(Walked([1, 2, 3, 9]), {1, 2, 3}) == Told(0, 0)
+    assert judge(Walked([1, 1, 9, 9]), {1, 2, 3}) == Told(missed=2, repeated=1)
+
+
+LIMIT = """
+name = "limit"
+kind = "rate-limit"
+prepare = 0
+ledger = false
+cleanup = false
+[rate-limit]
+max-wait = 10
+[gates]
+evidence = 0
+"""
+WALK = """
+name = "walk"
+kind = "pagination"
+users = 4
+prepare = 1
+[[stages]]
+seconds = 1
+rate = 20
+[walk]
+lists = 2
+page = 5
+prepared = 12
+[gates]
+lag = 2.0
+throughput = 0.5
+evidence = 0
+"""
+SEARCH = """
+name = "search"
+kind = "breakpoint"
+users = 16
+prepare = 1
+drain = 1
+[search]
+start = 20
+limit = 40
+seconds = 1
+[gates]
+lag = 2.0
+throughput = 0.5
+evidence = 0
+"""
+
+
+def test_the_limit_is_driven_and_found_exact(tmp_path: Path) -> None:
+    """Below the quota all are let in, beyond it none, and after the wait one is again."""
+    file = tmp_path / "limit.toml"
+    file.write_text(LIMIT)
+    with Embedded(rate_limit="30/2") as backend:
+        made = run(backend.url_for("sovant"), "sovant", backend.keys[:1], file)
+    assert sentences(made) == []
+    assert made.details["rate-limit"]["admitted"] == 30
+    assert exit_code(made) == 0
+
+
+def test_a_limit_out_of_reach_is_inconclusive_with_the_reason(tmp_path: Path) -> None:
+    """A quota that the profile's requests cannot overrun is no pass: exit 5."""
+    file = tmp_path / "limit.toml"
+    file.write_text(LIMIT)
+    with Embedded(rate_limit="100000/60") as backend:
+        made = run(backend.url_for("sovant"), "sovant", backend.keys[:1], file)
+    assert exit_code(made) == 5
+    assert any("cannot be overrun" in line for line in sentences(made))
+
+
+def test_lists_are_walked_while_others_write(tmp_path: Path) -> None:
+    """The quiet walk at the end sees each of the items that stayed, once."""
+    file = tmp_path / "walk.toml"
+    file.write_text(WALK)
+    with Embedded() as backend:
+        made = run(backend.url_for("sovant"), "sovant", backend.keys[:1], file)
+    assert sentences(made) == []
+    assert made.details["pages"]["lists"]["memory.list"]["stays"] == 12
+
+
+@pytest.mark.parametrize("processes", [None, 2])
+def test_a_search_stops_at_its_limit_on_one_process_and_on_two(
+    tmp_path: Path, processes: int | None
+) -> None:
+    """Both workers are told the same steps; the limit that was held is named."""
+    file = tmp_path / "search.toml"
+    file.write_text(SEARCH)
+    with Embedded(process=True) as backend:
+        made = run(
+            backend.url_for("octamem"), "octamem", backend.keys[:1], file, processes=processes
+        )
+    assert made.verdict is Verdict.PASS
+    assert [s["rate"] for s in made.details["breakpoint"]["steps"]] == [20, 40]
+    assert made.details["breakpoint"]["held"] == 40

@@ -268,7 +268,7 @@ def _openapi(document: Any) -> Iterator[Fault]:
 def _words(document: Any) -> Iterator[Fault]:
     """Yield what `x-conformance` says in words that it does not have."""
     for place, node in _nodes(document):
-        for word in ("x-basis", "x-closed-basis"):
+        for word in ("x-basis", "x-closed-basis", "x-bounds-basis"):
             if isinstance(node, dict) and node.get(word, Basis.ASSUMED) not in list(Basis):
                 yield Fault(
                     (*place, word),

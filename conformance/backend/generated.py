@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.backend.requests import UNSET
 from conformance.backend.world import is_free_text, properties, required
 from conformance.oracles.contract import shape
-from specs import Contract, Operation
+from specs import Basis, Contract, Operation
 
 if TYPE_CHECKING:
     from conformance.backend.subject import BackendSubject
@@ -155,6 +155,26 @@ def conforms(operation: Operation, arguments: Mapping[str, Any], body: Any) -> b
     if body is UNSET:
         return not operation.body.required
     return shape(operation.body.schema).valid(body)
+
+
+def broken_basis(operation: Operation, arguments: Mapping[str, Any], body: Any) -> Basis:
+    """Return what the surest rule rests on that an invalid request breaks."""
+    found: list[Basis] = []
+    for parameter in operation.parameters:
+        if parameter.name not in arguments:
+            found += [operation.basis] if parameter.required else []
+        elif not _text_valid(parameter.schema, arguments[parameter.name]):
+            kinds = parameter.schema.get("type", "string")
+            read = next(_readings(str(kinds), arguments[parameter.name]), None)
+            found += _broken(parameter.schema, read, operation.basis)
+    if operation.body is not None and body is not UNSET:
+        found += _broken(operation.body.schema, body, operation.basis)
+    order = list(Basis)
+    return min(found, key=order.index, default=operation.basis)
+
+
+def _broken(schema: Mapping[str, Any], value: Any, default: Basis) -> list[Basis]:
+    return [basis or default for _, _, basis in shape(schema).violations(value)]
 
 
 def _text_valid(schema: Mapping[str, Any], value: Any) -> bool:

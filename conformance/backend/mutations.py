@@ -140,7 +140,8 @@ def _wrong(
             continue
         if shape(schema).valid(value):
             continue
-        yield kind, value, basis
+        bound = kind not in ("null", "wrong-type", "wrong-item") and "x-bounds-basis" in schema
+        yield kind, value, Basis(schema["x-bounds-basis"]) if bound else basis
 
 
 def _breaks_as_text(schema: Schema, kind: str, value: Any) -> bool:

@@ -10,7 +10,13 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from conformance.backend.generated import at_home, body_of, conforms, generate
+from conformance.backend.generated import (
+    at_home,
+    body_of,
+    broken_basis,
+    conforms,
+    generate,
+)
 from conformance.backend.judging import judge_all, sweep
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
@@ -115,6 +121,7 @@ def test_generated_invalid(subject: BackendSubject, operation: Operation) -> Ite
         yield from envelope.provoked(
             operation, exchange, "invalid", f"an invalid request ({_topic(made.about)})",
             requirement="CT4", cause=f"generated-invalid {operation.id} {_topic(made.about)}",
+            basis=broken_basis(operation, arguments, body),
         )  # fmt: skip
     if not judged:
         raise NotApplicable("its schemas leave nothing to get wrong")

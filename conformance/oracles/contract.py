@@ -26,6 +26,13 @@ INFRASTRUCTURE = frozenset({400, 404, 405, 408, 411, 413, 414, 415, 417, 426, 43
 wrong, the body too long, the address not that of a resource. Allowed where a case provoked it."""
 
 
+BOUNDS = frozenset({
+    "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+    "multipleOf", "minItems", "maxItems", "uniqueItems", "enum", "format", "pattern",
+})  # fmt: skip
+"""Keywords that bound a value whose type is right."""
+
+
 class Shape:
     """A compiled schema that tells violations by place and keyword, never by value."""
 
@@ -54,7 +61,8 @@ class Shape:
 def basis_at(schema: Any, steps: Sequence[str]) -> Basis | None:
     """Return the nearest `x-basis` on the way to a keyword; None where none is stated.
 
-    What forbids members that nobody announced has an `x-closed-basis` of its own.
+    What forbids members that nobody announced has an `x-closed-basis` of its own, and what bounds
+    a value of the right type an `x-bounds-basis`.
     """
     node: Any = schema
     basis = None
@@ -63,6 +71,8 @@ def basis_at(schema: Any, steps: Sequence[str]) -> Basis | None:
             basis = node.get("x-basis", basis)
             if step == "additionalProperties":
                 basis = node.get("x-closed-basis", basis)
+            if step in BOUNDS:
+                basis = node.get("x-bounds-basis", basis)
             node = node.get(step)
         elif isinstance(node, list) and step.isdigit():
             node = node[int(step)]

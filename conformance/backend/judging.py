@@ -34,6 +34,9 @@ def judge(
     if exchange.operation is None:
         return
     operation = contract[exchange.operation]
+    hung_up = exchange.response is None and exchange.failure in ("closed", "reset")
+    if hung_up and len(exchange.request.body) > BODY_USUAL:
+        return  # a server may close on a body that is too long (RFC 9110 §15.5.14)
     if on_the_way(operation, exchange):
         yield from envelope.leaks(operation, exchange)
         yield found(

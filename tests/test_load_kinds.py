@@ -1,4 +1,4 @@
-"""Kinds of runs beside the plain schedule: storms, walks, searches and limits, judged and driven."""
+"""Kinds of runs beside the plain schedule: storms, walks, searches and limits."""
 
 from pathlib import Path
 

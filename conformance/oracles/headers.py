@@ -85,10 +85,11 @@ def _structured(limit: RateLimit, headers: Headers) -> Reading | None:
     if not joined:
         return None
     if limit.headers == "draft-7":
-        fields = http_sf.parse(joined.encode(), tltype="dictionary")
+        fields: Any = http_sf.parse(joined.encode(), tltype="dictionary")
         plain = {name: item[0] for name, item in fields.items()}
         return Reading(plain.get("limit"), plain.get("remaining"), plain.get("reset"))
-    _, parameters = http_sf.parse(joined.encode(), tltype="list")[0]
+    answer: Any = http_sf.parse(joined.encode(), tltype="list")
+    _, parameters = answer[0]
     quotas = policies(headers)
     return Reading(quotas[0][0] if quotas else None, parameters["r"], parameters.get("t"))
 
@@ -98,7 +99,7 @@ def policies(headers: Headers) -> list[tuple[int, int | None]]:
     joined = ", ".join(header_all(headers, "ratelimit-policy"))
     if not joined:
         return []
-    members = http_sf.parse(joined.encode(), tltype="list")
+    members: Any = http_sf.parse(joined.encode(), tltype="list")
     return [(parameters["q"], parameters.get("w")) for _, parameters in members]
 
 

@@ -64,6 +64,27 @@ Keys = Annotated[
         "(can be given more than once)",
     ),
 ]
+Quota = Annotated[
+    str | None,
+    typer.Option("--quota", metavar="Q/W", help="limit it has, where no header tells it"),
+]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        metavar="NAME=URL",
+        help="another API of the same product, which makes what this one shows",
+    ),
+]
+RestartCommand = Annotated[
+    str | None, typer.Option("--restart-command", help="restarts it, keeping its data")
+]
+RecordFile = Annotated[
+    Path | None, typer.Option("--record", help="write the run down, for `memconform judge`")
+]
+Sensitivity = Annotated[
+    bool, typer.Option("--sensitivity", help="say what the run would have noticed")
+]
 BaselineFile = Annotated[
     Path | None, typer.Option("--baseline", metavar="FILE", help="known deviations to compare with")
 ]
@@ -218,27 +239,11 @@ def backend(
         list[str] | None,
         typer.Option("--case", help="only cases whose id starts so (can be given more than once)"),
     ] = None,
-    quota: Annotated[
-        str | None,
-        typer.Option("--quota", metavar="Q/W", help="limit it has, where no header tells it"),
-    ] = None,
-    also: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--also",
-            metavar="NAME=URL",
-            help="another API of the same product, which makes what this one shows",
-        ),
-    ] = None,
-    restart_command: Annotated[
-        str | None, typer.Option("--restart-command", help="restarts it, keeping its data")
-    ] = None,
-    record: Annotated[
-        Path | None, typer.Option("--record", help="write the run down, for `memconform judge`")
-    ] = None,
-    sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="say what the run would have noticed")
-    ] = False,
+    quota: Quota = None,
+    also: Also = None,
+    restart_command: RestartCommand = None,
+    record: RecordFile = None,
+    sensitivity: Sensitivity = False,
     baseline: BaselineFile = None,
 ) -> None:
     """Judge a backend at a base URL: does it keep what its document promises?"""
@@ -264,9 +269,7 @@ def backend(
 def judge(
     recording: Annotated[Path, typer.Argument(help="a file that --record wrote")],
     out: Out = None,
-    sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="say what the run would have noticed")
-    ] = False,
+    sensitivity: Sensitivity = False,
     baseline: BaselineFile = None,
 ) -> None:
     """Judge a recorded run again, without a server."""

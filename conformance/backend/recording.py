@@ -210,7 +210,7 @@ class ReplayTransport:
     answers: Mapping[str, Sequence[Kept]]
     clock: RecordedClock
     suffix: str = ""
-    """Marks the answers of another API of the same product: `@memsy`."""
+    """Marks the answers of another API of the same product: `@NAME`."""
     case: str = ""
     place: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 

@@ -8,6 +8,7 @@ is decided here and nowhere else: the budget, the pace, the read-only promise, t
 from __future__ import annotations
 
 import secrets
+import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from conformance.backend.requests import UNSET, build, credentials, encode, reda
 from conformance.backend.transport import Answer, Origin, SocketTransport, Transport
 from conformance.backend.world import World
 from conformance.clock import Clock, SystemClock
+from conformance.faults.proxy import DroppingProxy
 from conformance.history import Exchange, Headers, History, Request, header
 from conformance.oracles.headers import retry_after_seconds
 from conformance.oracles.limits import Quota
@@ -102,19 +104,12 @@ class BackendSubject:
         self.origin = Origin.of(base_url)
         self._ca = Path(ca) if ca else None
         self.wire: Transport = transport or SocketTransport(self.origin, self._ca, self.clock)
+        options: dict[str, Any] = {
+            "seed": seed, "read_only": read_only, "rate": rate, "ca": ca, "timeout": timeout,
+            "clock": clock, "run_id": self.run_id,
+        }  # fmt: skip
         self.siblings = [
-            BackendSubject(
-                specs.load(api),
-                url,
-                keys,
-                seed=seed,
-                read_only=read_only,
-                rate=rate,
-                ca=ca,
-                timeout=timeout,
-                clock=clock,
-                run_id=self.run_id,
-            )
+            BackendSubject(specs.load(api), url, keys, **options)
             for api, url in (also or {}).items()
         ]
         self.case = ""
@@ -273,6 +268,27 @@ class BackendSubject:
         prepared = Prepared(operation, request, "")
         self._admit(prepared, 1)
         return self._record(prepared, self.wire.exchange(data, self.limits.timeout, fresh=True))
+
+    def lost(self, prepared: Prepared) -> Exchange:
+        """Send a request whose answer gets lost on its way: the server has acted, nobody hears.
+
+        A proxy between passes the request on, waits for the answer, and resets the connection.
+        """
+        self._admit(prepared, 1)
+        data = encode(prepared.request, self.origin.authority)
+        if not isinstance(self.wire, SocketTransport):
+            return self._record(prepared, self.wire.exchange(data, self.limits.timeout))
+        root = f"{'https' if self.origin.tls else 'http'}://{self.origin.authority}"
+        verify = ssl.create_default_context(cafile=str(self._ca)) if self._ca else True
+        with DroppingProxy(root, lambda request: True, verify=verify) as proxy:
+            there = Origin.of(proxy.base_url)
+            moved = replace(prepared.request, target=there.path + prepared.request.target)
+            wire = SocketTransport(there, clock=self.clock)
+            data = encode(moved, self.origin.authority)
+            answer = wire.exchange(data, self.limits.timeout, fresh=True)
+            if proxy.problems:
+                raise Inconclusive(f"the request was not passed on: {proxy.problems[0]}")
+        return self._record(prepared, answer)
 
     def together(self, prepared: Sequence[Prepared]) -> list[Exchange]:
         """Release several requests at the same moment and return their exchanges in order."""

@@ -11,7 +11,7 @@ from conformance.backend.subject import BackendSubject
 from conformance.backend.world import is_free_text, properties
 from conformance.history import Exchange
 from conformance.oracles import idempotency as oracle
-from conformance.oracles.found import found, ok, told
+from conformance.oracles.found import found, ok, told, value_at
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
 from specs.vocabulary import Idempotency
@@ -108,6 +108,33 @@ def test_concurrent(subject: BackendSubject, operation: Operation) -> Iterable[F
         operation, [e for e in exchanges if ok(e)],
         count_effects(subject, operation, arguments), "sent simultaneously",
     )  # fmt: skip
+
+
+@CASES.case("idempotency.lost-answer", "IK5", "IK4", each=_keyed)
+def test_lost_answer(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A request whose answer was lost is repeated under its key: one effect, and the answer."""
+    from conformance.backend.effects import count_effects
+
+    key = subject.name("idem")
+    arguments = _call(subject, operation, key)
+    promise = _promise(operation)
+    headers = ((promise.name.lower(), key),) if promise.location == "header" else ()
+    lost = subject.lost(subject.request(operation, arguments, headers=headers))
+    if lost.response is not None:
+        raise Inconclusive("the answer was not lost")
+    again = [_send(subject, operation, arguments, key) for _ in range(2)]
+    if not ok(again[0]):
+        yield from oracle.replays(operation, lost, again[:1])
+        return
+    if promise.replayed and value_at(again[0], promise.replayed) is not True:
+        yield found(
+            "IK4", "what was done before its answer was lost is not known as a repetition", lost,
+            again[0], cause="lost-answer-not-replayed", operation=operation, basis=promise.basis,
+            expected=True,
+        )  # fmt: skip
+    yield from oracle.replays(operation, again[0], again[1:])
+    effects = count_effects(subject, operation, arguments)
+    yield from oracle.one_effect(operation, again, effects, "after a lost answer")
 
 
 @CASES.case("idempotency.mismatch", "IK2", each=_keyed)

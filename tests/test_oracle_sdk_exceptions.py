@@ -36,8 +36,13 @@ def raising(name: str = "ClaivApiError", **changes: Any) -> Raised:
     return Raised(name=name, **{**made, **changes})
 
 
-def judged(raised: Raised | None, answer: Answer = Answer(400, (), REFUSED), odd: str = "",
-           known: Known = Known(key=KEY), operation: str = "ingest") -> set[tuple[str, str]]:  # fmt: skip
+def judged(
+    raised: Raised | None,
+    answer: Answer = Answer(400, (), REFUSED),
+    odd: str = "",
+    known: Known = Known(key=KEY),
+    operation: str = "ingest",
+) -> set[tuple[str, str]]:
     """Return requirement and cause of each finding about one call that ended so."""
     outcome = Outcome("value") if raised is None else Outcome("error", error=raised)
     call = Call(1, operation, {}, "sync", 0, 1, outcome)

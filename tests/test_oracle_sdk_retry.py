@@ -80,7 +80,7 @@ def causes(
     options: Options = Options(),
     **more: object,
 ) -> set[str]:
-    """Return the causes found when `planned` was to come, `answers` came and `waits` were waited."""
+    """Return the causes found when these answers came of those planned, after these waits."""
     call, exchanges = recorded(operation, answers, waits, **more)  # type: ignore[arg-type]
     prediction = predict(operation, planned, options)
     return {f.cause for f in judge(operation, prediction, call, exchanges)}
@@ -325,7 +325,7 @@ def test_every_drawn_wait_is_allowed(draw: float, retry: int) -> None:
     assert (found, allowed.low <= waited <= allowed.high) == (set(), True)
 
 
-# --- reading answers --------------------------------------------------------------------------------
+# --- reading answers ------------------------------------------------------------------------------
 
 INSTANT = 784_111_777.0
 FORMS = {

@@ -22,12 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int)
+    parser.add_argument("--against", help="an earlier results.json to compare with")
     given = parser.parse_args(arguments)
     keys = given.api_key or [k for k in os.environ.get("MEMCONFORM_API_KEYS", "").split(",") if k]
     try:
         entry = run(
             given.base_url, given.api, keys, given.load_profile, given.out, given.seed,
-            given.processes,
+            given.processes, against=given.against,
         )  # fmt: skip
     except (ProfileError, SpecError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - this is the command line

@@ -7,12 +7,14 @@ same `conformance.cases.execute` as every other case. Nothing here measures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 from conformance.cases import CaseResult, Registry, execute
 from conformance.verdict import Finding, Inconclusive, NotApplicable
+from load import against
 from load.plan import Plan
 from load.profile import Gates, Latency, Profile
 from load.record import Histogram, OperationTally, Tally
@@ -41,8 +43,12 @@ class Figures:
     """Why the run ended early; '' where it did not."""
     problems: list[str] = field(default_factory=list)
     """Errors of our own."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """The run's figures as they stand in the result."""
     running: bool = False
     """True while the run goes on: what only its end can tell is left open."""
+    against: Mapping[str, Any] | None = None
+    """Decoded `results.json` of an earlier run to compare with."""
     virtual_seconds: float = 0.0
 
     @property
@@ -137,6 +143,30 @@ def _one_slow(figures: Figures, factor: float) -> Iterator[Finding]:
                 f"{_time(usual)}",
                 f"at most {factor:g} times the usual", _time(reached), name,
             )  # fmt: skip
+
+
+@CASES.case("load.against", "LD1")
+def not_worse(figures: Figures) -> Iterator[Finding]:
+    """The run is not worse than the earlier one that it is compared with, beyond noise."""
+    if figures.against is None:
+        raise NotApplicable("no earlier result was given to compare with")
+    _over(figures)
+    try:
+        api, profile = figures.contract.api, figures.profile.name
+        before = against.previous(figures.against, api, profile)
+        found = against.compare(before, figures.details)
+    except against.Incomparable as why:
+        raise Inconclusive(str(why)) from why
+    for worse in found:
+        told = f"{worse.before:.2%}", f"{worse.now:.2%}"
+        if worse.what != "errors":
+            told = _time(worse.before), _time(worse.now)
+        yield _finding(
+            "LD1", f"worse {worse.what}",
+            f"{worse.what} went from {told[0]} to {told[1]} since the earlier run; noise alone "
+            f"shows so much once in {1 / max(worse.chance, 1e-9):,.0f} runs",
+            f"as before: {told[0]}", told[1],
+        )  # fmt: skip
 
 
 @CASES.case("load.drift", "LD1")
@@ -489,8 +519,9 @@ def complete(figures: Figures) -> Iterator[Finding]:
     yield from ()
 
 
-def judge(figures: Figures) -> list[CaseResult]:
-    """Return what each gate says. Findings with one cause are counted, not repeated."""
+def judge(figures: Figures, details: Mapping[str, Any] | None = None) -> list[CaseResult]:
+    """Return what each gate says; `details` are the run's own, to compare with earlier ones."""
+    figures.details = details or {}
     return [execute(case, figures) for case in CASES]
 
 

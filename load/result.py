@@ -31,7 +31,8 @@ def entry(
     catalogue: Mapping[str, Requirement] | None = None,
 ) -> SubjectEntry:
     """Return the judged entry of a run."""
-    results = judge(figures)
+    told = details(figures)
+    results = judge(figures, told)
     sent = figures.total().sent
     made = summarise(
         "load",
@@ -42,7 +43,7 @@ def entry(
         version=figures.contract.version,
         base_url=base_url,
         wall_seconds=wall_seconds,
-        details=details(figures),
+        details=told,
     )
     return made.model_copy(update={"counts": {**made.counts, "exchanges": sent}})
 

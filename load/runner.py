@@ -19,8 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from conformance.report.results import Results, SubjectEntry
-from load.profile import length, load_profile
+from load.profile import ProfileError, length, load_profile
 
+__all__ = ["LoadError", "ProfileError", "command", "run"]
 Progress = Callable[[int, int, str], None]
 GRACE = 120.0
 """Seconds beyond a profile's plan after which a child is ended."""
@@ -61,25 +62,30 @@ def run(
     seed: int = 0,
     processes: int | None = None,
     progress: Progress | None = None,
+    against: str | Path | None = None,
 ) -> SubjectEntry:
     """Run a profile on an API and return its judged entry.
 
-    `keys` are API keys; several spread the load over tenants. With `out`, the child's
-    `results.json` and its log are left there. Raises ProfileError, SpecError for what cannot be
+    `against` is an earlier `results.json` to compare with. `keys` are API keys; several spread
+    the load over tenants. With `out`, the child's     `results.json` and its log are left there. Raises ProfileError, SpecError for what cannot be
     used, and LoadError where the child left no result.
     """
     plan = load_profile(profile)
     with tempfile.TemporaryDirectory(prefix="memconform-load-") as temporary:
         folder = Path(out) if out is not None else Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").unlink(missing_ok=True)
+        if against is None or Path(against).resolve() != (folder / "results.json").resolve():
+            (folder / "results.json").unlink(missing_ok=True)
         log = folder / "locust.log"
+        line = command(base_url, api, profile, folder, seed, processes)
+        if against is not None:
+            line += ["--against", str(Path(against).resolve())]
         environment = {**os.environ, "MEMCONFORM_API_KEYS": ",".join(keys)}
         environment.setdefault("LOCUST_SKIP_UPDATE_CHECK", "1")
         limit = length(plan) + plan.drain + plan.settle + GRACE
         with log.open("wb") as sink:
             child = subprocess.Popen(
-                command(base_url, api, profile, folder, seed, processes),
+                line,
                 stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment,
                 start_new_session=True,
             )  # fmt: skip

@@ -45,6 +45,8 @@ class Options:
     seed: int = 0
     out: Path | None = None
     insecure: bool = False
+    against: Path | None = None
+    """An earlier `results.json` to compare with."""
 
 
 @dataclass
@@ -66,6 +68,9 @@ class Session:
         self.schedule = from_profile(self.profile, self.options.seed)
         self.where = origin(self.options.base_url)
         self.engine: Engine | None = None
+        self.earlier: Any = None
+        if self.options.against is not None:
+            self.earlier = json.loads(self.options.against.read_bytes())
         self.reset()
 
     def reset(self) -> None:
@@ -181,6 +186,7 @@ class Session:
             workers_planned=self.workers,
             workers_done=len(self.reports) if self.reports or self.workers > 1 else 1,
             seconds=self.schedule.seconds,
+            against=self.earlier,
             interrupted=self.interrupted,
             problems=problems,
         )  # fmt: skip

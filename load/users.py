@@ -98,6 +98,10 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--out", default="", include_in_web_ui=False, help="folder for results.json"
     )
+    parser.add_argument(
+        "--against", default="", include_in_web_ui=False,
+        help="an earlier results.json to compare with",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="same seed, same requests")
     parser.add_argument("--insecure", action="store_true", default=False,
                        help="accept any TLS certificate")  # fmt: skip
@@ -151,6 +155,7 @@ def _options(environment: Any) -> Options:
         seed=given.seed,
         out=Path(given.out) if given.out else None,
         insecure=given.insecure,
+        against=Path(given.against) if given.against else None,
     )
 
 

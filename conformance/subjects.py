@@ -290,14 +290,17 @@ def judge_load(
     if found is None:
         raise Usage("the load package is not installed; reinstall memconform")
     runner: Any = import_module(found.value + ".runner")
-    made: SubjectEntry = runner.run(
-        base_url=_url(base_url),
-        api=api,
-        keys=keys,
-        profile=profile,
-        out=out,
-        seed=seed,
-        processes=processes,
-        progress=Reporter(f"load {api}"),
-    )
+    try:
+        made: SubjectEntry = runner.run(
+            base_url=_url(base_url),
+            api=api,
+            keys=keys,
+            profile=profile,
+            out=out,
+            seed=seed,
+            processes=processes,
+            progress=Reporter(f"load {api}"),
+        )
+    except runner.ProfileError as why:
+        raise Usage(str(why)) from why
     return made

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -165,14 +167,14 @@ def run(
                 parts = plan(kinds, backend, seed)
                 together = [p for p in parts if p.kind != "load"]
                 alone = [p for p in parts if p.kind == "load"]
-                _work(together, Path(folder), jobs or os.cpu_count() or 1, parts, watch, clock)
-                _work(alone, Path(folder), 1, parts, watch, clock)
+                try:
+                    _work(together, Path(folder), jobs or os.cpu_count() or 1, parts, watch, clock)
+                    _work(alone, Path(folder), 1, parts, watch, clock)
+                finally:
+                    # Before the backend goes: its end must not look like a finding.
+                    _stop(parts)
         except KeyboardInterrupt:
             complete = False
-        finally:
-            for part in parts:
-                if part.child is not None:
-                    part.child.stop()
         subjects = tuple(_subjects(parts, Path(folder), complete))
     return make(
         subjects,
@@ -213,6 +215,17 @@ def _work(
                 part.state = "finished"
                 running.remove(part)
         watch(everything)
+
+
+def _stop(parts: Sequence[Part]) -> None:
+    """End every part that still runs, all at once, deaf to a second Ctrl-C meanwhile."""
+    running = [p.child for p in parts if p.child is not None and p.child.poll() is None]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with ThreadPoolExecutor(max(1, len(running))) as pool:
+            list(pool.map(Child.stop, running))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _folder(folder: Path, parts: Sequence[Part], part: Part) -> Path:

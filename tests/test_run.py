@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -148,3 +152,29 @@ def test_nothing_of_ours_runs_on_after_a_child_is_stopped() -> None:
     made.stop(patience=5)
     assert before == threading.active_count()
     assert not _runs(made.pid)
+
+
+def test_interrupt_leaves_a_marked_result_and_no_process(tmp_path: Path) -> None:
+    """Ctrl-C in a run exits 3, leaves a partial result that says so, and nothing running."""
+    out = tmp_path / "out"
+    started = subprocess.Popen(
+        [sys.executable, "-m", "conformance", "run", "--only", "backend", "--no-baseline", "--out", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert started.stdout is not None
+    said = ""
+    while "backend claiv: running" not in said:
+        line = started.stdout.readline()
+        assert line, said
+        said += line
+    family = psutil.Process(started.pid).children(recursive=True)
+    started.send_signal(signal.SIGINT)
+    said += started.communicate(timeout=60)[0]
+    assert 3 == started.returncode, said
+    made = Results.model_validate_json((out / "results.json").read_text("utf-8"))
+    assert not made.run.complete
+    assert "interrupted" in made.run.reason
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert [] == alive
+    assert [] == [f for s in made.subjects for f in s.findings]

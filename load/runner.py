@@ -67,8 +67,9 @@ def run(
     """Run a profile on an API and return its judged entry.
 
     `against` is an earlier `results.json` to compare with. `keys` are API keys; several spread
-    the load over tenants. With `out`, the child's     `results.json` and its log are left there. Raises ProfileError, SpecError for what cannot be
-    used, and LoadError where the child left no result.
+    the load over tenants. With `out`, the child's `results.json` and its log are left there.
+    Raises ProfileError, SpecError for what cannot be used, and LoadError where the child left
+    no result.
     """
     plan = load_profile(profile)
     with tempfile.TemporaryDirectory(prefix="memconform-load-") as temporary:

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from conformance import progress
-from conformance.children import Child
+from conformance.children import Child, python
 from conformance.clock import VirtualClock
 from conformance.live import watching
 from conformance.report.results import Results
@@ -56,16 +56,19 @@ def test_stopping_ends_grandchildren_and_the_deaf() -> None:
     grandchild = int(made.first_line(30) or 0)
     made.stop(patience=0.2)
     assert made.poll() is not None
-    assert not _runs(grandchild)
+    assert _ends(grandchild)
 
 
-def _runs(pid: int) -> bool:
-    """True while a process runs; a zombie that nobody has reaped yet does not."""
+def _ends(pid: int) -> bool:
+    """True once a process has ended; a zombie that nobody has reaped yet has."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in ("Z", "X")
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        gone, _ = psutil.wait_procs([process], timeout=10)
+    except psutil.NoSuchProcess:
+        return True
+    return bool(gone)
 
 
 def test_part_that_dies_becomes_an_error(tmp_path: Path) -> None:
@@ -151,14 +154,14 @@ def test_nothing_of_ours_runs_on_after_a_child_is_stopped() -> None:
     assert made.first_line(30) == "1\n"
     made.stop(patience=5)
     assert before == threading.active_count()
-    assert not _runs(made.pid)
+    assert _ends(made.pid)
 
 
 def test_interrupt_leaves_a_marked_result_and_no_process(tmp_path: Path) -> None:
     """Ctrl-C in a run exits 3, leaves a partial result that says so, and nothing running."""
     out = tmp_path / "out"
     started = subprocess.Popen(
-        [sys.executable, "-m", "conformance", "run", "--only", "backend", "--no-baseline", "--out", str(out)],
+        [*python("run", "--only", "backend", "--no-baseline"), "--out", str(out)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip

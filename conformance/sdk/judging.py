@@ -13,7 +13,7 @@ from typing import Any
 
 from conformance.cases import Registry
 from conformance.faults.classes import FaultClass
-from conformance.faults.script import Playback, Script, Stage
+from conformance.faults.script import Instruction, Playback, Script, Stage
 from conformance.history import Exchange
 from conformance.oracles import exceptions, retry
 from conformance.oracles.answers import Answer, answer_of
@@ -201,17 +201,18 @@ def planned(made: Play) -> list[Answer]:
         index = playback.next(operation)
         if index is None:
             break
-        instruction = made.script.instructions[index]
-        seen.append(_would_be(instruction.effect.kind, instruction.stage, instruction.effect))
+        seen.append(would_be(made.script.instructions[index]))
     return seen
 
 
-def _would_be(kind: str, stage: Stage, effect: Any) -> Answer:
-    if kind == "respond":
+def would_be(instruction: Instruction) -> Answer:
+    """Return the answer that an instruction would give, had there been another attempt."""
+    effect = instruction.effect
+    if effect.kind == "respond":
         return Answer(effect.status, effect.headers)
-    if kind == "stall":
+    if effect.kind == "stall":
         return Answer(network="timeout")
-    return Answer(network="truncated" if stage is Stage.MID_RESPONSE else "reset")
+    return Answer(network="truncated" if instruction.stage is Stage.MID_RESPONSE else "reset")
 
 
 # --- judging ------------------------------------------------------------------------------------

@@ -1,0 +1,146 @@
+"""Scripts that nobody thought of: composed by Hypothesis, judged by prediction, then shortened.
+
+What a composed script shows that no other case has shown is a finding, with the shortest script
+that still shows it; what is known already is counted there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from conformance.faults.script import Instruction, Playback, Script, Stage
+from conformance.faults.strategies import drawn, reduced, scripts
+from conformance.history import Call
+from conformance.oracles import exceptions, retry
+from conformance.oracles.answers import Answer, answer_of
+from conformance.sdk.judging import AHEAD, CASES, MODES, once, would_be
+from conformance.sdk.subject import Ask, Mode, Play, SdkSubject
+from conformance.sdk.test_retries import promising_leaders
+from conformance.verdict import Finding, NotApplicable
+from specs import Operation
+
+SCRIPTS = 12
+"""How many scripts are composed for each mode."""
+TOGETHER = 3
+"""How many operations one script is spread over."""
+TRIES = 40
+"""How many shorter scripts are tried for each new finding."""
+Key = tuple[str, str]
+
+
+def playable(script: Script) -> bool:
+    """True where a script's effects can be told apart by whoever predicts what follows.
+
+    Junk after a good head may be read in two ways, a fault after an answer bites the next request,
+    and a date means another wait each time it is read.
+    """
+    return all(_clear(i, len(script)) for i in script)
+
+
+def _clear(instruction: Instruction, parts: int) -> bool:
+    effect = instruction.effect
+    dated = any("{" in value for _, value in effect.headers)
+    return not (
+        instruction.stage is Stage.AFTER_RESPONSE
+        or (effect.kind == "garbage" and instruction.stage is Stage.MID_RESPONSE)
+        or (dated and (parts > 1 or instruction.times != 1 or instruction.attempt != 1))
+        or effect.status in (204, 205, 304)
+    )
+
+
+@CASES.case(
+    "composed.scripts", "RT1", "RT2", "RT5", "RT10", "RT21", "ER1", "ER3", "ER9", modes=MODES
+)
+def test_scripts(subject: SdkSubject, mode: str) -> list[Finding]:
+    """Scripts of one to six faults over several operations end as the contract predicts."""
+    operations = _together(subject, mode)
+    ready = subject.needs(operations[0], mode)
+    strategy = scripts(subject.contract, operations, silent=False).filter(playable)
+    found: list[Finding] = []
+    for script in drawn(strategy, SCRIPTS, subject.seed):
+        known = set(subject.witnesses)
+        for finding in judged(subject, operations, ready, script):
+            key = (finding.requirement, finding.cause)
+            if key in known:
+                found.append(finding)
+            elif key not in {(f.requirement, f.cause) for f in found}:
+                found.append(_shortest(subject, operations, ready, script, key) or finding)
+    return once(found)
+
+
+def _together(subject: SdkSubject, mode: str) -> list[Operation]:
+    able = [o for o in promising_leaders(subject.contract) if mode in subject.modes(o)]
+    if not able:
+        raise NotApplicable("no operation whose retries are promised can be called so")
+    return able[:TOGETHER]
+
+
+def _shortest(
+    subject: SdkSubject, operations: Sequence[Operation], mode: Mode, script: Script, key: Key
+) -> Finding | None:
+    """Return the finding as the shortest script shows it that was found in a few tries."""
+
+    def shown(candidate: Script) -> Finding | None:
+        subject.witnesses.pop(key, None)
+        if not playable(candidate):
+            return None
+        found = judged(subject, operations, mode, candidate)
+        return next((f for f in found if (f.requirement, f.cause) == key), None)
+
+    best = reduced(script, lambda candidate: shown(candidate) is not None, TRIES)
+    return shown(best)
+
+
+def judged(
+    subject: SdkSubject, operations: Sequence[Operation], mode: Mode, script: Script
+) -> list[Finding]:
+    """Play a script at one call of each operation and one more of the first; judge each call."""
+    asks = [subject.ask(o) for o in (*operations, operations[0])]
+    made = subject.play(script, *asks, mode=mode, alone=True)
+    found: list[Finding] = []
+    for ask, call in zip(asks, made.history.calls, strict=True):
+        found += made.witnessed(_judge(subject, ask, made, call), call)
+    return found
+
+
+def _judge(subject: SdkSubject, ask: Ask, made: Play, call: Call) -> list[Finding]:
+    attempts = made.history.during(call)
+    if not attempts:
+        return []
+    context = replace(subject.context, now=time.time())
+    last = answer_of(attempts[-1])
+    prediction = retry.predict(ask.operation, planned(made, call), context=context)
+    found = retry.judge(ask.operation, prediction, call, attempts, context)
+    if _odd(made, call):
+        found = [f for f in found if f.cause not in ("raises-after-success",)]
+    if last.ok or 300 <= (last.status or 0) < 400:
+        words = "a success whose body is odd" if last.ok else "a redirect"
+        leaks = exceptions.judge_owned(ask.operation, call, words)
+        return found + [f.at(requirement="CT13") if last.ok else f for f in leaks]
+    odd = "composed" if _odd(made, call) and last.network is None else ""
+    mapped = exceptions.judge(ask.operation, call, last, subject.known, odd=odd)
+    return found + [f.at(cause=f.cause.removesuffix(":composed")) for f in mapped]
+
+
+def _odd(made: Play, call: Call) -> bool:
+    """True where the call's last answer had a body that is not the declared one."""
+    last = made.history.during(call)[-1]
+    if last.instruction is None:
+        return False
+    return made.script.instructions[last.instruction].effect.body is not None
+
+
+def planned(made: Play, call: Call) -> list[Answer]:
+    """Return the answers to a call's attempts: those that came, then those that would have."""
+    mine = made.history.during(call)
+    playback = Playback(made.script)
+    for exchange in made.history:
+        if exchange.number <= mine[-1].number:
+            playback.next(exchange.operation)
+    answers = [answer_of(e) for e in mine]
+    for _ in range(AHEAD):
+        index = playback.next(call.operation)
+        answers.append(Answer(200) if index is None else would_be(made.script.instructions[index]))
+    return answers

@@ -21,7 +21,7 @@ from conformance.sdk.test_retries import promising_leaders
 from conformance.verdict import Finding, NotApplicable
 from specs import Operation
 
-SCRIPTS = 12
+SCRIPTS = 24
 """How many scripts are composed for each mode."""
 TOGETHER = 3
 """How many operations one script is spread over."""

@@ -98,6 +98,8 @@ def conversation(state: State, operation: Operation, arguments: Mapping[str, Any
             return _finish(state, operation, came)
         first = first or answer
         retry = number < most and policy.retriable(operation, answer, defects)
+        if answer.name != first.name and "retry.other-failure-ends" in defects:
+            retry = False
         if retry:
             seconds = policy.wait(
                 operation, answer, number - 1, state.settings, time.time(), defects

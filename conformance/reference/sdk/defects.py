@@ -38,6 +38,8 @@ _TABLE: tuple[tuple[str, str, str, str, str], ...] = (
      "Raises the first attempt's error."),
     ("retry.generic-error", "octamem", "RT21", "retry.statuses",
      "Raises its base class when retries are used up."),
+    ("retry.other-failure-ends", "octamem", "RT1", "composed.scripts",
+     "Gives up when an attempt fails in another way than the first."),
     ("retry.unsafe-resent", "claiv", "RT6", "retry.duplicates",
      "Sends a write again whose answer was lost, although nobody promised that."),
     ("async.no-retries", "claiv", "RT20", "retry.parity", "Its async client never retries."),

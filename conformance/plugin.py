@@ -61,6 +61,7 @@ class State:
 
 
 _STATE = pytest.StashKey[State]()
+_MISUSE = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,8 +91,14 @@ def pytest_pycollect_makeitem(
     if case is None or type(case).__module__ != "conformance.cases":
         return None
     from conformance.cases import instances
+    from conformance.subjects import Usage
 
-    state = _state(collector.config, case.suite)
+    if _MISUSE in collector.config.stash:
+        return []
+    try:
+        state = _state(collector.config, case.suite)
+    except Usage:
+        return []
     made: list[pytest.Item] = []
     for operation, mode in instances(case, state.subject.contract):
         inside = "-".join(part for part in (operation.id if operation else "", mode) if part)
@@ -167,13 +174,16 @@ def _state(config: pytest.Config, suite: str) -> State:
         try:
             state = subjects.for_pytest(suite, lambda name: option(config, name))
         except subjects.Usage as error:
-            pytest.exit(f"memconform: {error}", returncode=2)
+            config.stash[_MISUSE] = f"memconform: {error}"
+            raise
         config.stash[_STATE] = State(*state)
     return config.stash[_STATE]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run cases in their suite's own order, whatever their files are called."""
+    """Run cases in their suite's own order; stop here where options do not allow to run them."""
+    if _MISUSE in config.stash:
+        pytest.exit(config.stash[_MISUSE], returncode=2)
     if _STATE not in config.stash:
         return
     from conformance import subjects

@@ -78,7 +78,10 @@ def backend(options: Mapping[str, Any]) -> BackendSubject:
     from conformance.backend.subject import BackendSubject
 
     if not options.get("api"):
-        raise Usage(f"no contract: give --api NAME ({', '.join(specs.names())}, or a spec's path)")
+        raise Usage(
+            "no contract and no backend: give --api NAME "
+            f"({', '.join(specs.names())}, or a spec's path) and --base-url URL"
+        )
     keys = [k for k in options.get("api-key") or [] if k]
     ca = options.get("ca")
     if ca and not Path(ca).exists():

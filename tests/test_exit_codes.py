@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conformance.reference.backend.server import Embedded
+from conformance.reference.defects import Defects
 from conformance.report.results import Results
 
 
@@ -46,7 +47,7 @@ def test_conforming_backend_exits_0(backend: Embedded, tmp_path: Path) -> None:
 
 def test_broken_promise_exits_1(tmp_path: Path) -> None:
     """A backend with a seeded defect exits 1 and names the requirement."""
-    with Embedded(defects=["auth.missing-key-accepted"]) as broken:
+    with Embedded(defects=Defects.of(["auth.missing-key-is-403"])) as broken:
         done = memconform(*judge(broken, "--case", "auth"))
     assert 1 == done.returncode, done.stdout + done.stderr
     assert "AU3" in done.stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from conformance.reference.backend.server import Embedded
+from conformance.reference.defects import Defects
 from conformance.report.results import Results
 from conformance.verdict import Verdict
 
@@ -49,7 +50,7 @@ def test_installed_suite_runs_as_pytest(backend: Embedded, tmp_path: Path) -> No
 
 def test_failing_case_says_expected_and_actual(tmp_path: Path) -> None:
     """A failed case is shown as requirement, expected and actual, not as a traceback of ours."""
-    with Embedded(defects=["auth.missing-key-accepted"]) as broken:
+    with Embedded(defects=Defects.of(["auth.missing-key-is-403"])) as broken:
         done = run(
             "--pyargs", "conformance.backend", *options(broken, tmp_path / "out"),
             "-k", "auth or missing", cwd=tmp_path,

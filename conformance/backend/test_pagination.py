@@ -207,9 +207,11 @@ def _minimum(operation: Operation, name: str | None) -> Any:
 
 
 def _schema_basis(operation: Operation, name: str | None) -> Basis:
+    """Return on what the bounds of a paging argument rest; nobody says where there are none."""
     schema = next((p.schema for p in operation.parameters if p.name == name), {})
-    stated = schema.get("x-bounds-basis", schema.get("x-basis"))
-    return Basis(stated) if stated else operation.basis
+    if not {"minimum", "maximum", "exclusiveMinimum"} & set(schema):
+        return Basis.ASSUMED
+    return Basis(schema["x-basis"]) if "x-basis" in schema else operation.basis
 
 
 @CASES.case("pagination.beyond-end", "PG14", each=_lists)

@@ -77,7 +77,8 @@ def theirs(api: str, url: str, key: str) -> tuple[Cost, bool]:
 
 def speed(apis: list[str]) -> None:
     """Print judged requests a CPU-second, side by side."""
-    print(f"{'api':<15}{'ours':>8}{'cpu s':>8}{'/cpu s':>8}   {'st run':>8}{'cpu s':>8}{'/cpu s':>8}"
+    print(f"{'api':<15}{'ours':>8}{'cpu s':>8}{'/cpu s':>8}   "
+          f"{'st run':>8}{'cpu s':>8}{'/cpu s':>8}"
           f"{'times':>8}")  # fmt: skip
     total = [Cost(0, 0.0, 0.0), Cost(0, 0.0, 0.0)]
     for api in apis:
@@ -95,8 +96,9 @@ def speed(apis: list[str]) -> None:
 
 def _row(name: str, mine: Cost, other: Cost) -> None:
     times = mine.rate / other.rate if other.rate else 0.0
-    print(f"{name:<15}{mine.judged:>8}{mine.cpu:>8.2f}{mine.rate:>8.0f}   "
-          f"{other.judged:>8}{other.cpu:>8.2f}{other.rate:>8.0f}{times:>8.1f}", flush=True)  # fmt: skip
+    left = f"{mine.judged:>8}{mine.cpu:>8.2f}{mine.rate:>8.0f}"
+    right = f"{other.judged:>8}{other.cpu:>8.2f}{other.rate:>8.0f}"
+    print(f"{name:<15}{left}   {right}{times:>8.1f}", flush=True)
 
 
 def kills(count: int) -> None:
@@ -121,8 +123,9 @@ def kills(count: int) -> None:
         seen["st run"] += found and not noisy[defect.api]
         print(f"{defect.id:<36}{'killed' if mine else '-':>8}{'killed' if found else '-':>8}",
               flush=True)  # fmt: skip
-    print(f"of {len(chosen)}: ours {seen['ours']}, st run {seen['st run']}; already complains of "
-          f"the perfect backend: {', '.join(a for a, n in noisy.items() if n) or 'none'}")  # fmt: skip
+    loud = ", ".join(api for api, complains in noisy.items() if complains) or "none"
+    print(f"of {len(chosen)}: ours {seen['ours']}, st run {seen['st run']}; it complains of the "
+          f"perfect backend too on: {loud}")  # fmt: skip
 
 
 def main() -> None:

@@ -1,0 +1,56 @@
+"""Paging of every style on backends made for it: the honest ones clean, the broken ones told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conformance.backend import suite
+from conformance.backend.subject import BackendSubject
+from conformance.cases import CaseResult
+from conformance.reference.backend.server import Embedded
+from conformance.reference.defects import Defects
+from conformance.verdict import Verdict
+from specs import Basis
+from tests.test_reference_backend_machinery import STYLES, notes
+
+
+def judged(style: str, *defects: str) -> list[CaseResult]:
+    """Judge a backend that lists notes in one style, with some defects."""
+    declared: dict[str, Any] = {
+        "items": "/items", "total": "/total", "itemKey": "/id", **STYLES[style]
+    }  # fmt: skip
+    contract = notes(declared)
+    with Embedded(contracts=[contract], defects=Defects.of(defects)) as served:
+        subject = BackendSubject(contract, served.url_for("notes"), served.keys)
+        try:
+            return suite.run(subject, select=["pagination."])
+        finally:
+            subject.close()
+
+
+def failed(results: list[CaseResult]) -> list[str]:
+    """Return what failed or crashed, in words; what nobody declared for these lists is left out."""
+    return [
+        f"{r.case}: {r.reason or [f.message for f in r.findings]}"
+        for r in results if r.verdict in (Verdict.FAIL, Verdict.ERROR)
+        and any(f.basis is not Basis.ASSUMED for f in r.findings)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_of_paging_is_walked(style: str) -> None:
+    """Offsets, page numbers, cursors, tokens and links are walked to the end, without a finding."""
+    results = judged(style)
+    assert [] == failed(results)
+    assert {"pagination.sizes", "pagination.inserts"} <= {
+        r.case for r in results if r.verdict is Verdict.PASS
+    }
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_is_seen_through(style: str) -> None:
+    """An item that is lost between pages is missed whatever carries one from page to page."""
+    results = failed(judged(style, "page.drops-last"))
+    assert any(line.startswith("pagination.sizes") for line in results)

@@ -273,8 +273,10 @@ class BackendSubject:
         """Send a request whose answer gets lost on its way: the server has acted, nobody hears.
 
         A proxy between passes the request on, waits for the answer, and resets the connection.
+        The exchange belongs to no operation: that it has no answer is ours, not the server's.
         """
         self._admit(prepared, 1)
+        prepared = replace(prepared, operation=None)
         data = encode(prepared.request, self.origin.authority)
         if not isinstance(self.wire, SocketTransport):
             return self._record(prepared, self.wire.exchange(data, self.limits.timeout))

@@ -22,7 +22,8 @@ from gevent.event import Event
 
 from conformance.verdict import Finding
 from load.judge import BAD, EMPTY, Asked, Judge, exchange_of
-from load.plan import Lane, Shot, Task
+from load.lane import Lane, Shot
+from load.plan import Task
 from load.profile import Profile
 from load.record import Tally, coarse
 from load.schedule import Schedule

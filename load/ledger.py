@@ -19,7 +19,8 @@ import gevent.pool
 
 from load.call import Slot, compile_template
 from load.engine import Engine, Wire
-from load.plan import Lane, Resource, marked_property
+from load.lane import Lane, Resource
+from load.plan import marked_property
 from load.transport_fast import Timeout, Trouble
 from specs import Operation, pointer
 from specs.examples import arguments

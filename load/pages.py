@@ -17,8 +17,9 @@ import gevent
 from conformance.verdict import Finding
 from load.engine import Engine
 from load.judge import BAD
+from load.lane import Lane, Resource
 from load.ledger import Unwalkable, walk
-from load.plan import Lane, Resource, Task
+from load.plan import Task
 from load.transport_fast import Trouble
 from specs import Operation, pointer
 

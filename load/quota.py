@@ -20,7 +20,8 @@ from conformance.verdict import Finding
 from load.admission import Admission, judge
 from load.engine import Engine, Wire
 from load.judge import parse_head
-from load.plan import Lane, Task
+from load.lane import Lane
+from load.plan import Task
 from load.transport_fast import Trouble, header_of
 from specs import Basis
 from specs.vocabulary import RateLimit

@@ -25,7 +25,8 @@ from load import ledger, pages, quota
 from load.call import Origin, origin
 from load.engine import Buffer, Engine, Wire
 from load.gates import Figures
-from load.plan import Lane, Plan, make_plan
+from load.lane import Lane
+from load.plan import Plan, make_plan
 from load.profile import Profile, length, load_profile
 from load.record import Tally, pack, unpack
 from load.result import entry

@@ -13,6 +13,7 @@ from typing import Any
 from conformance.history import Call
 from conformance.oracles.answers import Answer
 from conformance.oracles.exceptions import said, same_value
+from conformance.oracles.found import weaker
 from conformance.verdict import Finding
 from specs import Basis, Operation, pointer
 from specs.vocabulary import RateLimit, Surfaced, Usage
@@ -173,8 +174,10 @@ def _figures(
     if place is None:
         return
     lost: set[str] = set()
-    for path, name, basis, source in promised(block, surfaced):
+    for path, name, stated, source in promised(block, surfaced):
         sent = answer.header(name)
+        spelt = operation.success.headers.get(name.lower(), {}).get("x-basis")
+        basis = weaker(stated, Basis(spelt)) if spelt else stated
         holder = path.split(".")[0]
         if sent is None or holder in lost:
             continue

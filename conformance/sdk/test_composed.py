@@ -10,8 +10,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from conformance.faults.script import Instruction, Playback, Script, Stage
-from conformance.faults.strategies import drawn, reduced, scripts
+from hypothesis import strategies as st
+
+from conformance.faults.script import Instruction, Playback, Script, Stage, reset, respond
+from conformance.faults.strategies import LONGEST, drawn, effects, reduced, scripts
 from conformance.history import Call
 from conformance.oracles import exceptions, retry
 from conformance.oracles.answers import Answer, answer_of
@@ -21,8 +23,8 @@ from conformance.sdk.test_retries import promising_leaders
 from conformance.verdict import Finding, NotApplicable
 from specs import Operation
 
-SCRIPTS = 24
-"""How many scripts are composed for each mode."""
+DENSE, WIDE = 24, 10
+"""How many scripts are composed for one operation, and for several."""
 TOGETHER = 3
 """How many operations one script is spread over."""
 TRIES = 40
@@ -57,9 +59,8 @@ def test_scripts(subject: SdkSubject, mode: str) -> list[Finding]:
     """Scripts of one to six faults over several operations end as the contract predicts."""
     operations = _together(subject, mode)
     ready = subject.needs(operations[0], mode)
-    strategy = scripts(subject.contract, operations, silent=False).filter(playable)
     found: list[Finding] = []
-    for script in drawn(strategy, SCRIPTS, subject.seed):
+    for script in _composed(subject, operations):
         known = set(subject.witnesses)
         for finding in judged(subject, operations, ready, script):
             key = (finding.requirement, finding.cause)
@@ -68,6 +69,27 @@ def test_scripts(subject: SdkSubject, mode: str) -> list[Finding]:
             elif key not in {(f.requirement, f.cause) for f in found}:
                 found.append(_shortest(subject, operations, ready, script, key) or finding)
     return once(found)
+
+
+def _composed(subject: SdkSubject, operations: Sequence[Operation]) -> tuple[Script, ...]:
+    """Return scripts that pile faults on one operation, then scripts that spread them."""
+    dense = rows(operations[0]).filter(playable)
+    wide = scripts(subject.contract, operations, silent=False).filter(playable)
+    return drawn(dense, DENSE, subject.seed) + drawn(wide, WIDE, subject.seed)
+
+
+def rows(operation: Operation) -> st.SearchStrategy[Script]:
+    """Return a strategy of scripts that harm one attempt after the other, each in its own way."""
+    kinds = st.sampled_from((respond(503), respond(429), respond(500), reset())) | effects(False)
+    made = st.lists(kinds, min_size=1, max_size=LONGEST)
+    return made.map(
+        lambda found: Script(
+            tuple(
+                Instruction(operation.id, number, 1, Stage.BEFORE_HANDLER, effect)
+                for number, effect in enumerate(found, start=1)
+            )
+        )
+    )
 
 
 def _together(subject: SdkSubject, mode: str) -> list[Operation]:

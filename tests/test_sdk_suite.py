@@ -282,10 +282,10 @@ def test_replay_of_what_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_missing_method_leaves_the_rest_judged() -> None:
-    """What an SDK lacks is one finding; its other cases are inconclusive, never passed."""
+    """What an SDK lacks is one finding; its other cases do not apply, and are never passed."""
     with reference("octamem", ["client.method-missing"]) as subject:
         lacking = next(iter(subject.contract))
         by_id = {c.id: c for c in cases()}
         there = execute(by_id["surface.methods"], subject, lacking)
         wire = execute(by_id["wire.request"], subject, lacking, "sync")
-    assert (there.verdict, wire.verdict) == (Verdict.FAIL, Verdict.INCONCLUSIVE)
+    assert (there.verdict, wire.verdict) == (Verdict.FAIL, Verdict.NOT_APPLICABLE)

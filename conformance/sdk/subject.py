@@ -192,8 +192,9 @@ class SdkSubject:
     def needs(self, operation: Operation, mode: str) -> Mode:
         """Return the mode as one to call in.
 
-        Raises NotApplicable where the contract promises no such client, and Inconclusive where
-        the SDK lacks what was promised: that is a finding of its own, said once.
+        Raises NotApplicable where the contract promises no such client, and where the SDK lacks
+        the operation: that it does is a finding of its own, said once (WR6), and no reason to
+        call anything vague that was judged on the other operations.
         """
         assert mode in ("sync", "async")
         if not self.speaks(mode):
@@ -204,7 +205,7 @@ class SdkSubject:
         if not self.hello.can(operation.id, mode):  # type: ignore[arg-type]
             missing = self.hello.operations.get(operation.id)
             why = (missing.missing if missing else None) or f"no {mode} way to call it"
-            raise Inconclusive(f"{operation.id} cannot be called: {why}")
+            raise NotApplicable(f"{operation.id} cannot be called: {why}")
         return mode  # type: ignore[return-value]
 
     def option(self, role: str) -> bool:

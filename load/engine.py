@@ -197,7 +197,7 @@ class Engine:
         """
         task, judged = shot.task, self._judged
         self.busy[wire] = shot
-        sent = perf_counter()
+        sent = wire.busy_since = perf_counter()
         try:
             status, head, body = wire.exchange(shot.data)
             done = perf_counter()
@@ -205,7 +205,8 @@ class Engine:
             if value is BAD or shot.replay_of is not None:
                 value = self.look(lane, shot, (status, head, body), sent, done, intended)
             else:
-                lane.learn(shot, value)
+                if task.teaches:
+                    lane.learn(shot, value)
                 if intended is not None:
                     buffer = self._buffers[task.index]
                     buffer.response.append(int((done - intended) * 1e6))
@@ -217,8 +218,10 @@ class Engine:
             return BAD
         finally:
             del self.busy[wire]
-            for resource in shot.held:
-                lane.release(resource)
+            for resource in shot.held:  # lane.release, without a call for each request
+                resource.users -= 1
+                if not resource.users:
+                    resource.exclusive = False
 
     def look(
         self, lane: Lane, shot: Shot, answer: tuple[int, bytes, bytes], sent: float, done: float,

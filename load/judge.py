@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import jsonschema_rs
 import orjson
 
 from conformance.history import Exchange, Headers, Request, Response
@@ -70,7 +71,7 @@ class Judge:
             if response is None or response.status == "default":
                 continue
             schema = response.schema
-            self._valid[status] = shapes.shape(schema).valid if schema is not None else None
+            self._valid[status] = _validator(schema) if schema is not None else None
             self._media[status] = next(
                 (m.split(";")[0].encode() for m in response.content if "json" in m), b""
             )
@@ -272,6 +273,15 @@ class _Unsure(_Limit):
 
     def agrees(self, folded: bytes, now: float) -> bool:
         return False
+
+
+def _validator(schema: Any) -> Callable[[Any], bool]:
+    """Return the oracles' own check, without the frame around it."""
+    plain = shapes.shape(schema).schema
+    check: Callable[[Any], bool] = jsonschema_rs.validator_for(
+        plain, validate_formats=True
+    ).is_valid
+    return check
 
 
 def _line(name: str) -> bytes:

@@ -209,7 +209,12 @@ class Lane:
 
         Where something is missing, what makes it is sent instead and the operation is owed.
         """
-        wanted = task or self._choose()
+        if task is not None:
+            wanted = task
+        elif self.deck.owed:
+            wanted = self._choose()
+        else:
+            wanted = self.deck.deal()
         for _ in range(4):
             held = self._lease(wanted)
             if held is not None:

@@ -53,6 +53,8 @@ class Task:
     """True for a creation whose text a read shows again."""
     kind: str = field(init=False)
     uses: tuple[Need, ...] = field(init=False)
+    teaches: bool = field(init=False)
+    """True where something is learned from its good answers."""
 
     def __post_init__(self) -> None:
         effect = self.operation.effect
@@ -64,6 +66,9 @@ class Task:
         )  # fmt: skip
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "uses", uses)
+        receipt = effect is not None and effect.receipt is not None
+        teaches = kind not in ("read", "none") or self.operation.idempotency is not None
+        object.__setattr__(self, "teaches", teaches or receipt)
 
     @property
     def name(self) -> str:

@@ -110,7 +110,7 @@ class _Driver:
         engine, shot = self.engine, self.lane.shoot(self.task)
         self.sent += 1
         engine.busy[wire] = shot
-        sent = perf_counter()
+        sent = wire.busy_since = perf_counter()
         try:
             status, head, body = wire.exchange(shot.data)
         except Trouble as trouble:

@@ -7,7 +7,6 @@ again, which costs little beside TLS. What is wrong with framing has the same na
 from __future__ import annotations
 
 import ssl
-from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -46,7 +45,6 @@ class AgentConnection:
     def exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
         """Send one prepared request and return (status, head, body). Raises Trouble."""
         self.greenlet = gevent.getcurrent()
-        self.busy_since = perf_counter()
         method, target, headers, body = _apart(data)
         try:
             answer = self._client.request(method, target, body=body, headers=headers)

@@ -68,7 +68,7 @@ class Connection:
 
     __slots__ = (
         "_address", "_begun", "_body", "_done", "_early", "_fresh", "_hub", "_noticed",
-        "_parser", "_sock", "_used", "_waiting", "_watcher",
+        "_parser", "_sock", "_waiting", "_watcher",
         "busy_since", "closed_idle", "greenlet", "opened", "unannounced",
     )  # fmt: skip
 
@@ -81,7 +81,6 @@ class Connection:
         self._done: list[bool] = []
         self._parser: Any = None
         self._fresh = False
-        self._used = 0.0
         self._hub: Any = None
         self._waiting = False
         """True while the greenlet waits for something to read."""
@@ -91,6 +90,7 @@ class Connection:
         self.greenlet: Any = None
         """The greenlet that waits in `exchange`, None when idle; a watcher may throw into it."""
         self.busy_since = 0.0
+        """When the last exchange began, by `perf_counter`; set by whoever calls `exchange`."""
         self.opened = 0
         self.closed_idle = 0
         """Times the server closed a connection that had been idle for a while: its right."""
@@ -100,7 +100,6 @@ class Connection:
     def exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
         """Send one request and return its whole answer. Raises Trouble."""
         self.greenlet = getcurrent()
-        self.busy_since = perf_counter()
         try:
             if self._sock is None:
                 self._open()
@@ -159,6 +158,7 @@ class Connection:
         self._watcher.start(self._ready)
         self._fresh = True
         self.opened += 1
+        self.busy_since = perf_counter()
         self._renew()
 
     def _renew(self) -> None:
@@ -193,7 +193,7 @@ class Connection:
     def _shut(self, when: float) -> None:
         """Count a close that nobody announced; after a while of idleness it is a server's right."""
         self.close()
-        if when - self._used > IDLE:
+        if when - self.busy_since > IDLE:
             self.closed_idle += 1
         else:
             self.unannounced += 1
@@ -237,7 +237,6 @@ class Connection:
         done.clear()
         body.clear()
         self._fresh = False
-        self._used = perf_counter()
         return status, received[: received.find(b"\r\n\r\n") + 2], whole
 
     def _slowly(self, raw: bytes) -> tuple[int, bytes, bytes]:
@@ -268,7 +267,6 @@ class Connection:
         else:
             self.close()
         self._fresh = False
-        self._used = perf_counter()
         return status, head, whole
 
     def _feed(self, data: bytes) -> None:

@@ -274,12 +274,10 @@ def stall() -> list[dict[str, Any]]:
         made = run(url, "sovant", ["k"], profile)
     rows.append({"generator": "memconform", "p99": made.details["response"]["p99"],
                  "service_p99": made.details["service"]["p99"]})  # fmt: skip
-    for users in (16, 512):
+    for users in (8, 512):
         try:
             with server(STALL_AT) as url:
-                metrics, _ = k6_run(url, {"scenarios": {"a": {
-                    "executor": "constant-arrival-rate", "rate": RATE, "timeUnit": "1s",
-                    "duration": f"{LENGTH}s", "preAllocatedVUs": users, "maxVUs": users}}})  # fmt: skip
+                metrics, _ = k6_run(url, {"scenarios": {"a": _arrivals(users)}})
         except Missing as why:
             rows.append({"generator": f"k6, {users} VUs", "missing": str(why)})
             continue
@@ -290,9 +288,17 @@ def stall() -> list[dict[str, Any]]:
     return rows
 
 
+def _arrivals(users: int) -> dict[str, Any]:
+    """Return k6's scenario of a constant arrival rate."""
+    return {
+        "executor": "constant-arrival-rate", "rate": RATE, "timeUnit": "1s",
+        "duration": f"{LENGTH}s", "preAllocatedVUs": users, "maxVUs": users,
+    }  # fmt: skip
+
+
 def _locust_p99(url: str) -> float:
-    script = LOCUST.format(base="FastHttpUser", url=url, path=PATH, users=16, seconds=LENGTH - 1)
-    script = script.replace("constant(0)", "constant(0.05)").replace(
+    script = LOCUST.format(base="FastHttpUser", url=url, path=PATH, users=8, seconds=LENGTH - 1)
+    script = script.replace("constant(0)", "constant(0.025)").replace(
         "print(count - first, time.process_time() - cpu, flush=True)",
         "print(environment.stats.total.get_response_time_percentile(0.99) / 1000, flush=True)",
     )

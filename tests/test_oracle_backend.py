@@ -642,3 +642,16 @@ def test_batch_results_stand_for_their_entries() -> None:
     assert ["batch-count"] == [f.cause for f in state.batch_answer(operation, answer(True), wanted)]
     wrong_sum = state.batch_answer(operation, answer(True, False, failed=0), wanted)
     assert {"batch-summary-failed", "batch-summary-succeeded"} == {f.cause for f in wrong_sum}
+
+
+def test_a_kind_of_problem_has_one_title() -> None:
+    """Two titles of one type are told; titles of different types may differ (RFC 9457 3.1.3)."""
+    head = (("content-type", "application/problem+json"),)
+
+    def problem(kind: str, title: str) -> Exchange:
+        body = json.dumps({"type": kind, "title": title}).encode()
+        return replace(exchange(400), response=Response(400, head, body))
+
+    assert [] == causes(envelope.same_titles([problem("/a", "A"), problem("/b", "B")]))
+    twice = [problem("/a", "A"), problem("/a", "Another")]
+    assert [("PD6", "problem-title-changes")] == causes(envelope.same_titles(twice))

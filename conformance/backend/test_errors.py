@@ -349,3 +349,26 @@ def test_request_ids(subject: BackendSubject, operation: Operation) -> Iterable[
             break
     yield from judge_all(subject, exchanges, also=ALSO)
     yield from envelope.unique_request_ids(operation.errors, exchanges)
+
+
+def _problems(contract: Contract) -> list[Operation]:
+    """Return the operations whose errors are declared as problem documents (RFC 9457)."""
+    return [
+        o for o in with_input(contract)
+        if any("application/problem+json" in r.content for r in o.responses.values())
+    ]  # fmt: skip
+
+
+@CASES.case("errors.problems", "PD1", "PD6", each=_problems)
+def test_problems(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Problem documents carry the answer's status, and one title for each type."""
+    valid = subject.world.arguments(operation, optional=True)
+    exchanges = []
+    for mutation in list(mutations(operation, valid))[:6]:
+        exchange = subject.send(operation, mutation.arguments)
+        subject.world.note(operation, mutation.arguments, exchange, "a")
+        exchanges.append(exchange)
+    exchanges.append(subject.send(operation, valid, key=None))
+    for exchange in exchanges:
+        yield from envelope.judge(operation, exchange)
+    yield from envelope.same_titles(exchanges)

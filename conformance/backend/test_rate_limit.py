@@ -6,7 +6,7 @@ or a third key). A limit out of reach is inconclusive and says what it would tak
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from conformance.backend.judging import judge_all
 from conformance.backend.listing import all_ids
@@ -84,7 +84,7 @@ def _refusable(contract: Contract) -> list[Operation]:
     ][:1]  # fmt: skip
 
 
-@CASES.case("limits.exhaustion", "RL12", "RL13", "RL14", "RL15", "RL17", "RL2", "RL6", "RA1", "RA2",
+@CASES.case("limits.exhaustion", "RL12", "RL13", "RL17", "RL2", "RL6", "RA1", "RA2",
             "RA9", "ER5", "HD6", each=limited)  # fmt: skip
 def test_exhaustion(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
     """A whole quota lets in exactly so many, then refuses as declared and says for how long."""
@@ -111,6 +111,49 @@ def test_exhaustion(subject: BackendSubject, operation: Operation) -> Iterable[F
     yield from _refusals(operation, spending, asks)
     if all(a.admitted for a in asks) and quota is not None:
         raise Inconclusive(f"{len(asks)} requests were let in where {quota.q} are the limit")
+
+
+def _with_algorithm(*names: str) -> Callable[[Contract], list[Operation]]:
+    """Return a selector of the sample operation where its limiter is one of `names`."""
+    return lambda contract: [
+        o for o in limited(contract) if o.rate_limit and o.rate_limit.algorithm in names
+    ]
+
+
+@CASES.case("limits.sliding-window", "RL14", each=_with_algorithm("sliding-window"))
+def test_sliding_window(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """In any interval as long as the window no more than the quota is let in."""
+    return _bounded(subject, operation)
+
+
+@CASES.case("limits.bucket", "RL15", each=_with_algorithm("token-bucket", "gcra"))
+def test_bucket(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """In any interval no more is let in than the bucket holds and what flows in meanwhile."""
+    return _bounded(subject, operation)
+
+
+def _bounded(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    spending, _ = _spent(subject, operation)
+    quota = spending.quota()
+    if quota is None:
+        raise Inconclusive("nobody says what the limit is; name it with --quota REQUESTS/SECONDS")
+    spending.make_whole()
+    asks = [spending.asks[-1], *spending.spend(quota)]
+    yield from limits.admissions(operation, spending.limit, quota, asks, whole=False)
+
+
+def _structured(contract: Contract) -> list[Operation]:
+    return [
+        o for o in limited(contract)
+        if o.rate_limit and o.rate_limit.headers in ("draft-7", "draft-8")
+    ]  # fmt: skip
+
+
+@CASES.case("limits.structured", "RL3", "RL4", each=_structured)
+def test_structured(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Quota fields of the IETF drafts are structured fields with whole, non-negative figures."""
+    spending = spender(subject, operation)
+    yield from _judged(subject, spending, [spending.ask() for _ in range(3)])
 
 
 def _refusals(operation: Operation, spending: Spender, asks: list[Ask]) -> Iterable[Finding]:

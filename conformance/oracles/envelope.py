@@ -145,6 +145,24 @@ def _problem(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def same_titles(exchanges: Iterable[Exchange]) -> Iterator[Finding]:
+    """PD6: a problem's title does not change from one occurrence of its type to the next."""
+    titles: dict[str, tuple[Exchange, str]] = {}
+    for exchange in exchanges:
+        if exchange.response is None or exchange.response.media_type != "application/problem+json":
+            continue
+        kind, title = value_at(exchange, "/type"), value_at(exchange, "/title")
+        if not isinstance(kind, str) or not isinstance(title, str) or kind == "about:blank":
+            continue
+        first, known = titles.setdefault(kind, (exchange, title))
+        if known != title:
+            yield found(
+                "PD6", "one type of problem has two titles", first, exchange,
+                cause="problem-title-changes",
+            )  # fmt: skip
+            return
+
+
 def leaks(operation: Operation | None, exchange: Exchange) -> Iterator[Finding]:
     """ER7: an error shows no stack, statement or path of the server.
 

@@ -141,9 +141,25 @@ def _judge(subject: SdkSubject, ask: Ask, made: Play, call: Call) -> list[Findin
         words = "a success whose body is odd" if last.ok else "a redirect"
         leaks = exceptions.judge_owned(ask.operation, call, words)
         return found + [f.at(requirement="CT13") if last.ok else f for f in leaks]
+    if _explained(subject, ask.operation, call, last):
+        found = [f for f in found if f.cause != "attempts:too-few"]
     odd = "composed" if _odd(made, call) and last.network is None else ""
     mapped = exceptions.judge(ask.operation, call, last, subject.known, odd=odd)
     return found + [f.at(cause=f.cause.removesuffix(":composed")) for f in mapped]
+
+
+def _explained(subject: SdkSubject, operation: Operation, call: Call, last: Answer) -> bool:
+    """True where a call that gave up early did so for a reason that is told already.
+
+    Either that answer is never retried, by itself neither, or a foreign exception ended the call.
+    """
+    pattern = retry.rule_for(operation.retries, last).pattern
+    alone = {("RT5", f"not-retried:{pattern}"), ("RT19", f"not-retried:{pattern}")}
+    raised = call.outcome.error
+    foreign = operation.errors is not None and raised is not None
+    return bool(alone & set(subject.witnesses)) or (
+        foreign and not exceptions.owned(raised, operation.errors)  # type: ignore[arg-type]
+    )
 
 
 def _odd(made: Play, call: Call) -> bool:

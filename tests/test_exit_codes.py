@@ -120,9 +120,7 @@ def test_stale_baseline_exits_4(backend: Embedded, tmp_path: Path) -> None:
     stale = {
         "schema": "memconform.baseline/1",
         "subjects": {
-            f"backend {subject['name']}": [
-                {"id": "0" * 10, "requirement": "AU3", "message": "gone"}
-            ]
+            f"backend {subject['api']}": [{"id": "0" * 10, "requirement": "AU3", "message": "gone"}]
         },
     }
     (tmp_path / "known.json").write_text(json.dumps(stale), "utf-8")

@@ -54,9 +54,15 @@ class Comparison:
 
 
 def label(subject: SubjectEntry) -> str:
-    """Return the name that a subject has in a baseline and in reports."""
-    name = f"{subject.name}=={subject.version}" if subject.version else subject.name
-    return f"{subject.kind} {name}"
+    """Return the name that a subject has in a baseline and in reports.
+
+    An SDK is its release; a backend is the API that it serves, since its address may change.
+    """
+    if subject.kind == "backend":
+        return f"backend {subject.api}"
+    if subject.kind == "sdk" and subject.version:
+        return f"sdk {subject.name}=={subject.version}"
+    return f"{subject.kind} {subject.name}"
 
 
 def of(results: Results) -> Baseline:

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 240, 56, 36, 12, 12
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 240, 56, 36, 24, 12
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,42 @@ def draw(title: str, chart: Mapping[str, Any]) -> Chart:
     return Chart(title, Markup(svg), names)  # noqa: S704 - every text in it was escaped
 
 
+def of_load(details: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the charts of a load run's details: seconds become milliseconds; {} for others."""
+    series = details.get("series") or []
+    if not series or "curve" not in details:
+        return {}
+
+    def over_time(*names: str, scale: float = 1) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "points": [[p["t"], p[name] * scale] for p in series if name in p]}
+            for name in names
+        ]
+
+    return {
+        "latency over time": {"x": "seconds", "y": "ms",
+                              "series": over_time("p50", "p99", scale=1000)},
+        "latency by percentile": {
+            "x": "1 / (1 - percentile): 10 is p90, 100 is p99",
+            "y": "ms",
+            "log_x": True,
+            "series": [
+                {"name": name, "points": _hdr(details[key])}
+                for name, key in (("response", "curve"), ("service", "service-curve"))
+                if key in details
+            ],
+        },
+        "throughput": {"x": "seconds", "y": "per second",
+                       "series": over_time("planned", "answered", "failed", "limited")},
+    }  # fmt: skip
+
+
+def _hdr(curve: Sequence[Sequence[float]]) -> list[list[float]]:
+    return [
+        [1 / (1 - percent / 100), seconds * 1000] for percent, seconds in curve if percent < 100
+    ]
+
+
 def _axis(values: Sequence[float], log: bool, start: float, length: float) -> _Axis:
     if log:
         positive = [v for v in values if v > 0] or [1.0]
@@ -104,7 +140,7 @@ def _grid(x: _Axis, y: _Axis, x_label: str, y_label: str) -> list[str]:
     parts.append(
         f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>'
     )
-    parts.append(f'<text x="4" y="{TOP + 2}" dominant-baseline="hanging">{escape(y_label)}</text>')
+    parts.append(f'<text x="4" y="2" dominant-baseline="hanging">{escape(y_label)}</text>')
     return parts
 
 

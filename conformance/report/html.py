@@ -7,7 +7,6 @@ Everything that a subject said passes through the template's escaping. The page 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -79,5 +78,4 @@ def _value(value: Any) -> str:
 
 
 def _load_charts(subject: SubjectEntry) -> list[charts.Chart]:
-    series: Mapping[str, Any] = subject.details.get("charts", {})
-    return [charts.draw(name, each) for name, each in series.items()]
+    return [charts.draw(name, each) for name, each in charts.of_load(subject.details).items()]

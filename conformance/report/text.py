@@ -63,10 +63,7 @@ def matrix(results: Results) -> Table:
     for column in made.columns:
         table.add_column(SHORT.get(column, column), justify="center", no_wrap=True)
     for row in made.rows:
-        shown = label(row.subject)
-        if row.subject.kind != "sdk":
-            shown = f"{row.subject.kind} {row.subject.api}"
-        table.add_row(Text(shown), *(_draw(cell) for cell in row.cells))
+        table.add_row(Text(label(row.subject)), *(_draw(cell) for cell in row.cells))
     return table
 
 

@@ -6,9 +6,8 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from conformance.faults.answers import error_body, put
 from conformance.faults.classes import FaultClass
-from conformance.faults.script import Instruction, Script, respond
+from conformance.faults.script import Script
 from conformance.oracles import retry
 from conformance.oracles.answers import answer_of
 from conformance.oracles.retry import Duty, Options, rule_for
@@ -20,7 +19,6 @@ from conformance.sdk.judging import (
     chosen,
     first,
     is_wild,
-    judge_leak,
     judge_retries,
     leaders,
     once,
@@ -337,102 +335,6 @@ def _at_cap(retries: Retries, cap: float, late: list[float]) -> Iterator[Finding
             actual=f"{len(late)} waits of exactly {late[0]:g} s",
             basis=said.basis or retries.basis, cause="cap:no-jitter",
         )  # fmt: skip
-
-
-# --- Retry-After ----------------------------------------------------------------------------------
-
-_PLAIN = ("seconds", "minute", "zero", "absent", "day")
-_DATES = ("imf-date", "rfc850-date", "asctime-date", "past-date", "far-date")
-
-
-@CASES.case("retry-after.seconds", "RA4", each=promising, modes=MODES)
-def test_retry_after_seconds(
-    subject: SdkSubject, operation: Operation, mode: str
-) -> list[Finding]:
-    """A wait that the server asks for in seconds is kept: never shorter."""
-    return _retry_after(subject, operation, mode, _PLAIN, "RA4")
-
-
-@CASES.case("retry-after.dates", "RA3", "RA4", each=promising, modes=MODES)
-def test_retry_after_dates(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
-    """A wait that the server asks for as a date, in any of its three forms, is kept."""
-    return _retry_after(subject, operation, mode, _DATES, "RA3")
-
-
-@CASES.case("retry-after.odd", "RA5", each=promising, modes=MODES)
-def test_retry_after_odd(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
-    """What is no wait at all (words, negative, 400 digits) neither crashes nor blocks the call."""
-    return _retry_after(subject, operation, mode, None, "RA5")
-
-
-def _retry_after(
-    subject: SdkSubject, operation: Operation, mode: str, forms: tuple[str, ...] | None,
-    requirement: str,
-) -> list[Finding]:  # fmt: skip
-    def wanted(fault: FaultClass) -> bool:
-        name = fault.id.removeprefix("retry-after-").rpartition("-")[0]
-        inside = name not in (*_PLAIN, *_DATES) if forms is None else name in forms
-        return fault.group == "retry-after" and inside
-
-    found: list[Finding] = []
-    deaf = _deaf(subject, operation, mode) if requirement == "RA3" else frozenset()
-    for fault in chosen(subject, operation, mode, wanted):
-        if (mode, fault.id) in subject.hung:
-            subject.covered(operation, mode, fault.id, "not run: it hung before")
-            continue
-        made = play(subject, operation, mode, fault, timeout=1.5)
-        if made.call.outcome.kind == "hang":
-            subject.hung.add((mode, fault.id))
-            found += made.witnessed([_never(requirement)])
-            continue
-        leaks = judge_leak(operation, made, fault.summary.lower().rstrip("."), requirement)
-        found += [made.refiled(f, cause="retry-after:leak") for f in leaks]
-        for finding in judge_retries(subject, operation, made):
-            if finding.requirement in ("RA4", "RA5"):
-                dated = requirement == "RA3" and finding.requirement == "RA4"
-                if not (dated and int(fault.id.rpartition("-")[2]) in deaf):
-                    found.append(made.refiled(finding, requirement="RA3") if dated else finding)
-    return once(found)
-
-
-def _deaf(subject: SdkSubject, operation: Operation, mode: str) -> frozenset[int]:
-    """Return the statuses with which not even a wait in seconds is kept: RA4 says so already."""
-    found = set()
-    for status in (429, 503, 500, 413):
-        script = Script.parse(f"{operation.id}#1 {status} retry-after=60")
-        made = remembered(subject, operation, subject.needs(operation, mode), script, {})
-        if any(f.requirement == "RA4" for f in judge_retries(subject, operation, made)):
-            found.add(status)
-    return frozenset(found)
-
-
-def _never(requirement: str) -> Finding:
-    return Finding(
-        requirement, "sleeps without bound because a server said so",
-        expected="a bounded wait, or an error at once", actual="the call never returned",
-        cause="retry-after:unbounded",
-    )  # fmt: skip
-
-
-def repeated(contract: Contract) -> list[Operation]:
-    """Return the operations whose error bodies may repeat the server's wish to wait."""
-    return [
-        o for o in leaders(contract)
-        if o.retries is not None and o.retries.retry_after is not None
-        and o.retries.retry_after.pointer is not None
-    ]  # fmt: skip
-
-
-@CASES.case("retry-after.body", "RA4", each=repeated, modes=MODES)
-def test_retry_after_body(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
-    """A wait that the error's body asks for is kept where that is promised."""
-    assert operation.retries is not None
-    assert operation.retries.retry_after is not None
-    place = operation.retries.retry_after.pointer or ""
-    body = put(error_body(operation, 429), place, 9)
-    script = Script.of(Instruction.of(respond(429, body), operation.id))
-    made = play(subject, operation, mode, script)
-    return [f for f in judge_retries(subject, operation, made) if f.requirement == "RA4"]
 
 
 # --- the network ----------------------------------------------------------------------------------

@@ -193,3 +193,39 @@ def test_a_replay_that_asks_for_more_than_there_is_gives_up() -> None:
     clock = recording.RecordedClock()
     with pytest.raises(Inconclusive, match="recording ends"):
         recording.ReplayTransport({}, clock).exchange(b"GET / HTTP/1.1\r\n\r\n", 1)
+
+
+def left_behind(subject: BackendSubject) -> dict[str, int]:
+    """Return how many records lists without a scope still show to the first tenant."""
+    counts = {}
+    for operation in subject.contract:
+        paging = operation.pagination
+        if paging is not None and paging.total and operation.effect is not None:
+            exchange = subject.send(operation, {})
+            assert exchange.response is not None
+            counts[operation.id] = exchange.response.json()[paging.total[1:]]
+    return counts
+
+
+def test_a_run_leaves_nothing_behind() -> None:
+    """What can be deleted is gone after a run, what a batch made included."""
+    with teeth.judged("sovant", seed=1) as subject:
+        suite.run(subject, select=["contract.", "errors.", "robustness.", "state."])
+        subject.close()
+        assert {"memory.list": 0, "threads.list": 0} == left_behind(subject)
+
+
+def test_an_interrupted_run_leaves_nothing_behind() -> None:
+    """Ctrl-C in the middle of a case: closing the subject removes what there is."""
+
+    def stop(exchange: object, case: str, at: float) -> None:
+        if subject.exchanged > 90:
+            subject.recorder = None
+            raise KeyboardInterrupt
+
+    with teeth.judged("sovant", seed=1) as subject:
+        subject.recorder = stop
+        with pytest.raises(KeyboardInterrupt):
+            suite.run(subject, select=["errors."])
+        subject.close()
+        assert {"memory.list": 0, "threads.list": 0} == left_behind(subject)

@@ -107,7 +107,9 @@ def test_batch(subject: BackendSubject, operation: Operation) -> Iterable[Findin
     plan = [create, missing, update, lost, delete, again]
     truth = [("create", True), ("update", False), ("update", True), ("delete", False),
              ("delete", True), ("create", True)]  # fmt: skip
-    exchange = subject.send(operation, {(effect.each or "/")[1:]: plan})
+    asked = {(effect.each or "/")[1:]: plan}
+    exchange = subject.send(operation, asked)
+    subject.world.note(operation, asked, exchange, "a")
     yield from judge_all(subject, [exchange])
     yield from oracle.batch_answer(operation, exchange, truth)
     if ok(exchange):

@@ -8,6 +8,7 @@ so that it can be removed. Nothing here judges.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -340,10 +341,29 @@ class World:
             self._try(operation, scope, key)
         self._forgettable.clear()
         self.tidy()
+        for key in [p for p in ("a", "b") if p in self._subject.keys]:
+            self._sweep(key)
         left = self._left + [f"{self._subject.mark}: {r}" for r in self._undeletable()]
         self._made.clear()
         self._left = []
         return left
+
+    def _sweep(self, key: str) -> None:
+        """Delete what carries the run's mark and is still listed: a run may end in mid-request."""
+        for lister in self._subject.contract:
+            effect = lister.effect
+            if effect is None or effect.kind != "list" or required(lister):
+                continue
+            deleters = operations_on(self._subject.contract, effect.resource, "delete")
+            target = deleters[0].effect.target if deleters and deleters[0].effect else None
+            if target is None or required(deleters[0]) != {target}:
+                continue
+            exchange = self._try(lister, {}, key)
+            items = value_at(exchange, effect.items) if exchange is not None else None
+            for item in items if isinstance(items, list) else []:
+                name = value_in(item, effect.item_id)
+                if isinstance(name, str) and self._subject.mark in json.dumps(item):
+                    self._try(deleters[0], {target: name}, key)
 
     def tidy(self) -> None:
         """Delete the records that single deletes can remove; what a forget takes waits for it.
@@ -393,7 +413,11 @@ def created(
 ) -> Iterator[Made]:
     """Yield the records that an answer says were created."""
     effect = operation.effect
-    if effect is None or effect.kind != "create" or effect.resource is None or not ok(exchange):
+    if effect is None or effect.resource is None or not ok(exchange):
+        return
+    if effect.kind == "batch":
+        yield from _created_in_batch(operation, arguments, exchange, key)
+    if effect.kind != "create":
         return
     ids = value_at(exchange, effect.ids) if effect.ids else MISSING
     if isinstance(ids, list):
@@ -406,6 +430,25 @@ def created(
     made = value_at(exchange, effect.id)
     if isinstance(made, (str, int)) and not isinstance(made, bool):
         yield Made(effect.resource, str(made), operation, arguments, exchange, key, arguments)
+
+
+def _created_in_batch(
+    operation: Operation, arguments: Mapping[str, Any], exchange: Exchange, key: str
+) -> Iterator[Made]:
+    """Yield what the creating entries of a batch made, by the ids of their results."""
+    effect = operation.effect
+    assert effect is not None
+    entries = arguments.get((effect.each or "/")[1:], [])
+    results = value_at(exchange, effect.items)
+    if not isinstance(results, list) or not isinstance(entries, list):
+        return
+    for entry, result in zip(entries, results, strict=False):
+        made = value_in(result, effect.item_id)
+        creates = isinstance(entry, dict) and "create" in [
+            v for v in entry.values() if isinstance(v, str)
+        ]
+        if creates and isinstance(made, str):
+            yield Made(effect.resource or "", made, operation, {}, exchange, key, arguments)
 
 
 def _fitting(schema: Schema, wish: str, example: Any) -> Any:

@@ -368,6 +368,7 @@ def _ledger(
     numbers = figures.tally.numbers
     if allowed is None or not figures.profile.ledger:
         raise NotApplicable("the profile does not read writes back")
+    _over(figures)
     if not numbers["written"]:
         raise NotApplicable("the run wrote nothing that can be read back")
     if numbers["unread"] and not numbers[what]:

@@ -98,6 +98,9 @@ def main() -> None:
     except KeyboardInterrupt:
         errors.print("memconform: interrupted")
         raise SystemExit(3) from None
+    except SystemExit as leaving:
+        # The command-line library leaves with 130 after Ctrl-C; an interrupted run is 3 here.
+        raise SystemExit(3 if leaving.code == 130 else leaving.code) from None
     except OSError as error:
         errors.print(f"memconform: {error}", markup=False)
         raise SystemExit(3) from None

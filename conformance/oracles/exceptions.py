@@ -55,9 +55,7 @@ def promise(errors: Errors, answer: Answer) -> Promise:
     )  # fmt: skip
     if rule is None:
         return Promise(None, errors.base, errors.basis, errors.source)
-    return Promise(
-        rule, errors.base, rule.basis or errors.basis, rule.source or errors.source
-    )
+    return Promise(rule, errors.base, rule.basis or errors.basis, rule.source or errors.source)
 
 
 def lineage(raised: Raised) -> tuple[str, ...]:

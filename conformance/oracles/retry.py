@@ -154,8 +154,8 @@ def predict(
     rules: list[Rule] = []
     now = context.now
     for number, answer in enumerate(planned, start=1):
-        rule = Rule(Duty.STOP, Basis.DOCUMENTED, "", "2XX") if answer.ok else rule_for(
-            retries, answer
+        rule = (
+            Rule(Duty.STOP, Basis.DOCUMENTED, "", "2XX") if answer.ok else rule_for(retries, answer)
         )
         wait = wait_after(retries, answer, number - 1, options, now)
         rules.append(rule)
@@ -214,9 +214,7 @@ def wait_after(
     )  # fmt: skip
 
 
-def server_wish(
-    retries: Retries | None, answer: Answer, now: float
-) -> tuple[float | None, Basis]:
+def server_wish(retries: Retries | None, answer: Answer, now: float) -> tuple[float | None, Basis]:
     """Return the seconds that an answer asks to wait, None where it does not; and the basis.
 
     The header comes first; a pointer into the error body is read where the header is absent.
@@ -381,15 +379,11 @@ def ending(call: Call) -> str:
     """Return in words how a call ended."""
     if call.outcome.kind == "error" and call.outcome.error is not None:
         return f"raised {call.outcome.error.name}"
-    return {"value": "returned", "hang": "never returned"}.get(
-        call.outcome.kind, call.outcome.kind
-    )
+    return {"value": "returned", "hang": "never returned"}.get(call.outcome.kind, call.outcome.kind)
 
 
 def _waits(prediction: Prediction, waits: Sequence[float]) -> Iterator[Finding]:
-    for number, (allowed, waited) in enumerate(
-        zip(prediction.waits, waits, strict=False), start=1
-    ):
+    for number, (allowed, waited) in enumerate(zip(prediction.waits, waits, strict=False), start=1):
         answer = prediction.answers[number - 1]
         if waited < allowed.low - TOLERANCE:
             asked = allowed.requirement == "RA4"
@@ -494,9 +488,7 @@ def idempotency_key(idempotency: Idempotency, exchange: Exchange) -> str | None:
     return body.get(idempotency.name) if isinstance(body, dict) else None
 
 
-def _ending(
-    prediction: Prediction, call: Call, exchanges: Sequence[Exchange]
-) -> Iterator[Finding]:
+def _ending(prediction: Prediction, call: Call, exchanges: Sequence[Exchange]) -> Iterator[Finding]:
     if not exchanges:
         return
     last = answer_of(exchanges[-1])

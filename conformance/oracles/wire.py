@@ -295,9 +295,7 @@ def _named(message: str) -> str:
     return ":" + ",".join(sorted(set(quoted))) if quoted else ""
 
 
-def _arguments(
-    operation: Operation, arguments: Mapping[str, Any], body: Any
-) -> Iterator[Finding]:
+def _arguments(operation: Operation, arguments: Mapping[str, Any], body: Any) -> Iterator[Finding]:
     if not isinstance(body, Mapping):
         return
     for name in _body_arguments(operation, arguments):

@@ -1,7 +1,7 @@
 """The SDK suite: cases for a client library, driven through the driver protocol.
 
-    from conformance.sdk import run_release
-    [entry] = run_release("claiv-memory==0.2.1")
+from conformance.sdk import run_release
+[entry] = run_release("claiv-memory==0.2.1")
 """
 
 from conformance.sdk.suite import (

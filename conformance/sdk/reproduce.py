@@ -189,9 +189,7 @@ def _success(witness: Witness) -> int:
     return int(declared) if declared.isdigit() else 200
 
 
-def _answer(
-    book: AnswerBook, operation: Operation, effect: Effect, stage: Stage | None
-) -> str:
+def _answer(book: AnswerBook, operation: Operation, effect: Effect, stage: Stage | None) -> str:
     if effect.kind in ("reset", "close") and stage is not Stage.MID_RESPONSE:
         return "None"
     if effect.kind == "stall" and stage is not Stage.MID_RESPONSE:

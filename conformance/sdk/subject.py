@@ -275,9 +275,7 @@ class SdkSubject:
                 wanted = [(a.operation.id, a.arguments) for a in asks]
                 replies = self.driver.calls(client, wanted, concurrency, timeout * 2)
             else:
-                replies = [
-                    self._one(session, client, ask, cancel_at, timeout) for ask in asks
-                ]
+                replies = [self._one(session, client, ask, cancel_at, timeout) for ask in asks]
             _settle(session)
             closed = self.driver.close(client)
             if closing:
@@ -338,9 +336,7 @@ class SdkSubject:
     ) -> CallReply:
         session.expect(ask.operation.id)
         if cancel_at:
-            return self.driver.cancel(
-                client, ask.operation.id, ask.arguments, cancel_at, timeout
-            )
+            return self.driver.cancel(client, ask.operation.id, ask.arguments, cancel_at, timeout)
         return self.driver.call(client, ask.operation.id, ask.arguments, timeout)
 
     def _unopened(

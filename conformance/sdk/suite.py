@@ -76,9 +76,7 @@ def run(
     return results
 
 
-def _execute(
-    case: Case, subject: SdkSubject, operation: Operation | None, mode: str
-) -> CaseResult:
+def _execute(case: Case, subject: SdkSubject, operation: Operation | None, mode: str) -> CaseResult:
     """Run one instance; modes that the document does not promise are not applicable at once."""
     result = execute(case, subject, operation, mode)
     if result.verdict is Verdict.ERROR and "DriverError" in result.reason:
@@ -231,9 +229,7 @@ def _prefixed(result: CaseResult, api: str) -> CaseResult:
     return replace(result, operation=named(result.operation) or api, findings=findings)
 
 
-def unavailable(
-    subject: str, api: str, why: str, wall: float, version: str = ""
-) -> SubjectEntry:
+def unavailable(subject: str, api: str, why: str, wall: float, version: str = "") -> SubjectEntry:
     """Return the entry of a subject that could not be judged at all."""
     name, _, wanted = subject.partition("==")
     found = tables.for_package(name)
@@ -369,8 +365,6 @@ def reference(
     if exercised:
         command += ["--exercised", exercised]
     with Testbench() as bench:
-        made = _one(
-            Target(specs.load(contract), tuple(command)), bench, "", "", "", "virtual"
-        )
+        made = _one(Target(specs.load(contract), tuple(command)), bench, "", "", "", "virtual")
         with contextlib.closing(made):
             yield made

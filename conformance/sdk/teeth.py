@@ -38,9 +38,7 @@ def kill_together(defects: Sequence[Defect]) -> list[Kill]:
     wanted = sorted({case for d in defects for case in _module(d.case)} - (SLOW - named))
     with tempfile.TemporaryDirectory() as folder:
         reached = Path(folder) / "exercised"
-        with reference(
-            defects[0].api, [d.id for d in defects], exercised=str(reached)
-        ) as subject:
+        with reference(defects[0].api, [d.id for d in defects], exercised=str(reached)) as subject:
             results = run(subject, select=wanted, operations=partial(_operations, named))
         exercised = set(reached.read_text().split()) if reached.exists() else set()
     return [_kill(d, results, d.id in exercised) for d in defects]

@@ -60,9 +60,7 @@ def test_retry_after(subject: SdkSubject, operation: Operation, mode: str) -> li
     for seconds in (7, 90):
         script = Script.parse(f"{operation.id} 429 retry-after={seconds}")
         made = play(subject, operation, mode, script, options=options)
-        found += [
-            f for f in judge_error(subject, operation, made) if f.requirement == "ER11"
-        ]
+        found += [f for f in judge_error(subject, operation, made) if f.requirement == "ER11"]
     return once(found)
 
 

@@ -34,8 +34,9 @@ def pages(operation: Operation) -> Callable[[Operation | None, Request], Any]:
         start = int((sent.get(promised.offset or "") or ["0"])[0])
         size = int((sent.get(promised.limit or "") or [str(SIZE)])[0])
         numbers = range(start, min(start + size, PAGES * SIZE))
-        items = [put(pattern, promised.item_key, _key(pattern, promised.item_key, n))
-                 for n in numbers]
+        items = [
+            put(pattern, promised.item_key, _key(pattern, promised.item_key, n)) for n in numbers
+        ]
         made = put(body, promised.items, items)
         if promised.total:
             made = put(made, promised.total, PAGES * SIZE)

@@ -119,9 +119,7 @@ def test_huge(subject: SdkSubject, operation: Operation, mode: str) -> list[Find
     """Bodies of 50 MB, plain or compressed, are read or refused, in time and without a leak."""
     found: list[Finding] = []
     for fault in chosen(subject, operation, mode, _is_huge):
-        made = play(
-            subject, operation, mode, fault, None, without_retries(subject), timeout=20.0
-        )
+        made = play(subject, operation, mode, fault, None, without_retries(subject), timeout=20.0)
         for finding in judge_leak(operation, made, fault.summary.rstrip(".").lower(), "RB7"):
             about_size = finding.cause not in ("leak:shape", "leak:decoding")
             found.append(finding if about_size else made.refiled(finding, requirement="CT13"))
@@ -248,9 +246,7 @@ def test_stream_odd(subject: SdkSubject, operation: Operation, mode: str) -> lis
     for fault in chosen(subject, operation, mode, _is_odd_stream):
         made = _stream(subject, operation, mode, fault.build(subject.contract, operation))
         found += judge_leak(operation, made, fault.summary.rstrip(".").lower())
-        found += [
-            f for f in made.witnessed(_broken(operation, made)) if f.requirement == "ER9"
-        ]
+        found += [f for f in made.witnessed(_broken(operation, made)) if f.requirement == "ER9"]
     return once(found)
 
 

@@ -179,9 +179,7 @@ def test_backoff_base(subject: SdkSubject, operation: Operation, mode: str) -> l
         raise Inconclusive("the constructor has no option for it, which is a finding of its own")
     means = []
     for base in (0.5, 8.0):
-        made = play(
-            subject, operation, mode, failing(operation), options={"backoff-base": base}
-        )
+        made = play(subject, operation, mode, failing(operation), options={"backoff-base": base})
         waits = retry.waits_of(made.call, made.attempts, subject.context)
         if not waits:
             raise Inconclusive("nothing was retried, so nothing was waited")
@@ -406,9 +404,7 @@ def test_cancel(subject: SdkSubject, operation: Operation) -> list[Finding]:
     if not subject.hello.cancels:
         raise NotApplicable("there is no async client, or the driver cannot cancel")
     mode = subject.needs(operation, "async")
-    made = subject.play(
-        failing(operation), subject.ask(operation), mode=mode, cancel_at=1
-    )
+    made = subject.play(failing(operation), subject.ask(operation), mode=mode, cancel_at=1)
     if not made.replies or not made.replies[0].cancelled:
         raise Inconclusive("the call never waited, so there was nothing to cancel in")
     raised = made.call.outcome.error
@@ -478,9 +474,7 @@ def test_parity(subject: SdkSubject, operation: Operation) -> list[Finding]:
         "#1 429 retry-after=soon",
     ):  # fmt: skip
         script = Script.parse(operation.id + text)
-        traces = {
-            m: _trace(remembered(subject, operation, the_mode(m), script, {})) for m in MODES
-        }
+        traces = {m: _trace(remembered(subject, operation, the_mode(m), script, {})) for m in MODES}
         if traces["sync"] != traces["async"]:
             made = play(subject, operation, "async", script)
             found += made.witnessed([
@@ -504,6 +498,4 @@ def _trace(made: Play) -> str:
 def test_default(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """Without any option the documented number of attempts is made."""
     made = play(subject, operation, mode, failing(operation))
-    return [
-        f for f in judge_retries(subject, operation, made, Options()) if f.requirement == "RT1"
-    ]
+    return [f for f in judge_retries(subject, operation, made, Options()) if f.requirement == "RT1"]

@@ -26,9 +26,7 @@ _DATES = ("imf-date", "rfc850-date", "asctime-date", "past-date", "far-date")
 
 
 @CASES.case("retry-after.seconds", "RA4", each=promising, modes=MODES)
-def test_retry_after_seconds(
-    subject: SdkSubject, operation: Operation, mode: str
-) -> list[Finding]:
+def test_retry_after_seconds(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """A wait that the server asks for in seconds is kept: never shorter."""
     return _retry_after(subject, operation, mode, _PLAIN, "RA4")
 

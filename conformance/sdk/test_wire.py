@@ -26,9 +26,7 @@ def judged(subject: SdkSubject, operation: Operation, made: Play) -> list[Findin
             continue
         request = sent[0].request
         found += made.witnessed(
-            wire.judge(
-                subject.contract, operation, call.arguments, request, KEY, request.path
-            ),
+            wire.judge(subject.contract, operation, call.arguments, request, KEY, request.path),
             call,
         )
     return found
@@ -126,9 +124,7 @@ def test_encoding(subject: SdkSubject, operation: Operation, mode: str) -> list[
         made = subject.play(Script(), subject.ask(operation, named), mode=ready)
         if made.attempts:
             request = made.attempts[0].request
-            found += made.witnessed(
-                wire.judge_encoded(operation, named, request, request.path)
-            )
+            found += made.witnessed(wire.judge_encoded(operation, named, request, request.path))
     return once(found)
 
 

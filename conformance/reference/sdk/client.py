@@ -117,9 +117,7 @@ def _answer(came: Arrived | Failed | TooLong | None) -> tuple[Answer, Exception 
     return came.answer, None
 
 
-def _again(
-    request: Outgoing, number: int, operation: Operation, defects: Defects
-) -> Outgoing:
+def _again(request: Outgoing, number: int, operation: Operation, defects: Defects) -> Outgoing:
     """Return the request as it is sent the `number`-th time: the same."""
     if number == 1:
         return request
@@ -155,9 +153,7 @@ def _finish(state: State, operation: Operation, came: Arrived) -> Any:
     return messages.result(operation, body, came.answer, kit.kinds, defects)
 
 
-def _own(
-    state: State, operation: Operation, text: str, answer: Answer | None = None
-) -> Exception:
+def _own(state: State, operation: Operation, text: str, answer: Answer | None = None) -> Exception:
     """Return the SDK's base exception for what no row of the error table covers."""
     errors = operation.errors
     if errors is None:
@@ -325,9 +321,7 @@ class SyncEngine:
             return error
 
     def _stream(self, operation: Operation, came: Arrived, sent: Send) -> Iterator[Any]:
-        made = events(
-            self.state, operation, came, lambda: self.transport.send(sent.request)
-        )
+        made = events(self.state, operation, came, lambda: self.transport.send(sent.request))
         if "stream.buffered" in self.state.kit.defects:
             return iter(list(made))
         return made

@@ -146,8 +146,11 @@ def _message(errors: Errors, answer: Answer, key: str | None, defects: Defects) 
         return ""
     said = envelope_value(errors, "message", answer)
     if answer.network is not None:
-        text = {"connect": "could not connect", "timeout": "timed out",
-                "truncated": "the answer broke off"}.get(answer.network, "the connection broke")
+        text = {
+            "connect": "could not connect",
+            "timeout": "timed out",
+            "truncated": "the answer broke off",
+        }.get(answer.network, "the connection broke")
     elif isinstance(said, str) and said.strip():
         text = f"{answer.status}: {said[:500]}"
     else:

@@ -59,9 +59,7 @@ def _table(contract: Contract, clients: dict[str, str]) -> Table:
         package=NAME.replace("_", "-"),
         module=NAME,
         clients=clients,
-        operations={
-            o.id: Row(Way(expression(o), Shape(rest="dict"))) for o in contract
-        },
+        operations={o.id: Row(Way(expression(o), Shape(rest="dict"))) for o in contract},
         options={role: Option(name) for role, name in option_names(contract).items()},
         exceptions=tuple(
             dict.fromkeys(

@@ -107,9 +107,7 @@ def wait(
     return min(wish, 1e8)
 
 
-def server_wish(
-    retries: Retries, answer: Answer, now: float, defects: Defects
-) -> float | None:
+def server_wish(retries: Retries, answer: Answer, now: float, defects: Defects) -> float | None:
     """Return the seconds that an answer asks to wait, None where it does not or cannot be read."""
     said = retries.retry_after
     if said is None or answer.network is not None:

@@ -12,16 +12,19 @@ request, and a value that went missing could not be told from it.
 from __future__ import annotations
 
 import base64
-import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from random import Random
 from typing import Any
 
 import jsonschema_rs
 
 from specs.contract import Contract, Operation, Response, Schema, error_rule, pointer
+
+# The standard library's own reader of patterns; type checkers disagree whether it is there.
+_PARSER: Any = import_module("re._parser")
 
 TRIES = 24
 """Candidates looked at before a schema is given up; each differs by its seed."""
@@ -332,7 +335,7 @@ def _telling(schema: dict[str, Any]) -> dict[str, Any]:
 def _matching(pattern: str, source: _Source, schema: Schema) -> str:
     """Return a string that matches a regular expression, within the schema's length."""
     wanted = schema.get("minLength", 0)
-    parsed = re._parser.parse(pattern)  # type: ignore[attr-defined]
+    parsed = _PARSER.parse(pattern)
     for width in range(8, 8 + max(wanted, 1) + 1):
         made = "".join(_piece(op, value, source, width) for op, value in parsed)
         if len(made) >= wanted:

@@ -8,13 +8,16 @@ the same scripts without Hypothesis' own runner: same seed, same scripts, in eve
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture.providers import HypothesisProvider
 
 from conformance.faults.answer_faults import STATUSES
 from conformance.faults.classes import FaultClass, classes_for
@@ -104,7 +107,11 @@ def classes(contract: Contract, operation: Operation) -> st.SearchStrategy[Fault
 
 
 def drawn(strategy: st.SearchStrategy[Script], count: int, random_seed: int) -> tuple[Script, ...]:
-    """Return `count` scripts of a strategy, the same for the same seed."""
+    """Return `count` scripts of a strategy, the same for the same seed.
+
+    Hypothesis sprinkles in constants that it reads from the source files near it, so that an
+    installed package and a checkout would draw differently; here it may not.
+    """
     found: list[Script] = []
 
     @seed(random_seed)
@@ -119,8 +126,16 @@ def drawn(strategy: st.SearchStrategy[Script], count: int, random_seed: int) -> 
     def collect(script: Script) -> None:
         found.append(script)
 
-    collect()
+    with _DRAWING, mock.patch.object(HypothesisProvider, "_maybe_draw_constant", _no_constant):
+        collect()
     return tuple(dict.fromkeys(found))
+
+
+_DRAWING = threading.Lock()
+
+
+def _no_constant(*_: object, **__: object) -> None:
+    return None
 
 
 def reduced(script: Script, fails: Callable[[Script], bool], budget: int = 200) -> Script:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +23,13 @@ from conformance.drivers.process import (
 MINI = Path(__file__).parent / "miniatures" / "mini.py"
 
 
-def _mini(*faults: str, timeout: float = 1.5) -> DriverProcess:
-    command = [sys.executable, str(MINI), *faults]
-    return DriverProcess(command, start_timeout=timeout, call_timeout=timeout)
+def _mini(*faults: str) -> DriverProcess:
+    """Start a driver with these faults; only those that never answer are given little time."""
+    return DriverProcess(
+        [sys.executable, str(MINI), *faults],
+        start_timeout=1.5 if "silent" in faults else 30,
+        call_timeout=1.5 if "slow" in faults else 30,
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_an_answer_too_many_is_noticed() -> None:
     with _mini("answers-twice") as driver:
         driver.hello()
         assert driver._pipe is not None
-        driver._pipe._lines.put(driver._pipe._lines.get(timeout=1.5))  # it has arrived
+        driver._pipe._lines.put(driver._pipe._lines.get(timeout=30))  # it has arrived
         outcome = driver.open("http://127.0.0.1:9", "k")
         assert not isinstance(outcome, str)
         assert "a line that nobody asked for" in outcome.detail
@@ -111,8 +118,9 @@ def test_stopping_leaves_nothing_behind(tmp_path: Path) -> None:
     driver = DriverProcess([sys.executable, str(script)])
     child = int(driver.hello().sdk.version)
     parent = driver.pid
-    driver.stop()
-    assert [_runs(parent), _runs(child)] == [False, False]
+    with _watched(child) as ends:
+        driver.stop()
+        assert [_runs(parent), ends(within=10)] == [False, True]
     assert driver.pid is None
 
 
@@ -157,6 +165,16 @@ def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_keys_are_redacted(text: str, shown: str) -> None:
     """What is or looks like a key does not reach a report."""
     assert redact(text, "hunter22", None, "") == shown
+
+
+@contextlib.contextmanager
+def _watched(pid: int) -> Iterator[Callable[..., bool]]:
+    """Wait for the end of a process that is not our child; a kill takes effect when it will."""
+    handle = os.pidfd_open(pid)
+    try:
+        yield lambda within: bool(select.select([handle], [], [], within)[0])
+    finally:
+        os.close(handle)
 
 
 def _runs(pid: int | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import specs
 from conformance.backend.transport import Answer
 from conformance.clock import VirtualClock
 from conformance.history import Exchange, Headers, Request, Response
+from conformance.verdict import Finding
 
 JSON: Headers = (("content-type", "application/json"),)
 
@@ -185,3 +186,13 @@ def document(**extra: Any) -> dict[str, Any]:
 def contract(**extra: Any) -> specs.Contract:
     """Return the contract of `document`."""
     return specs.from_document(document(**extra), Path("things.yaml"))
+
+
+def causes(findings: Iterable[Finding]) -> list[tuple[str, str]]:
+    """Return what was found, without the words."""
+    return [(f.requirement, f.cause) for f in findings]
+
+
+def required(findings: Iterable[Finding]) -> list[str]:
+    """Return the requirements that were broken, each once."""
+    return list(dict.fromkeys(f.requirement for f in findings))

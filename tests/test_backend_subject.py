@@ -8,7 +8,7 @@ import pytest
 
 from conformance.backend import words
 from conformance.backend.requests import build, encode, redact
-from conformance.backend.subject import BackendSubject, principals
+from conformance.backend.subject import BackendSubject
 from conformance.backend.suite import probe, run, selected
 from conformance.backend.world import properties, required
 from conformance.clock import VirtualClock
@@ -95,7 +95,7 @@ def test_keys_are_not_remembered() -> None:
 )
 def test_keys_are_principals(given: list[str], expected: dict[str, str]) -> None:
     """Keys in order are a, b, c; only known parts are named; a key may hold an equals sign."""
-    assert expected == principals(given)
+    assert expected == words.principals(given)
 
 
 UNSAFE = [("things.create", {"name": "x"}), ("things.update", {"id": "1", "name": "x"}),

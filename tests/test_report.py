@@ -249,6 +249,11 @@ def test_keys_are_redacted() -> None:
     assert "sk_secret_1" not in made.model_dump_json()
 
 
+def test_a_key_that_ends_in_an_equals_sign_is_hidden_and_nothing_else() -> None:
+    """Base64 keys end in `=`: what is hidden is the key, not the nothing that follows it."""
+    assert ("load", "***", "x") == redact(["load", "c2VjcmV0a2V5=", "x"], ["c2VjcmV0a2V5="])
+
+
 def test_redaction_knows_the_option() -> None:
     """What follows --api-key is hidden even where the key is not known."""
     assert ("--api-key", "***", "x") == redact(["--api-key", "k", "x"], [])

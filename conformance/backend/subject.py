@@ -19,6 +19,7 @@ from typing import Any
 import specs
 from conformance.backend.requests import UNSET, build, credentials, encode, redact
 from conformance.backend.transport import Answer, Origin, SocketTransport, Transport
+from conformance.backend.words import PRINCIPALS, principals
 from conformance.backend.world import World
 from conformance.clock import Clock, SystemClock
 from conformance.faults.proxy import DroppingProxy
@@ -28,9 +29,6 @@ from conformance.oracles.limits import Quota
 from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
 
-PRINCIPALS = "abcdefgh"
-ROLES = ("member", "limited", "expired")
-"""Principals with a part: no role and no seat; to be exhausted; no longer valid."""
 MARK = "memconform"
 WAIT_MAX = 10.0
 """Longest single wait, in seconds, that a 429 may ask of a case that is not about limits."""
@@ -421,16 +419,3 @@ class BackendSubject:
             if key:
                 text = text.replace(key, f"<key {principal}>")
         return text
-
-
-def principals(keys: Sequence[str]) -> dict[str, str]:
-    """Return principal -> key: `NAME=KEY` names its principal, others are a, b, c… in order."""
-    named: dict[str, str] = {}
-    free = iter(PRINCIPALS)
-    for key in keys:
-        name, sign, rest = key.partition("=")
-        if sign and rest and (name in tuple(PRINCIPALS) or name in ROLES):
-            named[name] = rest
-        else:
-            named[next(free)] = key
-    return named

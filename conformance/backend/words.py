@@ -1,4 +1,4 @@
-"""Words of the command line that only the backend suite understands, turned into values."""
+"""Words of the command line that say whose keys and which limits a backend has, as values."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ from conformance.oracles.limits import Quota
 
 RESTART_SECONDS = 120.0
 """How long a restart command may run."""
+
+PRINCIPALS = "abcdefgh"
+ROLES = ("member", "limited", "expired")
+"""Principals with a part: no role and no seat; to be exhausted; no longer valid."""
+
+
+def role(word: str) -> tuple[str | None, str]:
+    """Return (principal, key) of `NAME=KEY`, and (None, word) of a key that names nobody."""
+    name, sign, rest = word.partition("=")
+    if sign and rest and (name in tuple(PRINCIPALS) or name in ROLES):
+        return name, rest
+    return None, word
+
+
+def principals(keys: Sequence[str]) -> dict[str, str]:
+    """Return principal -> key: `NAME=KEY` names its principal, others are a, b, c… in order."""
+    free = iter(PRINCIPALS)
+    return {name or next(free): key for name, key in map(role, keys)}
 
 
 def quota(text: str | None) -> Quota | None:

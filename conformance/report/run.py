@@ -28,7 +28,7 @@ def redact(words: Iterable[str], secrets: Iterable[str]) -> tuple[str, ...]:
 
     A secret may be written `ROLE=KEY`; the key alone is looked for.
     """
-    hidden = [s.rpartition("=")[2] for s in secrets if s]
+    hidden = _keys(secrets)
     made: list[str] = []
     follows = False
     for word in words:
@@ -41,6 +41,11 @@ def redact(words: Iterable[str], secrets: Iterable[str]) -> tuple[str, ...]:
             word = word.replace(secret, REDACTED)
         made.append(word)
     return tuple(made)
+
+
+def _keys(secrets: Iterable[str]) -> list[str]:
+    """Return what must not be shown: each word, and what follows its role; keys may end in `=`."""
+    return [key for word in secrets for key in (word, word.partition("=")[2]) if key]
 
 
 def make(
@@ -77,7 +82,7 @@ def make(
 def _without(made: Results, secrets: Iterable[str]) -> Results:
     """Return a result in which no key stands, wherever a subject may have echoed it."""
     text = plain = made.model_dump_json(by_alias=True)
-    for secret in (each.rpartition("=")[2] for each in secrets):
+    for secret in _keys(secrets):
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(json.dumps(secret)[1:-1], REDACTED)
     return made if text == plain else Results.model_validate_json(text)

@@ -102,7 +102,7 @@ def main() -> None:
         # The command-line library leaves with 130 after Ctrl-C; an interrupted run is 3 here.
         raise SystemExit(3 if leaving.code == 130 else leaving.code) from None
     except OSError as error:
-        errors.print(f"memconform: {error}", markup=False)
+        errors.print(f"memconform: {error}", markup=False, soft_wrap=True)
         raise SystemExit(3) from None
     except Exception as error:
         # Python would exit 1 here, and 1 means that a subject does not conform.
@@ -390,6 +390,7 @@ def baseline_write(
 ) -> None:
     """Accept the findings of a run as known deviations."""
     from conformance.report import baseline as known
+    from conformance.report import write
 
     made = _read(results)
     if not made.run.complete:
@@ -400,7 +401,7 @@ def baseline_write(
     if to is None:
         console.out(text, end="")
     else:
-        to.write_text(text, "utf-8")
+        write.file(to, text, "--to")
         console.print(f"{sum(len(s.findings) for s in made.subjects)} findings accepted in {to}")
 
 
@@ -499,13 +500,14 @@ def teeth(
 ) -> None:
     """Prove that the suites can fail: run them on seeded defects and on perfect references."""
     from conformance import teeth as matrix
+    from conformance.report import write
 
     unknown = set(suite or ()) - set(matrix.SUITES)
     if unknown:
         raise _usage(f"--suite {', '.join(sorted(unknown))}: it takes {', '.join(matrix.SUITES)}")
     made = matrix.bite(suite or matrix.SUITES, defect or [], seed=seed, jobs=jobs, console=console)
     if json_file is not None:
-        json_file.write_text(matrix.dump(made), "utf-8")
+        write.file(json_file, matrix.dump(made), "--json")
     raise typer.Exit(matrix.show(console, made))
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from conformance.reference.backend.server import Embedded
 from conformance.reference.defects import Defects
+from conformance.report import write
 from conformance.report.results import Results
+from conformance.report.run import make
 
 
 def memconform(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -87,6 +89,16 @@ def test_unwritable_output_exits_3(backend: Embedded, tmp_path: Path) -> None:
     done = memconform(*judge(backend, "--out", str(tmp_path / "file" / "x")))
     assert 3 == done.returncode, done.stdout + done.stderr
     assert "--out" in done.stderr
+
+
+def test_full_disk_exits_3(tmp_path: Path) -> None:
+    """A baseline that finds no room on the disk exits 3 and names the file."""
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("this system has no /dev/full")
+    results = write.results(tmp_path, make((), started="", seconds=0, seed=0, command=()))
+    done = memconform("baseline", "write", str(results), "--to", "/dev/full")
+    assert 3 == done.returncode, done.stdout + done.stderr
+    assert "cannot write /dev/full: No space left on device" in done.stderr
 
 
 def test_dead_base_url_is_too_little_evidence() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -182,6 +184,32 @@ def test_unwritable_output_is_said(tmp_path: Path) -> None:
     blocked.write_text("", "utf-8")
     with pytest.raises(write.OutputError, match="--out"):
         write.probe(blocked)
+
+
+def test_a_full_disk_is_said_by_name() -> None:
+    """A file that the disk has no room for is named, and a device is written into, not replaced."""
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(write.OutputError, match=r"/dev/full: No space left.* --to"):
+        write.file(full, "text", "--to")
+    assert full.is_char_device()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the new text cannot be put in place, the old file is whole and nothing lies beside."""
+    kept = tmp_path / "known.json"
+    write.file(kept, "old", "--to")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(write.OutputError, match="known.json"):
+        write.file(kept, "new", "--to")
+    assert ["old"] == [p.read_text("utf-8") for p in tmp_path.iterdir()]
 
 
 def test_page_escapes_what_a_subject_said() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from conformance.report import html, junit, markdown
@@ -43,18 +42,30 @@ def probe(out: Path) -> None:
     (out / ".memconform-writable").unlink(missing_ok=True)
 
 
-def _write(out: Path, name: str, text: str) -> Path:
-    """Write a file so that a reader sees the old one or the new one, never half."""
-    path = out / name
+def file(path: Path, text: str, option: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half.
+
+    A device or a pipe is written into, not replaced. Raises OutputError, which names the file and
+    the `option` that names another.
+    """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=out, prefix=f".{name}.", delete=False
-        ) as file:
-            file.write(text)
-        os.replace(file.name, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            path.write_text(text, "utf-8")
+            return
+        place = path.resolve()
+        beside = place.with_name(f".{place.name}.{os.getpid()}")
+        try:
+            beside.write_text(text, "utf-8")
+            os.replace(beside, place)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; give another folder with --out"
+            f"cannot write {path}: {error.strerror or error}; give another place with {option}"
         ) from error
-    return path
+
+
+def _write(out: Path, name: str, text: str) -> Path:
+    file(out / name, text, "--out")
+    return out / name

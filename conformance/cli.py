@@ -308,6 +308,12 @@ def sdk(
         list[str] | None,
         typer.Option("--case", help="only cases whose id starts so (can be given more than once)"),
     ] = None,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="every fault on every operation; else rare ones on two kinds of them"
+        ),
+    ] = False,
     jobs: Annotated[
         int | None, typer.Option("--jobs", help="subjects at once (one a core)")
     ] = None,
@@ -329,6 +335,7 @@ def sdk(
             clock=clock,
             select=case or [],
             jobs=jobs,
+            deep=deep,
         ),
         seed=seed,
         out=out,

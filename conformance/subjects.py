@@ -232,6 +232,7 @@ def judge_sdks(
     clock: str,
     select: Sequence[str],
     jobs: int | None,
+    deep: bool = False,
 ) -> list[SubjectEntry]:
     """Run the SDK suite on each subject, several at once, and return what was found of each."""
     from conformance.sdk import run_release
@@ -252,6 +253,7 @@ def judge_sdks(
             seed=seed,
             clock=kind,
             select=select or None,
+            deep=deep,
             progress=Reporter(f"sdk {subject or driver}"),
         )
 
@@ -270,7 +272,9 @@ def _sdk_for_pytest(option: Get) -> tuple[Subject, str, Close]:
     if api:
         contract(api)
     command = shlex.split(driver) if driver else None
-    subject, close = open_subject(wanted, command, api, seed=option("--seed") or 0)
+    subject, close = open_subject(
+        wanted, command, api, seed=option("--seed") or 0, deep=bool(option("--deep"))
+    )
     return subject, "sdk", close
 
 

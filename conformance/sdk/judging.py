@@ -19,7 +19,7 @@ from conformance.oracles import exceptions, retry
 from conformance.oracles.answers import Answer, answer_of
 from conformance.oracles.retry import Options
 from conformance.sdk.subject import Ask, Mode, Play, SdkSubject
-from conformance.verdict import Finding
+from conformance.verdict import Finding, NotApplicable
 from specs import Contract, Operation
 
 CASES = Registry("sdk")
@@ -83,15 +83,24 @@ def paged(contract: Contract) -> list[Operation]:
 def chosen(
     subject: SdkSubject, operation: Operation, mode: str, want: Selection
 ) -> Iterator[FaultClass]:
-    """Yield the fault classes to play on an operation; enter the others into the coverage."""
+    """Yield the fault classes to play on an operation; enter the others into the coverage.
+
+    In a deep run there are no others. Raises NotApplicable at the end where all that was wanted
+    is left to other operations: nothing was played, so nothing was passed.
+    """
     kinds = leaders(subject.contract)
+    wanted = played = 0
     for place, fault in enumerate(subject.faults(operation)):
         if not want(fault):
             continue
-        why = _spread(subject.contract, kinds, operation, fault, place)
+        wanted += 1
+        why = "" if subject.deep else _spread(subject.contract, kinds, operation, fault, place)
         subject.covered(operation, mode, fault.id, *([why] if why else []))
         if not why:
+            played += 1
             yield fault
+    if wanted and not played:
+        raise NotApplicable("its faults are played on other operations; --deep plays them here")
 
 
 def _spread(
@@ -103,10 +112,15 @@ def _spread(
 ) -> str:
     """Return why a fault class is left to other operations; '' where it is played here.
 
-    Documented answers are played everywhere. The first operation takes every fault; a rare one
-    goes to one other kind of operation as well, by turns; a common one to every kind, and to
-    every third of the operations that share their kind with another.
+    Documented answers are played everywhere. The first operation takes every fault, and alone
+    those that take real time. A rare one goes to one other kind of operation as well, by turns; a
+    common one to every kind, and to every third of the operations that share their kind with
+    another.
     """
+    if fault.timeout or fault.bulky:
+        what = "silence" if fault.timeout else "bulk"
+        reason = f"not run: {what} takes real time, so it is played on one operation"
+        return "" if [operation] == first(contract) else reason
     if fault.group == "documented" or operation == kinds[0]:
         return ""
     if not fault.core:

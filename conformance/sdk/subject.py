@@ -149,6 +149,8 @@ class SdkSubject:
     """(requirement, cause) -> the first call that showed it."""
     hung: set[tuple[str, str]] = field(default_factory=set)
     """(mode, fault class) that the SDK never came back from: not played again."""
+    deep: bool = False
+    """Whether every fault is played on every operation, where otherwise it is spread over them."""
     bundled: bool = True
     """Whether plays that leave no trace may share a client."""
     ran: dict[tuple[str, str, str], str] = field(default_factory=dict)

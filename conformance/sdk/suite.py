@@ -20,7 +20,7 @@ from conformance.drivers import tables
 from conformance.drivers.environment import EnvironmentUnavailable, prepare
 from conformance.drivers.hosting.table import Table
 from conformance.drivers.process import DriverError, DriverProcess, host_command
-from conformance.faults.classes import FaultClass, classes_for
+from conformance.faults.classes import classes_for
 from conformance.faults.testbench import Testbench
 from conformance.progress import Progress
 from conformance.report.results import SubjectEntry, finding_id, summarise
@@ -105,13 +105,14 @@ def run_release(
     seed: int = 0,
     clock: Clock = "virtual",
     select: Sequence[str] | None = None,
+    deep: bool = False,
     progress: Progress | None = None,
 ) -> list[SubjectEntry]:
     """Judge a release that `uv` can install, or any driver by its command; return its entry.
 
-    A release that serves several contracts is one entry: its first contract's name, and the
-    others' operations under their names (`memsy-control:me`). What cannot be installed or
-    started is inconclusive, with the reason.
+    `deep` plays every fault on every operation. A release that serves several contracts is one
+    entry: its first contract's name, and the others' operations under their names
+    (`memsy-control:me`). What cannot be installed or started is inconclusive, with the reason.
     """
     started = time.monotonic()
     try:
@@ -131,6 +132,7 @@ def run_release(
             with contextlib.closing(made):
                 name = name or made.hello.sdk.name
                 version = version or made.hello.sdk.version
+                made.deep = deep
                 found = run(made, select, seed, progress)
                 first = target is targets[0]
                 results += found if first else [_prefixed(r, target.contract.api) for r in found]
@@ -266,6 +268,9 @@ def with_reproductions(entry: SubjectEntry, scripts: Mapping[str, str]) -> Subje
 # --- coverage -------------------------------------------------------------------------------------
 
 
+UNPLAYED = "not run: no case that was run plays it"
+
+
 def coverage(subject: SdkSubject) -> dict[str, Any]:
     """Return the coverage table of one contract: operation × mode × fault class.
 
@@ -286,7 +291,7 @@ def coverage(subject: SdkSubject) -> dict[str, Any]:
             if (operation.id, mode) in missing:
                 reasons[missing[operation.id, mode]] += len(classes)
                 continue
-            cells = [subject.ran.get((operation.id, mode, f.id), _unplayed(f)) for f in classes]
+            cells = [subject.ran.get((operation.id, mode, f.id), UNPLAYED) for f in classes]
             ran = sum(c == "run" for c in cells)
             reasons.update(c for c in cells if c != "run")
             rows.append(
@@ -298,14 +303,6 @@ def coverage(subject: SdkSubject) -> dict[str, Any]:
         "not_run": dict(sorted(reasons.items())),
         "operations": rows,
     }
-
-
-def _unplayed(fault: FaultClass) -> str:
-    if fault.timeout:
-        return "not run: silence takes real time, so it is played on one operation"
-    if fault.bulky:
-        return "not run: bulk takes real time, so it is played on one operation"
-    return "no case plays it"
 
 
 def _why(subject: SdkSubject, operation: Operation, mode: str) -> str:
@@ -322,13 +319,18 @@ def _why(subject: SdkSubject, operation: Operation, mode: str) -> str:
 
 
 def open_subject(
-    subject: str | None, driver_command: Sequence[str] | None, api: str | None, *, seed: int = 0
+    subject: str | None,
+    driver_command: Sequence[str] | None,
+    api: str | None,
+    *,
+    seed: int = 0,
+    deep: bool = False,
 ) -> tuple[SdkSubject, Callable[[Sequence[CaseResult], float], SubjectEntry]]:
     """Return a subject, and a function that closes it and makes its entry from its results."""
     name, version, targets = _targets(subject, driver_command, api, "virtual")
     bench = Testbench()
     made = _one(targets[0], bench, name, version, targets[0].contract.api, "virtual")
-    made.seed = seed
+    made.seed, made.deep = seed, deep
 
     def close(results: Sequence[CaseResult], wall: float) -> SubjectEntry:
         covered = [coverage(made)]

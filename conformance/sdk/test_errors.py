@@ -11,7 +11,6 @@ from conformance.sdk.judging import (
     SHORT,
     chosen,
     every,
-    first,
     is_wild,
     judge_error,
     judge_leak,
@@ -138,22 +137,23 @@ def _is_rough(fault: FaultClass) -> bool:
     return fault.group == "network" and not slow and not odd and not fault.once
 
 
-@CASES.case("errors.timeouts", "ER15", "ER9", "RB8", each=first, modes=MODES)
+@CASES.case("errors.timeouts", "ER15", "ER9", "RB8", each=every, modes=MODES)
 def test_timeouts(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """A server that falls silent, at any stage, raises the documented timeout error in time."""
+    faults = list(chosen(subject, operation, mode, lambda f: _is_silent(f) or _is_unending(f)))
     if not subject.option("timeout"):
         raise Inconclusive("the constructor has no option for the timeout")
     found: list[Finding] = []
     options = {**without_retries(subject), "timeout": SHORT}
-    for fault in chosen(subject, operation, mode, _is_silent):
-        made = play(subject, operation, mode, fault, None, options, timeout=4.0)
-        found += judge_error(subject, operation, made)
-        if made.attempts and answer_of(made.attempts[-1]).ok:
-            found += judge_leak(operation, made, "silence")
-    for fault in chosen(subject, operation, mode, _is_unending):
-        made = play(subject, operation, mode, fault, 1, options, timeout=4.0)
-        if made.call.outcome.kind in ("error", "hang"):
-            found += judge_leak(operation, made, fault.summary.rstrip(".").lower())
+    for fault in faults:
+        silent = _is_silent(fault)
+        made = play(subject, operation, mode, fault, None if silent else 1, options, timeout=4.0)
+        if silent:
+            found += judge_error(subject, operation, made)
+        odd = not silent or (bool(made.attempts) and answer_of(made.attempts[-1]).ok)
+        if odd and made.call.outcome.kind in ("error", "hang"):
+            words = "silence" if silent else fault.summary.rstrip(".").lower()
+            found += judge_leak(operation, made, words)
     return once(found)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from conformance.clock import Clock, SystemClock
 from conformance.verdict import Finding, Inconclusive, NotApplicable, Verdict
 from specs import Contract, Operation
+from specs.sources import source
 
 
 class Subject(Protocol):
@@ -129,10 +130,9 @@ def execute(
     findings: tuple[Finding, ...] = ()
     try:
         findings = tuple(
-            f.at(case=case.id, operation=f.operation or (operation.id if operation else None),
-                 mode=f.mode or mode)
+            _filed(f, case, subject.contract, operation, mode)
             for f in case.function(subject, **arguments)
-        )  # fmt: skip
+        )
         verdict, reason = (Verdict.FAIL if findings else Verdict.PASS), ""
     except Inconclusive as why:
         verdict, reason = Verdict.INCONCLUSIVE, str(why)
@@ -153,4 +153,17 @@ def execute(
         exchanges=subject.exchanged - exchanged,
         seconds=clock.monotonic() - started,
         virtual_seconds=subject.virtual_seconds - virtual,
+    )
+
+
+def _filed(
+    finding: Finding, case: Case, contract: Contract, operation: Operation | None, mode: str
+) -> Finding:
+    """Return a finding with what the case runner knows of it."""
+    about = finding.operation or (operation.id if operation else None)
+    return finding.at(
+        case=case.id,
+        operation=about,
+        mode=finding.mode or mode,
+        source=finding.source or source(contract, finding.requirement, about, finding.basis),
     )

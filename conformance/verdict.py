@@ -74,6 +74,8 @@ class Finding:
     """Findings of one subject with the same requirement and cause are one finding, counted."""
 
     case: str = ""
+    source: str = ""
+    """Where the promise stands, `002_d3cf2a5acba3ba5a § Retries`; '' where nobody makes it."""
     mode: str = ""
     """`sync` or `async` for an SDK; '' elsewhere."""
     fault: str = ""

@@ -207,7 +207,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(write.OutputError, match="known.json"):
+    with pytest.raises(write.OutputError, match=r"known\.json"):
         write.file(kept, "new", "--to")
     assert ["old"] == [p.read_text("utf-8") for p in tmp_path.iterdir()]
 

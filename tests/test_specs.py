@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import specs
-from specs import check, positions, schema
+from specs import Basis, check, positions, schema
 from specs.catalogue import Level, requirements
 from specs.contract import Loader
+from specs.sources import source
 
 OPERATIONS = {"sovant": 24, "claiv": 11, "memsy": 26, "memsy-control": 13, "octamem": 3}
 DOCUMENT = "004_02cd18ee9950a948"
@@ -515,3 +516,23 @@ def test_the_first_row_of_the_error_table_that_fits(
     assert errors is not None
     rule = specs.error_rule(errors, **fault)
     assert (rule.exception if rule else None) == exception
+
+
+@pytest.mark.parametrize(
+    ("api", "requirement", "operation", "basis", "said"),
+    [
+        ("claiv", "RT5", "ingest", Basis.DOCUMENTED, "§ Retries"),
+        ("claiv", "RT2", "ingest", Basis.OBSERVED, "claiv-memory 0.2.1, 0.6.4"),
+        ("memsy", "HD4", "ingest", Basis.DOCUMENTED, "§ Usage Tracking"),
+        ("memsy", "HD3", "ingest", Basis.OBSERVED, "memsy 0.3.1, 0.3.5"),
+        ("sovant", "WR6", "threads.list", Basis.DOCUMENTED, "§ Thread Management"),
+        ("sovant", "WR7", None, Basis.DOCUMENTED, "§ Configuration"),
+        ("sovant", "ER13", "memory.create", Basis.ASSUMED, ""),
+    ],
+)
+def test_a_requirement_leads_to_the_section_that_promises_it(
+    api: str, requirement: str, operation: str | None, basis: Basis, said: str
+) -> None:
+    """What a finding breaks is found in the contract: section, releases, or nobody said it."""
+    found = source(specs.load(api), requirement, operation, basis)
+    assert (said in found) if said else not found

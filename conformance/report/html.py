@@ -16,6 +16,7 @@ from conformance.report.baseline import Comparison, label
 from conformance.report.exit import Decision, Exit, evidence
 from conformance.report.matrix import build
 from conformance.report.results import Results, SubjectEntry
+from conformance.report.versions import State, histories
 from conformance.verdict import Verdict
 from specs.catalogue import requirements
 
@@ -25,6 +26,11 @@ _SIGNS = {
     Verdict.FAIL: "✗",
     Verdict.ERROR: "!",
     Verdict.NOT_APPLICABLE: "·",
+}
+_STATES = {
+    State.SHOWS: ("✗", "fail"),
+    State.FREE: ("✓", "pass"),
+    State.UNJUDGED: ("?", "inconclusive"),
 }
 _WORDS = {
     Exit.CONFORMS: "Conforms",
@@ -51,6 +57,8 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
         run=results.run,
         subjects=results.subjects,
         matrix=build(results.subjects),
+        histories=histories(results.subjects),
+        states=_STATES,
         decision=decision,
         word=_WORDS[decision.code],
         comparison=comparison,

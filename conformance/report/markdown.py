@@ -8,6 +8,7 @@ from conformance.report.baseline import Comparison, label
 from conformance.report.exit import Decision
 from conformance.report.matrix import build
 from conformance.report.results import FindingEntry, Results
+from conformance.report.versions import histories
 from conformance.verdict import Verdict
 
 _SIGNS = {
@@ -29,6 +30,7 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
         "",
         "Cells count requirements: ✓ pass, ✗ fail, ? inconclusive, ! error of memconform's own.",
         "",
+        *_releases(results),
         *_findings(results, comparison),
     ]
     return "\n".join(lines) + "\n"
@@ -49,6 +51,20 @@ def _matrix(results: Results) -> list[str]:
             f"| {_escape(_name(row.subject.api, label(row.subject)))} | {' | '.join(cells)} |"
         )
     return lines
+
+
+def _releases(results: Results) -> list[str]:
+    lines = []
+    for history in histories(results.subjects):
+        for step in history.steps:
+            what = f"{history.name} {step.older} → {step.newer}: {step.summary()}"
+            lines += [f"- {_escape(what)}"]
+            lines += [
+                f"  - {change}: **{row.finding.level} {row.finding.requirement}** "
+                f"{_escape(row.words)} `{row.finding.id}`"
+                for change, row in step.moved()
+            ]
+    return ["## Between releases", "", *lines, ""] if lines else []
 
 
 def _name(api: str, name: str) -> str:

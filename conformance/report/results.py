@@ -65,6 +65,7 @@ class FindingEntry(Entry):
     requirement: str
     level: Level = Field(description="as binding as requirement and basis allow")
     basis: Basis
+    source: str = Field(default="", description="where it is promised: document and section")
     case: str
     operation: str | None = None
     operations: tuple[str, ...] = ()
@@ -214,6 +215,7 @@ def _findings(
                 requirement=requirement,
                 level=binding(catalogue[requirement].level, basis),
                 basis=basis,
+                source=next((f.source for f in group if f.basis is basis), ""),
                 case=first.case,
                 operation=first.operation,
                 operations=tuple(dict.fromkeys(f.operation for f in group if f.operation)),

@@ -15,6 +15,7 @@ from conformance.report.baseline import Comparison, label
 from conformance.report.exit import Decision, Exit
 from conformance.report.matrix import Cell, build
 from conformance.report.results import FindingEntry, Results
+from conformance.report.versions import Change, histories
 from conformance.verdict import Verdict
 
 SHORT = {
@@ -49,6 +50,7 @@ def show(
     console.print(matrix(results))
     console.print("[dim]requirements: ✓ pass  ✗ fail  ? inconclusive  ! error of ours[/dim]")
     _findings(console, results, comparison, worst)
+    _releases(console, results, worst)
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in results.run.parts.items())
     if parts:
         console.print(f"[dim]{escape(parts)}; seed {results.run.seed}[/dim]")
@@ -105,6 +107,33 @@ def _findings(
             console.print(f"      [dim]{escape(finding.replay)}[/dim]", highlight=False)
     if len(pairs) > worst:
         console.print(f"  [dim]… and {len(pairs) - worst} more in the report[/dim]")
+
+
+_SIGNS = {
+    Change.NEW: "[red]+ new [/red]",
+    Change.GONE: "[green]- gone[/green]",
+    Change.UNCLEAR: "[yellow]?     [/yellow]",
+}
+
+
+def _releases(console: Console, results: Results, most: int) -> None:
+    """Print what got better and worse between releases of one package."""
+    for history in histories(results.subjects):
+        for step in history.steps:
+            console.print(
+                f"[bold]{escape(history.name)} {escape(step.older)} → {escape(step.newer)}[/bold]: "
+                f"{step.summary()}",
+                highlight=False,
+            )
+            moved = list(step.moved())
+            for change, row in moved[:most]:
+                console.print(
+                    f"  {_SIGNS[change]} [bold]{row.finding.level} {row.finding.requirement}[/bold]"
+                    f" {escape(row.words)}",
+                    highlight=False,
+                )
+            if len(moved) > most:
+                console.print(f"  [dim]… and {len(moved) - most} more in the report[/dim]")
 
 
 def _weight(finding: FindingEntry) -> tuple[int, int]:

@@ -22,6 +22,8 @@ from pathlib import Path
 
 from conformance.drivers.protocol import MAX_LINE
 
+LAST_WORDS = 4_000
+"""Characters of standard error that are told: room for a stack of each thread and its heading."""
 _SECRET = re.compile(
     r"(?i)((?:bearer|basic)\s+|(?:api[-_]?key|token|secret|password)[\"']?\s*[:=]\s*[\"']?)"
     r"[^\s\"',;]{6,}|\b(?:sk|pk|msy|key)_[A-Za-z0-9_-]{8,}"
@@ -162,7 +164,7 @@ class Pipe:
             if not chunk:
                 return
             self._errors += chunk
-            del self._errors[:-8192]
+            del self._errors[: -2 * LAST_WORDS]
 
     def _status(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -177,7 +179,7 @@ class Pipe:
 
     def _said(self) -> str:
         text = redact(bytes(self._errors).decode("utf-8", "replace")).strip()
-        return f"; its last words: {text[-1500:]}" if text else ""
+        return f"; its last words: {text[-LAST_WORDS:]}" if text else ""
 
 
 def _shown(line: bytes) -> str:

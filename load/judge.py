@@ -20,6 +20,7 @@ from conformance.history import Exchange, Headers, Request, Response
 from conformance.oracles import contract as shapes
 from conformance.oracles import envelope, headers
 from conformance.verdict import Finding
+from load.heads import Heads
 from specs import Basis, Operation, pointer
 
 BAD: Any = type("Bad", (), {"__repr__": lambda self: "BAD"})()
@@ -47,48 +48,24 @@ PLAIN = Asked()
 class Judge:
     """Everything promised of one operation's answers, compiled."""
 
-    __slots__ = (
-        "_deep",
-        "_figures",
-        "_id",
-        "_key",
-        "_limit",
-        "_media",
-        "_names",
-        "_valid",
-        "operation",
-    )
+    __slots__ = ("_deep", "_good", "_id", "_key", "operation")
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self._valid: dict[int, Callable[[Any], bool] | None] = {}
-        self._media: dict[int, bytes] = {}
-        self._names: dict[int, tuple[bytes, ...]] = {}
-        self._limit = _compile_limit(operation)
-        checked = self._limit.names if self._limit is not None else ()
+        self._good: dict[int, tuple[Heads, Callable[[Any], bool] | None]] = {}
+        """Declared success -> what its head must say, and the check of its body if it has one."""
         for status in range(200, 300):
             response = operation.response(status)
             if response is None or response.status == "default":
                 continue
-            schema = response.schema
-            self._valid[status] = _validator(schema) if schema is not None else None
-            self._media[status] = next(
-                (m.split(";")[0].encode() for m in response.content if "json" in m), b""
-            )
-            self._names[status] = tuple(
-                _line(n) for n in response.required_headers if n not in checked
-            )
+            valid = _validator(response.schema) if response.schema is not None else None
+            self._good[status] = Heads(operation, response), valid
         effect = operation.effect
         shown = effect is not None and effect.kind in ("read", "update", "replace")
         self._id = effect.id if effect is not None and shown and effect.target else None
         # Ids that lie deeper than one step are left to the oracles' slower look.
         self._key = self._id[1:] if self._id is not None and self._id.count("/") == 1 else None
         self._deep = self._id is not None and self._key is None
-        usage = operation.usage if operation.authenticated else None
-        self._figures: tuple[bytes, ...] = ()
-        if usage is not None:
-            given = [n for f in usage.figures for n in (f.used, f.limit) if n]
-            self._figures = tuple(_line(n) for n in given)
 
     def quick(self, status: int, head: bytes, body: bytes, asked: Asked, now: float) -> Any:
         """Return the decoded body of a plainly good answer, EMPTY, or BAD. Raises nothing.
@@ -96,22 +73,14 @@ class Judge:
         `head` is the status line and the fields as received, each line ended. `now` is seconds
         since the epoch when the answer came.
         """
-        valid = self._valid.get(status, BAD)
-        if valid is BAD:
+        good = self._good.get(status)
+        if good is None:
             return BAD
-        folded = head.lower()
-        for name in self._names[status]:
-            if name not in folded:
-                return BAD
-        if self._limit is not None and not self._limit.agrees(folded, now):
+        heads, valid = good
+        if not heads.agree(head, now):
             return BAD
-        for name in self._figures:
-            if not _value(folded, name).isdigit():
-                return BAD
         if valid is None:
             return BAD if body and status == 204 else EMPTY
-        if self._media[status] not in folded:
-            return BAD
         try:
             value = orjson.loads(body)
         except ValueError:
@@ -221,60 +190,6 @@ def parse_head(head: bytes) -> Headers:
     return tuple(fields)
 
 
-class _Limit:
-    """Three x-ratelimit header lines and when they cannot all be true."""
-
-    __slots__ = ("_limit", "_remaining", "_reset", "_unit", "_window", "names")
-
-    def __init__(self, names: tuple[str, ...], unit: str, window: float) -> None:
-        self.names = names
-        self._limit, self._remaining, self._reset = ((_line(n), len(n) + 3) for n in names)
-        self._unit = {"epoch-seconds": 1.0, "epoch-ms": 1000.0}.get(unit, 0.0)
-        self._window = window
-
-    def agrees(self, folded: bytes, now: float) -> bool:
-        """Return True where limit, remaining and reset are there and can be true together.
-
-        `folded` is the head in lower case, each line ended.
-        """
-        find = folded.find
-        (first, size), (second, size2), (third, size3) = self._limit, self._remaining, self._reset
-        at, at2, at3 = find(first), find(second), find(third)
-        if at < 0 or at2 < 0 or at3 < 0:
-            return False
-        try:
-            limit = int(folded[at + size : find(b"\r", at + size)])
-            remaining = int(folded[at2 + size2 : find(b"\r", at2 + size2)])
-            reset = float(folded[at3 + size3 : find(b"\r", at3 + size3)])
-        except ValueError:
-            return False
-        away = reset / self._unit - now if self._unit else reset
-        return 0 <= remaining <= limit and -1.0 <= away <= self._window
-
-
-def _compile_limit(operation: Operation) -> _Limit | None:
-    limit = operation.rate_limit
-    if limit is None or limit.headers == "none" or not operation.authenticated:
-        return None
-    names = headers.names(limit)
-    if len(names) != 3 or limit.reset_unit == "http-date":
-        return _Unsure()
-    window = max((p.w for p in limit.policies), default=headers.FAR)
-    return _Limit(names, limit.reset_unit or "delta-seconds", window)
-
-
-class _Unsure(_Limit):
-    """Headers that are not simple numbers: every answer goes to the oracles."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.names = ()
-
-    def agrees(self, folded: bytes, now: float) -> bool:
-        return False
-
-
 def _validator(schema: Any) -> Callable[[Any], bool]:
     """Return the oracles' own check, without the frame around it."""
     plain = shapes.shape(schema).schema
@@ -282,19 +197,6 @@ def _validator(schema: Any) -> Callable[[Any], bool]:
         plain, validate_formats=True
     ).is_valid
     return check
-
-
-def _line(name: str) -> bytes:
-    return b"\r\n" + name.lower().encode() + b":"
-
-
-def _value(folded: bytes, line: bytes) -> bytes:
-    start = folded.find(line)
-    if start < 0:
-        return b""
-    start += len(line)
-    end = folded.find(b"\r\n", start)
-    return (folded[start:] if end < 0 else folded[start:end]).strip()
 
 
 def _at(value: Any, path: str) -> Any:

@@ -87,6 +87,23 @@ def test_what_the_quick_pass_lets_through_no_oracle_condemns(api: str, operation
                     assert quick is BAD
 
 
+def test_a_head_that_looks_like_a_good_one_is_weighed_anew() -> None:
+    """Once a good head is known, others of its layout still need figures that can be true."""
+    judge, status, head, body = good("sovant", "memory.get")
+    again = head.replace(b": 42", b": 41").replace(b"HTTP/1.1 200 OK", b"HTTP/1.1 200 Fine")
+    wrong = [
+        head.replace(b": 42", b": 101"),
+        head.replace(b": 42", b": 4_2"),
+        head.replace(b": 42", b": +42"),
+        head.replace(b"json", b"html").replace(b"\r\n", b"\r\nX-Was: application/json\r\n", 1),
+        head.replace(str(int(NOW) + 30).encode(), b"1"),
+    ]
+    for _ in range(2):
+        assert judge.quick(status, head, body, PLAIN, NOW) is not BAD
+        assert judge.quick(status, again, body, PLAIN, NOW) is not BAD
+        assert all(judge.quick(status, each, body, PLAIN, NOW) is BAD for each in wrong)
+
+
 def test_another_resource_than_asked_for_is_told() -> None:
     """A read that answers about another id is found, without naming either."""
     judge, status, head, body = good("sovant", "memory.get")

@@ -79,6 +79,10 @@ Also = Annotated[
 RestartCommand = Annotated[
     str | None, typer.Option("--restart-command", help="restarts it, keeping its data")
 ]
+Fast = Annotated[
+    bool,
+    typer.Option("--fast", help="backends: seconds, with nothing generated and few waits"),
+]
 RecordFile = Annotated[
     Path | None, typer.Option("--record", help="write the run down, for `memconform judge`")
 ]
@@ -194,6 +198,7 @@ def run(
         bool, typer.Option("--no-baseline", help="judge by the promises alone, nothing is known")
     ] = False,
     jobs: Annotated[int | None, typer.Option("--jobs", help="parts at once (one a core)")] = None,
+    fast: Fast = False,
 ) -> None:
     """Judge the embedded backend, the published SDKs and load runs, and write one report."""
     from conformance import run as runs
@@ -210,7 +215,12 @@ def run(
     kinds = [kind for kind in runs.KINDS if not only or kind in only]
     with watching(console) as watch:
         results = runs.run(
-            kinds, seed=seed, jobs=jobs, command=["memconform", *sys.argv[1:]], watch=watch
+            kinds,
+            seed=seed,
+            jobs=jobs,
+            command=["memconform", *sys.argv[1:]],
+            watch=watch,
+            fast=fast,
         )
     finish(results, out, accepted)
 
@@ -238,6 +248,7 @@ def backend(
     deep: Annotated[
         bool, typer.Option("--deep", help="fuzz and search for minutes, not seconds")
     ] = False,
+    fast: Fast = False,
     case: Annotated[
         list[str] | None,
         typer.Option("--case", help="only cases whose id starts so (can be given more than once)"),
@@ -255,7 +266,8 @@ def backend(
     options: dict[str, Any] = {
         "base-url": base_url, "api": api, "api-key": api_key or [], "seed": seed,
         "read-only": read_only, "max-requests": max_requests, "max-seconds": max_seconds,
-        "rate": rate, "ca": str(ca) if ca else None, "deep": deep, "case": case or [],
+        "rate": rate, "ca": str(ca) if ca else None, "deep": deep, "fast": fast,
+        "case": case or [],
         "quota": quota, "also": also or [], "restart-command": restart_command,
         "record": str(record) if record else None, "sensitivity": sensitivity,
     }  # fmt: skip
@@ -356,6 +368,14 @@ def load(
     processes: Annotated[
         int | None, typer.Option("--processes", help="worker processes of the generator")
     ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="shorten the profile to about so long")
+    ] = None,
+    quota: Quota = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="FILE", help="an earlier results.json to compare with"),
+    ] = None,
     baseline: BaselineFile = None,
 ) -> None:
     """Put load on a backend and judge every answer while it lasts."""
@@ -364,7 +384,16 @@ def load(
     _judged(
         lambda: [
             subjects.judge_load(
-                base_url, api, api_key or [], load_profile, seed=seed, processes=processes, out=out
+                base_url,
+                api,
+                api_key or [],
+                load_profile,
+                seed=seed,
+                processes=processes,
+                out=out,
+                against=against,
+                quota=quota,
+                seconds=seconds,
             )
         ],
         seed=seed,

@@ -10,7 +10,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.metadata import entry_points
 from os import cpu_count
@@ -82,6 +81,8 @@ def backend(options: Mapping[str, Any]) -> BackendSubject:
             "no contract and no backend: give --api NAME "
             f"({', '.join(specs.names())}, or a spec's path) and --base-url URL"
         )
+    if options.get("fast") and options.get("deep"):
+        raise Usage("--fast and --deep ask for opposite things: give one of them")
     keys = [k for k in options.get("api-key") or [] if k]
     ca = options.get("ca")
     if ca and not Path(ca).exists():
@@ -105,6 +106,7 @@ def backend(options: Mapping[str, Any]) -> BackendSubject:
         rate=options.get("rate"),
         ca=ca,
         deep=bool(options.get("deep")),
+        fast=bool(options.get("fast")),
         quota=quota,
         also=also,
         restart=restart,
@@ -113,7 +115,7 @@ def backend(options: Mapping[str, Any]) -> BackendSubject:
 
 def _backend_for_pytest(option: Get) -> tuple[Subject, str, Close]:
     names = ("base-url", "api", "api-key", "read-only", "max-requests", "max-seconds", "rate",
-             "ca", "deep", "seed", "quota", "also", "restart-command", "record",
+             "ca", "deep", "fast", "seed", "quota", "also", "restart-command", "record",
              "sensitivity")  # fmt: skip
     options = {name: option(f"--{name}") for name in names}
     subject = backend(options)
@@ -241,24 +243,51 @@ def judge_sdks(
         raise Usage(f"--clock {clock!r}: it takes virtual or real")
     if api is not None:
         contract(api)
-    kind = cast(Literal["virtual", "real"], clock)
-    command = shlex.split(driver) if driver else None
-    wanted: list[str | None] = list(subjects) if subjects else [None]
+    if len(subjects) > 1:
+        words = ["--seed", str(seed), "--clock", clock]
+        words += [w for o, v in (("--driver", driver), ("--api", api)) if v for w in (o, v)]
+        words += [w for case in select for w in ("--case", case)]
+        return _apart(subjects, [*words, *(["--deep"] if deep else [])], jobs)
+    subject = subjects[0] if subjects else None
+    return run_release(
+        subject,
+        shlex.split(driver) if driver else None,
+        api,
+        seed=seed,
+        clock=cast(Literal["virtual", "real"], clock),
+        select=select or None,
+        deep=deep,
+        progress=Reporter(f"sdk {subject or driver}"),
+    )
 
-    def judge(subject: str | None) -> list[SubjectEntry]:
-        return run_release(
-            subject,
-            command,
-            api,
-            seed=seed,
-            clock=kind,
-            select=select or None,
-            deep=deep,
-            progress=Reporter(f"sdk {subject or driver}"),
-        )
 
-    with ThreadPoolExecutor(jobs or cpu_count() or 1) as pool:
-        return [entry for entries in pool.map(judge, wanted) for entry in entries]
+def _apart(subjects: Sequence[str], words: Sequence[str], jobs: int | None) -> list[SubjectEntry]:
+    """Judge each subject in a process of its own, those that take longest first.
+
+    One more at once than there are cores: a subject also waits, for what a fault holds back.
+    """
+    from conformance import run
+    from conformance.drivers import tables
+
+    def size(part: run.Part) -> int:
+        entries = tables.for_package(part.name)
+        return sum(len(e.table.operations) * len(e.table.clients) for e in entries)
+
+    parts, reporters = [], {}
+    for subject in subjects:
+        name, _, version = subject.partition("==")
+        entries = tables.for_package(name)
+        api = entries[0].table.api if entries else "unknown"
+        parts.append(run.Part("sdk", api, name, ("sdk", subject, *words), version))
+        reporters[id(parts[-1])] = Reporter(f"sdk {subject}")
+
+    def watch(everything: Sequence[run.Part]) -> None:
+        for part in everything:
+            if part.of and part.state == "running":
+                reporters[id(part)](part.done, part.of, part.what)
+
+    cores = cpu_count() or 1
+    return run.apart(parts, sorted(parts, key=size, reverse=True), jobs or cores + 1, watch)
 
 
 def _sdk_for_pytest(option: Get) -> tuple[Subject, str, Close]:
@@ -287,8 +316,11 @@ def judge_load(
     seed: int,
     processes: int | None,
     out: Path | None,
+    against: Path | None = None,
+    quota: str | None = None,
+    seconds: float | None = None,
 ) -> SubjectEntry:
-    """Run a load profile and return what it found.
+    """Run a load profile and return what it found; options are as `load.runner.run` has them.
 
     The load package stands above this one, so it is found by its entry point, not imported.
     """
@@ -307,7 +339,14 @@ def judge_load(
             seed=seed,
             processes=processes,
             progress=Reporter(f"load {api}"),
+            against=against,
+            quota=quota,
+            seconds=seconds,
         )
     except runner.ProfileError as why:
         raise Usage(str(why)) from why
+    except runner.LoadError as why:
+        if why.code == 2:
+            raise Usage(str(why)) from why
+        raise
     return made

@@ -23,12 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int)
     parser.add_argument("--against", help="an earlier results.json to compare with")
+    parser.add_argument("--quota", help="REQUESTS/SECONDS of the limit, where no header tells it")
+    parser.add_argument("--seconds", type=float, help="shorten the profile to about so long")
     given = parser.parse_args(arguments)
     keys = given.api_key or [k for k in os.environ.get("MEMCONFORM_API_KEYS", "").split(",") if k]
     try:
         entry = run(
             given.base_url, given.api, keys, given.load_profile, given.out, given.seed,
-            given.processes, against=given.against,
+            given.processes, against=given.against, quota=given.quota, seconds=given.seconds,
         )  # fmt: skip
     except (ProfileError, SpecError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - this is the command line

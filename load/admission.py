@@ -7,10 +7,15 @@ here sends; `quota.py` does.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from conformance.oracles.limits import Quota
+
+ROUNDED = 1.3
+"""Seconds by which a burst may begin later than its window: whole seconds are told."""
 WINDOWS = 4
 """More different resets than this in one burst mean a quota that refills steadily."""
 
@@ -45,6 +50,25 @@ def judge(events: Sequence[Admission], algorithm: str | None = None) -> list[Wro
     if algorithm in (None, "fixed-window") and len(resets) <= WINDOWS:
         return _windows(told)
     return _bucket(told)
+
+
+def most_untold(events: Sequence[Admission], quota: Quota) -> int:
+    """Return how many any honest limiter lets in of a burst that began a window, but for rounding.
+
+    A counter begins anew with each window, a bucket refills while the burst lasts.
+    """
+    took = max(e.at for e in events) - min(e.at for e in events)
+    windows = 1 + math.floor((took + ROUNDED) / quota.w)
+    return max(quota.q * windows, quota.q + math.ceil(quota.q * took / quota.w))
+
+
+def judge_untold(events: Sequence[Admission], quota: Quota) -> list[Wrong]:
+    """Hold a burst whose answers tell no limit against a quota that a person named."""
+    admitted, most = sum(e.admitted for e in events), most_untold(events, quota)
+    if admitted <= most:
+        return []
+    return [Wrong("over-admitted", f"{admitted} of {len(events)} requests at once were let in "
+                  f"where {quota.q} in {quota.w:g} s are the limit", admitted - most)]  # fmt: skip
 
 
 def _windows(events: Sequence[Admission]) -> list[Wrong]:

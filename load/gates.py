@@ -453,6 +453,8 @@ def storm(figures: Figures) -> Iterator[Finding]:
         return
     if len(judged) < 2:
         raise Inconclusive(f"too few clients took part: {'; '.join(untold) or 'none'}")
+    if untold:
+        raise Inconclusive(f"nothing can be said of {'; '.join(untold)}")
     if not any(g["amplification"] > 5 for g in groups if g["name"].startswith("naive")):
         raise Inconclusive("even a client that never stops was not slowed: no storm was made")
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import gevent.pool
@@ -20,7 +21,7 @@ import gevent.pool
 from load.call import Slot, compile_template
 from load.engine import Engine, Wire
 from load.lane import Lane, Resource
-from load.plan import marked_property
+from load.plan import marked_property, showing
 from load.transport_fast import Timeout, Trouble
 from specs import Operation, pointer
 from specs.examples import arguments
@@ -30,6 +31,8 @@ READERS = 8
 PAGES_MAX = 400
 CLEANUP_MAX = 20_000
 TRIES = 3
+FIRST_PAUSE = 0.2
+"""Seconds after which what did not show yet is looked for again; the pauses grow."""
 PATIENCE = 5.0
 """Seconds that one answer may take here."""
 
@@ -43,26 +46,66 @@ class _Reader:
 
 
 def check(engine: Engine, connect: Callable[[], Wire]) -> None:
-    """Read every acknowledged write back and count what became of it."""
-    gevent.sleep(engine.profile.settle)
-    numbers = engine.tally.numbers
+    """Read every acknowledged write back and count what became of it.
+
+    The profile's `settle` is waited out first. Without one, a write that is not there is looked
+    for again until it shows or the time is over that the contract gives it (`effect.delay`).
+    """
+    settle = engine.profile.settle
+    gevent.sleep(settle or 0)
+    now = perf_counter()
     for lane in engine.lanes:
         kinds: dict[str, list[Resource]] = {}
         for resource in lane.written:
             kinds.setdefault(resource.kind, []).append(resource)
         for kind, written in kinds.items():
-            numbers["unsure"] += sum(not r.known for r in written)
-            reader, searcher = _reader(lane, kind), _searcher(engine, lane, kind)
-            if reader is not None:
-                numbers["written"] += len(written)
-                _in_parallel(connect, written, partial(_read, engine, lane, reader))
-            elif searcher is not None:
-                marked = [r for r in written if r.mark is not None]
-                numbers["written"] += len(marked)
-                _in_parallel(connect, marked, partial(_search, engine, lane, searcher))
-            lister = _lister(lane, kind)
-            if lister is not None:
-                _duplicates(engine, lane, connect(), lister, written)
+            end = now if settle is not None else now + showing(lane.plan, kind)
+            _check_kind(engine, lane, connect, kind, written, end)
+
+
+def _check_kind(
+    engine: Engine, lane: Lane, connect: Callable[[], Wire], kind: str, written: list[Resource],
+    end: float,
+) -> None:  # fmt: skip
+    """Read back what was written of one kind; until `end` it may still turn up."""
+    numbers = engine.tally.numbers
+    numbers["unsure"] += sum(not r.known for r in written)
+    reader, searcher = _reader(lane, kind), _searcher(lane, kind)
+    if reader is not None:
+        numbers["written"] += len(written)
+        _until_shown(connect, written, partial(_read, engine, lane, reader), end)
+    elif searcher is not None:
+        marked = [r for r in written if r.mark is not None]
+        numbers["written"] += len(marked)
+        _until_shown(connect, marked, partial(_search, engine, lane, searcher), end)
+    lister = _lister(lane, kind)
+    if lister is not None:
+        gevent.sleep(max(end - perf_counter(), 0))  # what is there twice may show late, too
+        _duplicates(engine, lane, connect(), lister, written)
+
+
+def _until_shown(
+    connect: Callable[[], Wire], items: list[Resource],
+    look: Callable[[Wire, Resource, bool], bool], end: float,
+) -> None:  # fmt: skip
+    """Look for all items, and again for those that are not there, the last time at `end`.
+
+    `look` is told whether it is the last time, and returns whether the item is done with.
+    """
+    pause = FIRST_PAUSE
+    while items:
+        last = perf_counter() >= end
+        missing: list[Resource] = []
+
+        def one(wire: Wire, item: Resource, last: bool = last, out: Any = missing) -> None:
+            if not look(wire, item, last):
+                out.append(item)
+
+        _in_parallel(connect, items, one)
+        items = missing
+        if items:
+            gevent.sleep(min(pause, max(end - perf_counter(), 0)))
+            pause *= 1.5
 
 
 def tidy(engine: Engine, connect: Callable[[], Wire]) -> None:
@@ -100,35 +143,38 @@ def _in_parallel(
     pool.join(raise_error=True)
 
 
-def _read(engine: Engine, lane: Lane, reader: _Reader, wire: Wire, resource: Resource) -> None:
+def _read(
+    engine: Engine, lane: Lane, reader: _Reader, wire: Wire, resource: Resource, last: bool
+) -> bool:
+    """Read one write back by its id; False where it may still turn up."""
     numbers = engine.tally.numbers
-    request = _request(lane, reader, resource)
-    status, body = _persist(wire, request)
+    status, body = _persist(wire, _request(lane, reader, resource))
+    there = 200 <= status < 300
+    if not (there or last or resource.deleted):
+        return False
     if not status:
         numbers["unread"] += 1
-        return
+        return True
     numbers["read-back"] += 1
-    there = 200 <= status < 300
     if not resource.known:
-        return
+        return True
     if resource.deleted:
         numbers["deleted"] += 1
         numbers["checked-resurrected"] += 1
         numbers["resurrected"] += there
-        return
+        return True
     numbers["checked-lost"] += 1
-    if not there:
-        numbers["lost"] += 1
-        return
-    if resource.mark is not None:
+    numbers["lost"] += not there
+    if there and resource.mark is not None:
         numbers["checked-altered"] += 1
         numbers["altered"] += resource.mark.encode() not in body
+    return True
 
 
 def _search(
-    engine: Engine, lane: Lane, searcher: Operation, wire: Wire, resource: Resource
-) -> None:
-    """Look for a write by its own mark, where nothing reads it by an id."""
+    engine: Engine, lane: Lane, searcher: Operation, wire: Wire, resource: Resource, last: bool
+) -> bool:
+    """Look for a write by its own mark, where no id reads it; False where it may still turn up."""
     numbers, effect = engine.tally.numbers, searcher.effect
     assert effect is not None
     assert resource.mark is not None
@@ -137,12 +183,14 @@ def _search(
     given |= {n: v for n, v in resource.scope.items() if n in names}
     given[effect.query or ""] = resource.mark
     status, body = _persist(wire, _render(lane, searcher, given))
-    if not 200 <= status < 300:
-        numbers["unread"] += 1
-        return
-    numbers["read-back"] += 1
-    numbers["checked-lost"] += 1
-    numbers["unfound"] += resource.mark.encode() not in body
+    read = 200 <= status < 300
+    found = read and resource.mark.encode() in body
+    if not (found or last):
+        return False
+    numbers["read-back" if read else "unread"] += 1
+    numbers["checked-lost"] += read
+    numbers["unfound"] += read and not found
+    return True
 
 
 def _exchange(wire: Wire, request: bytes) -> tuple[int, bytes, bytes]:
@@ -288,17 +336,14 @@ def _by_target(lane: Lane, kind: str, what: str) -> _Reader | None:
     return None
 
 
-def _searcher(engine: Engine, lane: Lane, kind: str) -> Operation | None:
-    """Return the search that shows a write's text, where the run waits as long as it may take."""
+def _searcher(lane: Lane, kind: str) -> Operation | None:
+    """Return the search that shows a write's text."""
     for operation in lane.plan.contract:
         effect = operation.effect
         if effect is None or effect.kind != "search" or effect.resource != kind:
             continue
-        if effect.query is None or effect.content is None:
-            continue
-        makers = [t for t in lane.plan.tasks if kind in t.makes]
-        delay = max((t.operation.effect.delay for t in makers if t.operation.effect), default=0)
-        return operation if delay <= engine.profile.settle else None
+        if effect.query is not None and effect.content is not None:
+            return operation
     return None
 
 

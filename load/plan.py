@@ -177,6 +177,18 @@ def _needs(operation: Operation) -> dict[str, str]:
     return needs
 
 
+def showing(plan: Plan, kind: str | None = None) -> float:
+    """Return the seconds after which a write (of one kind, or of any) must show at the latest."""
+    effects = [t.operation.effect for t in plan.tasks if kind is None or kind in t.makes]
+    return max((e.delay for e in effects if e is not None), default=0.0)
+
+
+def settling(plan: Plan) -> float:
+    """Return the seconds for which the end of a run may wait for writes to show."""
+    settle = plan.profile.settle
+    return settle if settle is not None else showing(plan)
+
+
 def marked_property(contract: Contract, operation: Operation) -> str | None:
     """Return the free text of a write that carries its mark; an update marks what creation did."""
     effect = operation.effect

@@ -7,13 +7,18 @@ ratios lie between 0 and 1.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from conformance.backend import words
 
 HERE = Path(__file__).parent / "profiles"
+SHORTEST_STEP = 1.0
+"""Seconds below which a step of a search says nothing."""
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Kind = Literal["open", "closed", "breakpoint", "rate-limit", "retry-storm", "pagination"]
@@ -69,14 +74,20 @@ class RateLimitPlan(Part):
     """How a rate limit is approached: bursts of this many times the quota."""
 
     operation: str | None = Field(default=None, description="absent: the cheapest safe one")
-    quota: int | None = Field(
-        default=None, ge=1, description="for APIs whose answers do not say it"
+    quota: str | None = Field(
+        default=None, description="REQUESTS/SECONDS, for APIs whose answers do not say it"
     )
     below: Ratio = Field(default=0.8, description="share of the quota used in the first burst")
     above: float = Field(default=2.0, ge=1, description="times the quota in the last burst")
     concurrency: int = Field(default=32, ge=1, le=4096)
     max_requests: int = Field(default=5000, ge=1)
     max_wait: float = Field(default=90, gt=0, description="longest wait for a fresh window")
+
+    @field_validator("quota")
+    @classmethod
+    def _is_a_quota(cls, text: str | None) -> str | None:
+        words.quota(text)
+        return text
 
 
 class StormPlan(Part):
@@ -87,6 +98,9 @@ class StormPlan(Part):
     recovery: float = Field(default=10, gt=0)
     clients: int = Field(default=8, ge=1, le=256)
     pace: float = Field(default=0.5, gt=0, description="calls per second of one client")
+    drivers: tuple[str, ...] = Field(
+        default=(), description="command lines of drivers whose SDKs are clients too"
+    )
 
 
 class Walk(Part):
@@ -173,8 +187,11 @@ class Profile(Part):
     drain: float = Field(default=5, ge=0, description="seconds that stragglers have at the end")
     prepare: int = Field(default=4, ge=0, description="resources of each kind made beforehand")
     ledger: bool = Field(default=True, description="read acknowledged writes back at the end")
-    settle: float = Field(
-        default=0, ge=0, description="seconds waited for writes that show later than they return"
+    settle: float | None = Field(
+        default=None,
+        ge=0,
+        description="seconds waited before writes are read back; absent: each is looked for until "
+        "it shows, as long as the contract says that this may take",
     )
     cleanup: bool = Field(default=True, description="delete what the run created")
     judged: bool = Field(
@@ -248,6 +265,38 @@ def length(profile: Profile) -> float:
         storm = profile.storm
         return storm.outage_after + storm.outage + storm.recovery + profile.timeout
     return profile.seconds
+
+
+def within(profile: Profile, seconds: float) -> Profile:
+    """Return a profile whose durations are shortened, all alike, so that it takes `seconds`.
+
+    Rates and gates stay, but for the answers wanted of each operation, which are fewer where
+    fewer are planned. A profile that is no longer than that, and one that follows the backend's
+    own windows (kind rate-limit), stay as they are. Raises ProfileError where nothing is left.
+    """
+    if seconds <= 0:
+        raise ProfileError(f"{seconds:g} seconds leave nothing of a load profile")
+    storm, whole = profile.storm, length(profile)
+    if profile.kind == "retry-storm":
+        whole -= profile.timeout
+    if seconds >= whole or profile.kind == "rate-limit":
+        return profile
+    part = seconds / whole
+    lasts = {n: getattr(storm, n) * part for n in ("outage_after", "outage", "recovery")}
+    gates = profile.gates
+    return profile.model_copy(
+        update={
+            "summary": f"{profile.summary}; shortened to {seconds:g} s",
+            "stages": tuple(
+                s.model_copy(update={"seconds": s.seconds * part}) for s in profile.stages
+            ),
+            "search": profile.search.model_copy(
+                update={"seconds": max(profile.search.seconds * part, SHORTEST_STEP)}
+            ),
+            "storm": storm.model_copy(update=lasts),
+            "gates": gates.model_copy(update={"evidence": math.ceil(gates.evidence * part)}),
+        }
+    )
 
 
 def parse(raw: object, where: str = "profile") -> Profile:

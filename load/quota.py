@@ -14,10 +14,12 @@ from typing import Any
 import gevent
 import gevent.pool
 
+from conformance.backend import words
 from conformance.history import Headers
 from conformance.oracles.headers import read_limit, retry_after_seconds
+from conformance.oracles.limits import Quota
 from conformance.verdict import Finding
-from load.admission import Admission, judge
+from load.admission import Admission, judge, judge_untold, most_untold
 from load.engine import Engine, Wire
 from load.judge import parse_head
 from load.lane import Lane
@@ -55,6 +57,7 @@ class _Driver:
         self.plan = engine.profile.rate_limit
         self.task = _choose(engine, self.plan.operation)
         self.limit: RateLimit = self.task.operation.rate_limit  # type: ignore[assignment]
+        self.named = words.quota(self.plan.quota)
         self.events: list[Admission] = []
         self.sent = 0
         self.wait: float | None = None
@@ -72,6 +75,9 @@ class _Driver:
                 f"the quota of {quota} cannot be overrun within {self.plan.max_requests} requests; "
                 "raise rate-limit.max-requests, or test where the limit is lower"
             )
+        if probe.reset is None and self.named is not None:
+            self._run_untold(self.named)
+            return
         if probe.remaining is not None and probe.remaining < quota - 1:
             self._rest(max((probe.reset or 0) - time.time(), 0))
             self.events.clear()
@@ -87,12 +93,44 @@ class _Driver:
                               f"{quota}, were all let in")  # fmt: skip
         self._after_wait()
 
+    def _run_untold(self, quota: Quota) -> None:
+        """Drive a limit that no answer tells of: idle first, so that it is whole, then overrun it.
+
+        Who waited out a refusal is at the beginning of a window: there the overrun is judged.
+        """
+        self._rest(quota.w)
+        self.events.clear()
+        self._burst(int(self.plan.below * quota.q))
+        early = sum(not e.admitted for e in self.events)
+        if early:
+            self._saw_early(early)
+        self._burst(int(self.plan.above * quota.q))
+        if all(e.admitted for e in self.events):
+            raise Unreachable(f"{len(self.events)} requests were all let in, where "
+                              f"{quota.q} in {quota.w:g} s are named as the limit")  # fmt: skip
+        self._rest(self.wait if self.wait is not None else quota.w)
+        self.events.clear()
+        self._burst(int(self.plan.above * quota.q))
+        refused = sum(not e.admitted for e in self.events)
+        self.facts |= {"sent": self.sent, "admitted": len(self.events) - refused,
+                       "refused": refused}  # fmt: skip
+        if not self.events[0].admitted and self.wait is not None:
+            self._saw_refused_after_wait()
+        most = most_untold(self.events, quota)
+        for wrong in judge_untold(self.events, quota):
+            self._saw(wrong.slug, wrong.words, wrong.count)
+        if most >= len(self.events):
+            raise Unreachable(f"the burst lasted so long that {most} of {len(self.events)} may "
+                              f"rightly be let in; name a longer window than {quota.w:g} s, or "
+                              "use a faster machine")  # fmt: skip
+
     def _probe(self) -> Admission:
         self._one(self.wires[0])
         if not self.events:
             raise Unreachable("the first request got no answer")
         if self.events[0].limit is None:
-            raise Unreachable("answers do not say what the limit is, and no document does")
+            raise Unreachable("answers do not say what the limit is, and no document does; name it "
+                              "with --quota REQUESTS/SECONDS")  # fmt: skip
         return self.events[0]
 
     def _burst(self, count: int) -> None:
@@ -131,12 +169,12 @@ class _Driver:
             given = header_of(head, b"retry-after")
             seconds = retry_after_seconds(given.decode("latin-1") if given else None, now)
             self.wait = seconds if seconds is not None else self.wait
-        limit = reading.limit if reading is not None else self.plan.quota
-        reset = reading.reset if reading is not None else None
-        if limit is None:
-            self.events.append(Admission(now, not refused, None, None, None))
+        if reading is None or reading.limit is None:
+            named = self.named.q if self.named is not None else None
+            self.events.append(Admission(now, not refused, named, None, None))
             return
-        left = reading.remaining if reading is not None else None
+        limit, reset = reading.limit, reading.reset
+        left = reading.remaining
         self.events.append(
             Admission(
                 now, not refused, int(limit), None if left is None else int(left),
@@ -159,14 +197,20 @@ class _Driver:
         self.events.clear()
         self._one(self.wires[0])
         if self.events and not self.events[0].admitted:
-            self._saw("refused-after-wait", "a request is turned away although it waited as long "
-                      "as Retry-After said", 1)  # fmt: skip
+            self._saw_refused_after_wait()
+
+    def _saw_refused_after_wait(self) -> None:
+        self._saw("refused-after-wait", "a request is turned away although it waited as long "
+                  "as Retry-After said", 1)  # fmt: skip
+
+    def _saw_early(self, early: int) -> None:
+        self._saw("refused-below", f"{early} requests were turned away below the quota", early)
 
     def _judge(self, early: int) -> None:
         for wrong in judge(self.events, self.limit.algorithm):
             self._saw(wrong.slug, wrong.words, wrong.count)
         if early:
-            self._saw("refused-below", f"{early} requests were turned away below the quota", early)
+            self._saw_early(early)
 
     def _saw(self, slug: str, words: str, count: int) -> None:
         basis = Basis.DOCUMENTED if self.limit.headers != "none" else Basis.ASSUMED

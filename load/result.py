@@ -6,21 +6,23 @@ that a report can draw it without knowing histograms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conformance.report.results import SubjectEntry, summarise
+from conformance.cases import CaseResult
+from conformance.report.exit import decide
+from conformance.report.results import Results, Run, SubjectEntry, summarise
 from conformance.verdict import Verdict
 from load.gates import Figures, judge
 from load.record import Histogram, OperationTally
-from specs.catalogue import Level, Requirement, requirements
+from specs.catalogue import Requirement, requirements
 
 PERCENTS = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
 DECISIVE = (
     "load.generator", "load.evidence", "load.complete", "load.admission", "load.breakpoint",
     "load.storm", "load.pages",
 )  # fmt: skip
-"""Cases without which a green run says nothing: inconclusive here is exit 5."""
+"""Cases without which a green run says nothing: one of them inconclusive is exit 5."""
 
 
 def entry(
@@ -33,6 +35,7 @@ def entry(
     """Return the judged entry of a run."""
     told = details(figures)
     results = judge(figures, told)
+    told["undecided"] = _undecided(results)
     sent = figures.total().sent
     made = summarise(
         "load",
@@ -49,14 +52,17 @@ def entry(
 
 
 def exit_code(made: SubjectEntry) -> int:
-    """Return 3 for an error of ours, 1 for a broken MUST, 5 for too little evidence, else 0."""
-    if any(case.verdict is Verdict.ERROR for case in made.cases):
-        return 3
-    if any(finding.level is Level.MUST for finding in made.findings):
-        return 1
-    if any(c.verdict is Verdict.INCONCLUSIVE and c.case in DECISIVE for c in made.cases):
-        return 5
-    return 0
+    """Return the exit code of a run that was played to its end: the one that all suites share."""
+    run = Run(tool="", started="", seconds=0, seed=0, command=())
+    return int(decide(Results(run=run, subjects=(made,))).code)
+
+
+def _undecided(results: Sequence[CaseResult]) -> str:
+    """Return why a run says too little, however many of its gates hold; '' where it does not."""
+    return next(
+        (f"{r.case}: {r.reason}" for r in results
+         if r.verdict is Verdict.INCONCLUSIVE and r.case in DECISIVE), "",
+    )  # fmt: skip
 
 
 def sentences(made: SubjectEntry) -> list[str]:

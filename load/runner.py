@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,8 +19,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import specs
 from conformance.report.results import Results, SubjectEntry
-from load.profile import ProfileError, length, load_profile
+from load.profile import ProfileError, length, load_profile, within
 
 __all__ = ["LoadError", "ProfileError", "command", "run"]
 Progress = Callable[[int, int, str], None]
@@ -63,27 +65,39 @@ def run(
     processes: int | None = None,
     progress: Progress | None = None,
     against: str | Path | None = None,
+    quota: str | None = None,
+    seconds: float | None = None,
 ) -> SubjectEntry:
     """Run a profile on an API and return its judged entry.
 
     `against` is an earlier `results.json` to compare with. `keys` are API keys; several spread
-    the load over tenants. With `out`, the child's `results.json` and its log are left there.
-    Raises ProfileError, SpecError for what cannot be used, and LoadError where the child left
-    no result.
+    the load over tenants, `limited=KEY` is driven into its limit. `quota` (REQUESTS/SECONDS) is
+    the limit of an API whose answers do not say it, `seconds` what the profile is shortened to.
+    With `out`, the child's `results.json` and its log are left there. Raises ProfileError,
+    SpecError for what cannot be used, and LoadError where the child left no result.
     """
     plan = load_profile(profile)
+    if seconds is not None:
+        plan = within(plan, seconds)
+    delays = [o.effect.delay for o in specs.load(api) if o.effect is not None]
     with tempfile.TemporaryDirectory(prefix="memconform-load-") as temporary:
         folder = Path(out) if out is not None else Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        if against is None or Path(against).resolve() != (folder / "results.json").resolve():
-            (folder / "results.json").unlink(missing_ok=True)
+        if against is not None and Path(against).exists():
+            # It may be the very file that this run writes, and must go before the run.
+            against = shutil.copy(against, Path(temporary) / "earlier.json")
+        (folder / "results.json").unlink(missing_ok=True)
         log = folder / "locust.log"
         line = command(base_url, api, profile, folder, seed, processes)
         if against is not None:
             line += ["--against", str(Path(against).resolve())]
+        if quota is not None:
+            line += ["--quota", quota]
+        if seconds is not None:
+            line += ["--seconds", str(seconds)]
         environment = {**os.environ, "MEMCONFORM_API_KEYS": ",".join(keys)}
         environment.setdefault("LOCUST_SKIP_UPDATE_CHECK", "1")
-        limit = length(plan) + plan.drain + plan.settle + GRACE
+        limit = length(plan) + plan.drain + (plan.settle or max(delays, default=0)) + GRACE
         with log.open("wb") as sink:
             child = subprocess.Popen(
                 line,

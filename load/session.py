@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import specs
+from conformance.backend import words
 from conformance.report.results import Results, Run, SubjectEntry
+from conformance.report.run import redact
 from load import breakpoint as breakpoint_
 from load import ledger, pages, quota
 from load.call import Origin, origin
@@ -27,7 +29,7 @@ from load.engine import Buffer, Engine, Wire
 from load.gates import Figures
 from load.lane import Lane
 from load.plan import Plan, make_plan
-from load.profile import Profile, length, load_profile
+from load.profile import Profile, length, load_profile, within
 from load.record import Tally, pack, unpack
 from load.result import entry
 from load.schedule import Schedule, from_profile
@@ -42,12 +44,52 @@ class Options:
     api: str
     base_url: str
     keys: tuple[str, ...]
+    """Keys of tenants, which share the load."""
     profile: str
     seed: int = 0
     out: Path | None = None
     insecure: bool = False
     against: Path | None = None
     """An earlier `results.json` to compare with."""
+    limited: str | None = None
+    """A key that may be used up to find the rate limit."""
+    secrets: tuple[str, ...] = ()
+    """Every key, those that a load run has no use for too."""
+    quota: str | None = None
+    """REQUESTS/SECONDS, where answers do not say it."""
+    seconds: float | None = None
+    """What a longer profile is shortened to."""
+
+
+def keys_of(given: Sequence[str]) -> dict[str, Any]:
+    """Return what `--api-key` words mean to a load run, as `Options` take it.
+
+    Tenants share the load and `limited=KEY` is driven into its limit; keys without rights and
+    keys that are past (`member=KEY`, `expired=KEY`) would only be refused, and stay out of it.
+    """
+    told = [words.role(word) for word in given if word]
+    tenants = tuple(key for name, key in told if name not in words.ROLES)
+    limited = next((key for name, key in told if name == "limited"), None)
+    return {
+        "keys": tenants or ("",),
+        "limited": limited,
+        "secrets": tuple(key for _, key in told),
+    }
+
+
+def shaped(options: Options) -> Profile:
+    """Return the profile that is played: the named one, with what the options say otherwise.
+
+    Raises ProfileError.
+    """
+    profile = load_profile(options.profile)
+    if options.seconds is not None:
+        profile = within(profile, options.seconds)
+    if options.quota is not None:
+        words.quota(options.quota)
+        plan = profile.rate_limit.model_copy(update={"quota": options.quota})
+        profile = profile.model_copy(update={"rate_limit": plan})
+    return profile
 
 
 @dataclass
@@ -62,7 +104,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.contract = specs.load(self.options.api)
-        self.profile = load_profile(self.options.profile)
+        self.profile = shaped(self.options)
         self.plan = make_plan(self.contract, self.profile)
         if not self.plan.tasks:
             raise ValueError(f"nothing to send: no operation of {self.contract.api} is left in")
@@ -103,7 +145,10 @@ class Session:
     ) -> Engine:
         """Return this process's engine: its lanes, its share of the tickets, its connections."""
         options = self.options
-        lanes = make_lanes(self.plan, self.where, options.keys, run_id, options.seed, index)
+        keys = options.keys
+        if self.profile.kind == "rate-limit" and options.limited is not None:
+            keys = (options.limited,)
+        lanes = make_lanes(self.plan, self.where, keys, run_id, options.seed, index)
         self.engine = Engine(
             self.profile, self.schedule, lanes, connector(self.where, options.insecure),
             index, workers, on_flush=on_flush,
@@ -134,7 +179,8 @@ class Session:
             decide = self.decide or self.referee
             breakpoint_.drive(engine, decide, self.profile.search.start, seed)
         elif kind == "rate-limit":
-            quota.drive(engine)
+            if not engine.index:  # one key's limit is one worker's to find
+                quota.drive(engine)
         elif kind == "pagination":
             pages.drive(engine)
         elif kind == "retry-storm":
@@ -148,6 +194,8 @@ class Session:
             return
         line = [sys.executable, "-m", "load.storm", "--base-url", self.options.base_url, "--api",
                 self.options.api, "--load-profile", self.options.profile]  # fmt: skip
+        if self.options.seconds is not None:
+            line += ["--seconds", str(self.options.seconds)]
         keys = {"MEMCONFORM_API_KEYS": ",".join(self.options.keys)}
         ended = subprocess.run(
             line, capture_output=True, env={**os.environ, **keys}, check=False,
@@ -228,24 +276,13 @@ class Session:
                 started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
                 seconds=round(time.perf_counter() - self.began, 3),
                 seed=self.options.seed,
-                command=redacted(command, self.options.keys),
+                command=redact(command, self.options.secrets),
                 complete=not self.interrupted,
                 reason=self.interrupted,
                 parts={f"load {made.api}": made.wall_seconds},
             ),
             subjects=(made,),
         )
-
-
-def redacted(command: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
-    """Return a command line with API keys replaced."""
-    made = []
-    for word in command:
-        for key in keys:
-            if key:
-                word = word.replace(key, "***")
-        made.append(word)
-    return tuple(made)
 
 
 def make_lanes(

@@ -28,7 +28,7 @@ from conformance.drivers.pipe import DriverError
 from conformance.drivers.process import DriverProcess, host_command
 from conformance.history import Outcome
 from conformance.verdict import Finding
-from load.profile import Profile, load_profile
+from load.profile import Profile, load_profile, within
 from load.record import Tally, pack
 from load.relay import Ask, Forward, Relay, Reply
 from specs import Basis, Contract, Operation
@@ -319,9 +319,13 @@ def main() -> int:
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--api", required=True)
     parser.add_argument("--load-profile", default="retry-storm")
+    parser.add_argument("--seconds", type=float)
     given = parser.parse_args()
     key = os.environ.get("MEMCONFORM_API_KEYS", "").split(",")[0]
-    made = run(given.base_url, specs.load(given.api), key, load_profile(given.load_profile))
+    profile = load_profile(given.load_profile)
+    if given.seconds is not None:
+        profile = within(profile, given.seconds)
+    made = run(given.base_url, specs.load(given.api), key, profile)
     print(json.dumps(pack(made)), flush=True)  # noqa: T201 - this is its result
     return 0
 

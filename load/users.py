@@ -24,10 +24,11 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from conformance.report import write
 from load.engine import Buffer
+from load.plan import settling
 from load.profile import ProfileError, length, names
 from load.record import Tally, pack, unpack
 from load.result import exit_code, sentences
-from load.session import Options, Session
+from load.session import Options, Session, keys_of
 from specs import SpecError
 
 USAGE = 2
@@ -86,8 +87,8 @@ def add_options(parser: Any) -> None:
         default=None,
         is_secret=True,
         include_in_web_ui=False,
-        help="API key; give it several times to spread the load over tenants "
-        "(or MEMCONFORM_API_KEYS, comma-separated)",
+        help="API key; give it several times to spread the load over tenants; limited=KEY is "
+        "driven into its limit (or MEMCONFORM_API_KEYS, comma-separated)",
     )
     parser.add_argument(
         "--load-profile",
@@ -102,6 +103,12 @@ def add_options(parser: Any) -> None:
         "--against", default="", include_in_web_ui=False,
         help="an earlier results.json to compare with",
     )  # fmt: skip
+    parser.add_argument(
+        "--quota", default="", help="REQUESTS/SECONDS of the limit, where no header tells it"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=None, help="shorten the profile to about so many seconds"
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same requests")
     parser.add_argument("--insecure", action="store_true", default=False,
                        help="accept any TLS certificate")  # fmt: skip
@@ -150,12 +157,14 @@ def _options(environment: Any) -> Options:
     return Options(
         api=given.api,
         base_url=host,
-        keys=tuple(keys) or ("",),
         profile=given.load_profile,
         seed=given.seed,
         out=Path(given.out) if given.out else None,
         insecure=given.insecure,
         against=Path(given.against) if given.against else None,
+        quota=given.quota or None,
+        seconds=given.seconds,
+        **keys_of(keys),
     )
 
 
@@ -257,7 +266,8 @@ def _await_workers(environment: Any, session: Session) -> None:
     """Wait until every worker has sent its last report, or is gone."""
     runner = environment.runner
     profile = session.profile
-    deadline = time.monotonic() + length(profile) + profile.drain + profile.settle + GRACE
+    longest = length(profile) + profile.drain + settling(session.plan) + GRACE
+    deadline = time.monotonic() + longest
     while time.monotonic() < deadline:
         gevent.sleep(0.2)
         wanted = environment.parsed_options.memconform_plan["clients"]

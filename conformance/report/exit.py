@@ -10,7 +10,8 @@ The first line of this table that is true decides.
 | 4 | the baseline lists findings that are gone |
 | 0 | none of these |
 
-2 is for usage and never follows from results.
+2 is for usage and never follows from results. A subject whose run as a whole says too little,
+however many cases passed, says so itself in `details.undecided`: a slow load generator, for one.
 """
 
 from __future__ import annotations
@@ -94,6 +95,11 @@ def _evidence(results: Results, _: Comparison | None) -> Decision | None:
     if not results.subjects:
         return Decision(Exit.TOO_LITTLE_EVIDENCE, "no subject was judged")
     for subject in results.subjects:
+        undecided = subject.details.get("undecided")
+        if undecided:
+            return Decision(
+                Exit.TOO_LITTLE_EVIDENCE, f"{subject.name} ({subject.api}): {undecided}"
+            )
         judged, applicable = evidence(subject)
         if judged == 0 or judged * 2 < applicable:
             why = next(

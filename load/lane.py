@@ -50,16 +50,18 @@ class Resource:
     """Request name -> the resource that it was made in."""
     quoted: bytes = b""
     """Its id as it stands in a path."""
-    shown: Asked | None = None
-    """What a read of it must show; None where that has changed."""
+    reading: tuple[Template, Shot] | None = None
+    """Its last read, ready to be sent again; None where what a read must show has changed."""
+    children: list[Resource] | None = None
+    """What the run made in it."""
 
     def wrote(self, mark: str | None) -> None:
         """Take note of an acknowledged write with a mark, or (None) of one without."""
-        self.mark, self.known, self.shown = mark or self.mark, mark is not None, None
+        self.mark, self.known, self.reading = mark or self.mark, mark is not None, None
 
     def doubt(self) -> None:
         """Take note of a write whose outcome is unknown."""
-        self.known, self.shown = False, None
+        self.known, self.reading = False, None
 
 
 @dataclass(slots=True, eq=False)
@@ -165,7 +167,7 @@ class Lane:
 
     def _prepare(self, task: Task) -> tuple[tuple[Template, dict[str, Any]], ...]:
         """Prepare an operation's requests: several variants of the contract's examples."""
-        made = []
+        made: list[tuple[Template, dict[str, Any]]] = []
         for turn, (seed, optional) in enumerate(VARIANTS):
             try:
                 given = arguments(task.operation, seed=seed, optional=optional)
@@ -178,7 +180,9 @@ class Lane:
             idempotency = task.operation.idempotency
             if idempotency is not None and idempotency.location == "header":
                 headers.append((idempotency.name, Slot("key")))
-            made.append((compile_template(task.operation, self.where, given, headers), scope))
+            prepared = compile_template(task.operation, self.where, given, headers), scope
+            if prepared not in made:
+                made.append(prepared)
         return tuple(made)
 
     def _with_gaps(self, task: Task, given: dict[str, Any], turn: int) -> dict[str, Any]:
@@ -304,8 +308,14 @@ class Lane:
         if template.fixed is not None:
             return Shot(task, template.fixed, self._plain, held, None, scope)
         if template.around is not None:
-            data = template.around[0] + held[0].quoted + template.around[1]
-            return Shot(task, data, self._asked(task, held, None), held, None, scope)
+            target = held[0]
+            if target.reading is not None and target.reading[0] is template:
+                return target.reading[1]
+            data = template.around[0] + target.quoted + template.around[1]
+            shot = Shot(task, data, self._asked(task, held, None), held, None, scope)
+            if task.kind == "read":
+                target.reading = template, shot
+            return shot
         values: dict[Slot, Any] = {}
         mark = key = None
         by_name = dict(zip(task.needs, held, strict=True))
@@ -329,10 +339,8 @@ class Lane:
             return self._plain
         target = held[0]
         if kind == "read" and task.shows:
-            if target.shown is None:
-                wanted = target.mark.encode() if target.known and target.mark else None
-                target.shown = Asked(0, target.id, wanted, self.foreign)
-            return target.shown
+            written = target.mark.encode() if target.known and target.mark else None
+            return Asked(0, target.id, written, self.foreign)
         wanted = mark.encode() if task.shows and mark and kind != "read" else None
         return Asked(0, target.id, wanted, self.foreign)
 
@@ -366,11 +374,10 @@ class Lane:
 
     def _deleted(self, resource: Resource) -> None:
         """What was made in a deleted resource may be gone with it: nobody says."""
-        resource.deleted = True
-        for each in self.written:
-            if resource in each.parents.values():
-                each.deleted = True
-                each.doubt()
+        resource.deleted, resource.reading = True, None
+        for each in resource.children or ():
+            each.deleted = True
+            each.doubt()
 
     def unsure(self, shot: Shot) -> None:
         """Take note that nobody knows whether a write happened."""
@@ -387,7 +394,14 @@ class Lane:
         resource = Resource(
             kind, made, mark, scope=shot.scope or {}, parents=parents, quoted=in_path(made)
         )
-        self.pools.setdefault(kind, deque(maxlen=POOL)).append(resource)
+        for parent in parents.values():
+            if parent.children is None:
+                parent.children = []
+            parent.children.append(resource)
+        pool = self.pools.setdefault(kind, deque(maxlen=POOL))
+        if len(pool) == POOL:
+            pool[0].reading = None  # it leaves the pool, and stays in the ledger
+        pool.append(resource)
         self.written.append(resource)
 
     def _seen(self, kind: str, items: str | None, item_id: str | None, value: Any) -> None:

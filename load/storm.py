@@ -13,12 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import specs
@@ -53,15 +56,22 @@ class Group:
     calls: list[Called] = field(default_factory=list)
     arrivals: list[float] = field(default_factory=list)
     problem: str = ""
+    operation: Operation | None = None
+    """What it calls, where that is not what all call."""
 
 
 class Outage:
-    """The behaviour of a relay: 503 between two moments, right otherwise."""
+    """The behaviour of a relay: 503 between two moments, right otherwise and before it begins."""
 
-    def __init__(self, group: Group, operation: Operation, began: float, profile: Profile) -> None:
-        self.group, self.began = group, began
+    def __init__(self, group: Group, profile: Profile) -> None:
+        self.group = group
+        self.began: float | None = None
         self.start = profile.storm.outage_after
         self.end = self.start + profile.storm.outage
+
+    def begin(self, operation: Operation, began: float) -> None:
+        """Let the time run: arrivals count from here."""
+        self.began = began
         try:
             status, headers, body = example_response(operation, 503)
         except LookupError:
@@ -71,6 +81,8 @@ class Outage:
 
     async def __call__(self, relay: Relay, ask: Ask, forward: Forward) -> Reply:
         """Fail or pass on, and note the arrival."""
+        if self.began is None:
+            return await forward()
         now = time.monotonic() - self.began
         self.group.arrivals.append(now)
         if self.start <= now < self.end:
@@ -79,46 +91,72 @@ class Outage:
         return await forward()
 
 
-def choose(contract: Contract, wanted: str | None = None) -> Operation:
-    """Return the operation that clients call: safe, without ids, retried if any is."""
+def candidates(contract: Contract) -> list[Operation]:
+    """Return the operations that clients may call, best first: without ids, retried, safe."""
     ready = [
         o for o in contract
         if (o.effect is None or not o.effect.target) and o.authenticated and o.method
         and not o.parameters_in("path")
     ]  # fmt: skip
-    ready = [o for o in ready if o.id == wanted] or ready
-    retried = [o for o in ready if o.retries is not None] or ready
-    return next((o for o in retried if o.safe), retried[0])
+    return sorted(ready, key=lambda o: (o.retries is None, not o.safe))
+
+
+def choose(contract: Contract) -> Operation:
+    """Return the operation that clients call unless it fails them on a healthy backend."""
+    return candidates(contract)[0]
 
 
 def run(base_url: str, contract: Contract, key: str, profile: Profile) -> Tally:
     """Let all groups loose on the backend at once; return what came of it."""
-    operation = choose(contract, profile.rate_limit.operation)
-    began = time.monotonic()
-    groups, threads, relays = [], [], []
-    for name, prepare_calls in _clients(contract):
-        group = Group(name)
-        groups.append(group)
-        relay = Relay(base_url, contract, Outage(group, operation, began, profile))
-        relays.append(relay)
-        relay.__enter__()
-        play = _player(prepare_calls, group, relay.url, operation, key, began, profile)
-        threads.append(threading.Thread(target=play, daemon=True))
+    operations = candidates(contract)
+    kinds = _clients(contract, profile)
+    groups = [Group(name) for name, _ in kinds]
+    outages = [Outage(group, profile) for group in groups]
+    longest = profile.storm.outage_after + profile.storm.outage + 2 * profile.timeout + 120
+    with ExitStack() as stack:
+        relays = [stack.enter_context(Relay(base_url, contract, each)) for each in outages]
+        opened: dict[str, Opened] = {}
+
+        def open_one(group: Group, open_: Opener, url: str) -> None:
+            try:
+                opened[group.name] = open_(url, key, operations)
+            except (DriverError, EnvironmentUnavailable, LookupError) as why:
+                group.problem = str(why) or "no driver table for this API"
+
+        _together(
+            [
+                partial(open_one, group, open_, relay.url)
+                for group, (_, open_), relay in zip(groups, kinds, relays, strict=True)
+            ],
+            longest,
+        )
+        began, players = time.monotonic(), []
+        for group, outage in zip(groups, outages, strict=True):
+            if group.name in opened:
+                call, close, group.operation = opened[group.name]
+                outage.begin(group.operation, began)
+                players.append(_player(call, close, group, began, profile))
+        _together(players, longest)
+    return tell(groups, operations[0], profile)
+
+
+def _together(work: list[Callable[[], None]], longest: float) -> None:
+    """Do everything at once and wait until it is done, at most so many seconds for each."""
+    threads = [threading.Thread(target=each, daemon=True) for each in work]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(profile.storm.outage_after + profile.storm.outage + 2 * profile.timeout + 120)
-    for relay in relays:
-        relay.__exit__(None, None, None)
-    return tell(groups, operation, profile)
+        thread.join(longest)
 
 
 Caller = Callable[[int], list[Called]]
-Opener = Callable[[str, str, Operation], tuple[Caller, Callable[[], None]]]
+Opened = tuple[Caller, Callable[[], None], Operation]
+"""What calls, what closes, and which operation is called."""
+Opener = Callable[[str, str, list[Operation]], Opened]
 
 
-def _clients(contract: Contract) -> list[tuple[str, Opener]]:
-    """Return the kinds of client: name, and what opens one on (url, key, operation)."""
+def _clients(contract: Contract, profile: Profile) -> list[tuple[str, Opener]]:
+    """Return the kinds of client: name, and what opens one on (url, key, operations)."""
     found: list[tuple[str, Opener]] = [
         ("reference SDK", _driven([sys.executable, "-m", "conformance.reference.sdk", "--api",
                                    str(contract.path), "--clock", "real"])),
@@ -126,29 +164,38 @@ def _clients(contract: Contract) -> list[tuple[str, Opener]]:
     ]  # fmt: skip
     if contract.client is not None:
         found.append((contract.client.package, _published(contract)))
+    found += [(command, _driven(shlex.split(command))) for command in profile.storm.drivers]
     return found
 
 
 def _published(contract: Contract) -> Opener:
-    def open_(url: str, key: str, operation: Operation) -> tuple[Caller, Callable[[], None]]:
+    def open_(url: str, key: str, operations: list[Operation]) -> Opened:
         assert contract.client is not None
         environment = prepare(resolve(contract.client.package))
-        entry = next(e for e in tables.for_package(environment.name) if e.table.api == contract.api)
+        every = tables.for_package(environment.name)
+        entry = next((e for e in every if e.table.api == contract.api), None)
+        if entry is None:
+            raise LookupError(f"{environment.name} has no driver table for {contract.api}")
         command = host_command(environment.python, entry.path, entry.table.api, "real")
-        return _driven(command)(url, key, operation)
+        return _driven(command)(url, key, operations)
 
     return open_
 
 
 def _driven(command: list[str]) -> Opener:
-    def open_(url: str, key: str, operation: Operation) -> tuple[Caller, Callable[[], None]]:
+    def open_(url: str, key: str, operations: list[Operation]) -> Opened:
         driver = DriverProcess(command)
-        hello = driver.hello()
-        mode = "sync" if hello.can(operation.id, "sync") else "async"
-        client = driver.open(url, key, mode)  # type: ignore[arg-type]
-        if not isinstance(client, str):
+        try:
+            hello = driver.hello()
+            known = [o for o in operations if hello.can(o.id, "sync") or hello.can(o.id, "async")]
+            mode = "sync" if any(hello.can(o.id, "sync") for o in known) else "async"
+            client = driver.open(url, key, mode)  # type: ignore[arg-type]
+            if not isinstance(client, str):
+                raise DriverError(f"no client: {client.detail or client.kind}")
+            operation = _working(driver, client, [o for o in known if hello.can(o.id, mode)])  # type: ignore[arg-type]
+        except BaseException:
             driver.stop()
-            raise DriverError(f"no client: {client.detail or client.kind}")
+            raise
         given = arguments(operation, optional=False)
 
         def call(at_once: int) -> list[Called]:
@@ -156,9 +203,28 @@ def _driven(command: list[str]) -> Opener:
             made = driver.calls(client, wanted, at_once, timeout=120)
             return [(c.started, c.ended, _well(c.outcome)) for c in made]
 
-        return call, driver.stop
+        return call, driver.stop, operation
 
     return open_
+
+
+def _working(driver: DriverProcess, client: str, operations: list[Operation]) -> Operation:
+    """Return the first operation that ends well on the healthy backend.
+
+    A release may send an operation where the document declares none. Raises DriverError, which
+    says what each ended with, where none ends well.
+    """
+    ended = []
+    for operation in operations:
+        wanted = [(operation.id, arguments(operation, optional=False))]
+        raised = _well(driver.calls(client, wanted, 1, timeout=60)[0].outcome)
+        if not raised:
+            return operation
+        ended.append(f"{operation.id}: {raised}")
+    raise DriverError(
+        "no operation succeeds on the healthy backend, so its outage shows nothing "
+        f"({'; '.join(ended) or 'it has none of the contract that needs no id'})"
+    )
 
 
 def _well(outcome: Outcome) -> str:
@@ -171,7 +237,8 @@ def _well(outcome: Outcome) -> str:
 def _naive(contract: Contract) -> Opener:
     """A client that sends again at once until it is answered well: what nobody should write."""
 
-    def open_(url: str, key: str, operation: Operation) -> tuple[Caller, Callable[[], None]]:
+    def open_(url: str, key: str, operations: list[Operation]) -> Opened:
+        operation = operations[0]
         auth = {h.header: f"{h.prefix}{key}" for h in contract.auth[:1]}
         body = None
         if operation.body is not None:
@@ -195,24 +262,18 @@ def _naive(contract: Contract) -> Opener:
         def call(at_once: int) -> list[Called]:
             return [one()]
 
-        return call, lambda: None
+        return call, lambda: None, operation
 
     return open_
 
 
 def _player(
-    open_: Opener, group: Group, url: str, operation: Operation, key: str, began: float,
-    profile: Profile,
-) -> Callable[[], None]:  # fmt: skip
+    call: Caller, close: Callable[[], None], group: Group, began: float, profile: Profile
+) -> Callable[[], None]:
     storm = profile.storm
     end = began + storm.outage_after + storm.outage + storm.recovery
 
     def play() -> None:
-        try:
-            call, close = open_(url, key, operation)
-        except (DriverError, EnvironmentUnavailable, StopIteration) as why:
-            group.problem = str(why) or "no driver table for this API"
-            return
         try:
             while (now := time.monotonic()) < end:
                 made = call(storm.clients)
@@ -228,16 +289,17 @@ def _player(
 
 
 def tell(groups: list[Group], operation: Operation, profile: Profile) -> Tally:
-    """Return the counts and findings of all groups. Pure."""
+    """Return the counts and findings of all groups, which call `operation` or their own. Pure."""
     tally = Tally()
     rows = [figures(group, profile) for group in groups]
-    retries = operation.retries
-    allowed = float(retries.max_attempts) if retries is not None else 1.0
-    basis = retries.basis if retries is not None else Basis.ASSUMED
-    limit = profile.gates.amplification or allowed * SLACK
-    total = tally.of(operation.id)
     for group, row in zip(groups, rows, strict=True):
-        row["allowed"] = allowed
+        called = group.operation or operation
+        retries = called.retries
+        allowed = float(retries.max_attempts) if retries is not None else 1.0
+        basis = retries.basis if retries is not None else Basis.ASSUMED
+        limit = profile.gates.amplification or allowed * SLACK
+        total = tally.of(called.id)
+        row["operation"], row["allowed"] = called.id, allowed
         well = sum(not raised for _, _, raised in group.calls)
         total.sent += len(group.calls)
         total.good += well
@@ -250,9 +312,9 @@ def tell(groups: list[Group], operation: Operation, profile: Profile) -> Tally:
             point.failed += bool(raised)
             point.times[int((ended - started) * 1e6)] += 1
         if group.name != NAIVE:
-            _judge(tally, group.name, operation, row, limit, basis, profile)
+            _judge(tally, group.name, called, row, limit, basis, profile)
     tally.facts["storm"] = {"operation": operation.id, "groups": rows}
-    tally.numbers["planned"] = total.sent
+    tally.numbers["planned"] = tally.total().sent
     return tally
 
 

@@ -42,6 +42,7 @@ class Head:
     run_id: str
     principals: tuple[str, ...]
     deep: bool = False
+    fast: bool = False
     read_only: bool = False
     quota: tuple[int, float] | None = None
     restart: bool = False
@@ -75,6 +76,7 @@ class Recorder:
                 "run_id": subject.run_id,
                 "principals": list(subject.keys),
                 "deep": subject.deep,
+                "fast": subject.fast,
                 "read_only": subject.limits.read_only,
                 "quota": quota,
                 "restart": subject.restart is not None,
@@ -262,6 +264,7 @@ def replayed(
         seed=head.seed,
         read_only=head.read_only,
         deep=head.deep,
+        fast=head.fast,
         clock=clock,
         transport=ReplayTransport(answers, clock),
         run_id=head.run_id,

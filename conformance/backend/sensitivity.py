@@ -76,7 +76,7 @@ class _Player:
         quota = (subject.quota.q, subject.quota.w) if subject.quota else None
         self.head = Head(
             subject.api_name, subject.base_url, subject.seed, subject.run_id,
-            tuple(subject.keys), subject.deep, subject.limits.read_only, quota,
+            tuple(subject.keys), subject.deep, subject.fast, subject.limits.read_only, quota,
             also=tuple(sibling.api_name for sibling in subject.siblings),
         )  # fmt: skip
         self.recorded: dict[str, list[Kept]] = {}

@@ -30,6 +30,9 @@ from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
 
 MARK = "memconform"
+FAST_LEAVES = ("contract.generated", "limits.burst", "limits.recovery", "limits.partitions")
+"""Beginnings of the ids of cases that a fast run leaves out: those that generate requests, and
+those that wait for a quota to come back more than once."""
 WAIT_MAX = 10.0
 """Longest single wait, in seconds, that a 429 may ask of a case that is not about limits."""
 
@@ -69,7 +72,8 @@ class BackendSubject:
     `quota` is the limit that the backend is known to have, where its headers do not tell.
     `also` says where other APIs of the same product are (API -> base URL): some show what only
     another one can make.
-    `deep` asks for minutes instead of seconds: more seeds, longer walks, fuzzing.
+    `deep` asks for minutes instead of seconds: more seeds, longer walks, fuzzing. `fast` leaves
+    out what `FAST_LEAVES` names; each case left out is inconclusive and says so.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class BackendSubject:
         timeout: float = 15.0,
         ca: str | Path | None = None,
         deep: bool = False,
+        fast: bool = False,
         clock: Clock | None = None,
         transport: Transport | None = None,
         run_id: str | None = None,
@@ -93,7 +98,8 @@ class BackendSubject:
         quota: Quota | None = None,
         also: Mapping[str, str] | None = None,
     ) -> None:
-        self.contract, self.base_url, self.seed, self.deep = contract, base_url, seed, deep
+        self.contract, self.base_url, self.seed = contract, base_url, seed
+        self.deep, self.fast = deep, fast
         self.keys: Mapping[str, str] = principals(keys)
         self.limits = Limits(max_requests, max_seconds, rate, read_only, timeout)
         self.clock: Clock = clock or SystemClock()
@@ -162,7 +168,12 @@ class BackendSubject:
         return f"{MARK}-{self.run_id}"
 
     def enter(self, case: str) -> None:
-        """Begin a case instance: what is sent from now on belongs to it."""
+        """Begin a case instance: what is sent from now on belongs to it.
+
+        Raises Inconclusive where a fast run leaves the case out.
+        """
+        if self.fast and case.startswith(FAST_LEAVES):
+            raise Inconclusive("left out of a fast run; it runs without --fast")
         self.case = case
         self._names = 0
         begin = getattr(self.wire, "enter", None)

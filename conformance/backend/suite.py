@@ -26,6 +26,7 @@ MODULES = (
     "test_pagination",
     "test_idempotency",
     "test_state",
+    "test_verbatim",
     "test_collections",
     "test_concurrent",
     "test_machine",

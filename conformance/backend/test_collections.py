@@ -64,7 +64,7 @@ def entries(operation: Operation) -> dict[str, Entry]:
     return kinds
 
 
-def _entry(
+def entry(
     subject: BackendSubject, kind: Entry, id: str | None = None
 ) -> tuple[dict[str, Any], str]:
     """Return a batch entry with fresh text, and that text; `id` names its record."""
@@ -98,16 +98,18 @@ def test_batch(subject: BackendSubject, operation: Operation) -> Iterable[Findin
         raise Inconclusive(f"no operation makes a {effect.resource} to work on")
     one, two = (write(subject, makers[0], seed=n)[0] for n in (1, 2))
     unknown = subject.name("unknown")
-    create, text = _entry(subject, kinds["create"])
-    update, new = _entry(subject, kinds["update"], one.id)
-    missing, _ = _entry(subject, kinds["update"], unknown)
-    lost, _ = _entry(subject, kinds["delete"], unknown)
-    delete, _ = _entry(subject, kinds["delete"], two.id)
-    again, second = _entry(subject, kinds["create"])
+    create, text = entry(subject, kinds["create"])
+    update, new = entry(subject, kinds["update"], one.id)
+    missing, _ = entry(subject, kinds["update"], unknown)
+    lost, _ = entry(subject, kinds["delete"], unknown)
+    delete, _ = entry(subject, kinds["delete"], two.id)
+    again, second = entry(subject, kinds["create"])
     plan = [create, missing, update, lost, delete, again]
     truth = [("create", True), ("update", False), ("update", True), ("delete", False),
              ("delete", True), ("create", True)]  # fmt: skip
     asked = {(effect.each or "/")[1:]: plan}
+    counters = [v for v in viewers(subject.contract, one, "list") if not required(v)]
+    before = [look(subject, v, one).all for v in counters]
     exchange = subject.send(operation, asked)
     subject.world.note(operation, asked, exchange, "a")
     yield from judge_all(subject, [exchange])
@@ -116,6 +118,10 @@ def test_batch(subject: BackendSubject, operation: Operation) -> Iterable[Findin
         yield from _batch_effects(
             subject, operation, exchange, one, two, {"create": (text, second), "update": (new,)}
         )
+        for viewer, count in zip(counters, before, strict=True):
+            now = look(subject, viewer, one).all
+            for finding in oracle.count_changed(operation, exchange, count, now, 1):
+                yield finding.at(requirement="ST8", cause="batch-count")
 
 
 def _batch_effects(
@@ -233,9 +239,15 @@ def _scoped(contract: Contract) -> list[Operation]:
     return [
         o for o in contract
         if o.effect and o.effect.kind in ("search", "list")
-        and any(k == "free" and n in properties(o) for n, k in o.effect.scope.items())
+        and any(_narrowing(contract, o, n) for n in o.effect.scope)
         and _maker(contract, o) is not None
     ]  # fmt: skip
+
+
+def _narrowing(contract: Contract, operation: Operation, name: str) -> bool:
+    """Return True where an argument narrows by a made-up name or by a record that can be made."""
+    kind = operation.effect.scope[name] if operation.effect else ""
+    return name in properties(operation) and (kind == "free" or bool(creators(contract, kind)))
 
 
 def _maker(contract: Contract, operation: Operation) -> Operation | None:
@@ -243,15 +255,14 @@ def _maker(contract: Contract, operation: Operation) -> Operation | None:
 
 
 def _names(operation: Operation, maker: Operation) -> list[str]:
-    """Return the made-up names that the list and what writes to it have in common."""
+    """Return the names of scopes that the list and what writes to it have in common."""
     effect = operation.effect
     assert effect is not None
     assert maker.effect is not None
     known = dict(properties(maker))
     if maker.effect.each:
         known = object_properties(known.get(maker.effect.each[1:], {}).get("items", {}))
-    return [n for n, k in effect.scope.items()
-            if k == "free" and n in properties(operation) and n in known]  # fmt: skip
+    return [n for n in effect.scope if n in properties(operation) and n in known]
 
 
 @CASES.case("state.scoped", "ST3", "ST2", each=_scoped)
@@ -262,7 +273,12 @@ def test_scoped(subject: BackendSubject, operation: Operation) -> Iterable[Findi
     maker = _maker(subject.contract, operation)
     assert maker is not None
     for name in _names(operation, maker):
-        made = _written(subject, maker, {name: subject.name(name)})
+        kind = effect.scope[name]
+
+        def another(name: str = name, kind: str = kind) -> str:
+            return subject.name(name) if kind == "free" else subject.world.make(kind).id
+
+        made = _written(subject, maker, {name: another()})
         if not tellable(operation, made):
             raise Inconclusive("what it shows cannot be told apart")
         here = wait_for(subject, operation, made)
@@ -273,7 +289,7 @@ def test_scoped(subject: BackendSubject, operation: Operation) -> Iterable[Findi
                 basis=effect.basis,
             )  # fmt: skip
             continue
-        elsewhere = _elsewhere(made, name, subject.name(name))
+        elsewhere = _elsewhere(made, name, another())
         there = look(subject, operation, elsewhere)
         if there.count:
             yield found(
@@ -399,9 +415,10 @@ def _forgetting(contract: Contract) -> list[Operation]:
     ]  # fmt: skip
 
 
-TIMES = ("2031-01-10T00:00:00Z", "2031-02-10T00:00:00Z", "2031-03-10T00:00:00Z",
+TIMES = ("2031-02-01T01:00:00+02:00", "2031-01-31T23:00:00-02:00", "2031-03-10T00:00:00Z",
          "2031-04-10T00:00:00Z")  # fmt: skip
-"""Times of four records; the range to forget holds the two in the middle."""
+"""Times of four records; the range to forget holds the two in the middle. The first two lie on
+the other side of its beginning for whoever loses their offsets."""
 SINCE, UNTIL = "2031-02-01T00:00:00Z", "2031-04-01T00:00:00Z"
 
 

@@ -18,11 +18,13 @@ from conformance.backend.judging import judge_all
 from conformance.backend.listing import all_ids
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
+from conformance.backend.test_collections import entries, entry
 from conformance.backend.views import look, tellable, wait_for, write, writer_of
 from conformance.backend.world import Made, creators, operations_on, properties, required
 from conformance.history import Exchange
 from conformance.oracles import isolation as oracle
-from conformance.oracles.found import ok
+from conformance.oracles.found import ok, value_at
+from conformance.oracles.state import shown_value
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
 
@@ -184,3 +186,78 @@ def test_forget(subject: BackendSubject, operation: Operation) -> Iterable[Findi
     exchange = subject.send(operation, scope, key=other)
     if not shown(look()):
         yield from oracle.crossed(operation, exchange, "makes it vanish for its owner")
+
+
+def _inside(contract: Contract) -> list[Operation]:
+    """Return the operations that put something into a record of another kind."""
+    return [
+        o for o in contract
+        if o.effect and o.effect.kind in ("create", "link") and o.response(404) is not None
+        and any(n in required(o) and creators(contract, k) for n, k in o.effect.scope.items())
+    ]  # fmt: skip
+
+
+@CASES.case("isolation.parents", "IS3", each=_inside)
+def test_parents(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Nothing can be put into another tenant's record."""
+    owner, other = subject.principals(2)
+    effect = operation.effect
+    assert effect is not None
+    for name, kind in effect.scope.items():
+        if name not in required(operation) or not creators(subject.contract, kind):
+            continue
+        theirs = subject.world.make(kind, owner)
+        own = subject.world.arguments(operation, other)
+        exchange = subject.send(operation, {**own, name: theirs.id}, key=other)
+        subject.world.note(operation, {**own, name: theirs.id}, exchange, other)
+        yield from judge_all(subject, [exchange], also=frozenset({403, 404}))
+        if ok(exchange):
+            yield from oracle.crossed(operation, exchange, f"is put into their {kind}")
+
+
+def _batches(contract: Contract) -> list[Operation]:
+    return [
+        o for o in contract
+        if o.effect and o.effect.kind == "batch" and {"update", "delete"} <= set(entries(o))
+        and creators(contract, o.effect.resource or "")
+    ]  # fmt: skip
+
+
+@CASES.case("isolation.batch", "IS3", each=_batches)
+def test_batch(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A batch changes and deletes nothing of another tenant's."""
+    owner, other = subject.principals(2)
+    effect = operation.effect
+    assert effect is not None
+    made = subject.world.make(effect.resource or "", owner)
+    before = representation(subject, made, owner)
+    plan = [entry(subject, entries(operation)[word], made.id)[0] for word in ("update", "delete")]
+    exchange = subject.send(operation, {(effect.each or "/")[1:]: plan}, key=other)
+    after = representation(subject, made, owner)
+    if before is None or after is None or not ok(before[0]):
+        raise Inconclusive("nothing reads the record back")
+    if after[1] != before[1]:
+        yield from oracle.crossed(operation, exchange, "changes or deletes it")
+
+
+def _setting(contract: Contract) -> list[Operation]:
+    return [o for o in contract if o.effect and any(s.answer for s in o.effect.sets)]
+
+
+@CASES.case("isolation.settings", "IS2", each=_setting)
+def test_settings(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """What one tenant sets is not shown to another."""
+    owner, other = subject.principals(2)
+    effect = operation.effect
+    assert effect is not None
+    for shown in effect.sets:
+        exchange = subject.send(
+            operation, subject.world.arguments(operation, owner, shown.where), key=owner
+        )
+        value = value_at(exchange, shown.answer)
+        if not ok(exchange) or not isinstance(value, str) or subject.mark not in value:
+            continue
+        viewer = subject.contract[shown.operation]
+        view = subject.send(viewer, subject.world.arguments(viewer, other), key=other)
+        if shown_value(view, shown.pointer, value):
+            yield from oracle.not_shown(viewer, view, 1)

@@ -30,6 +30,7 @@ from conformance.oracles.found import found, ok, told, value_at, value_in
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
 from specs import examples as spec_examples
+from specs.vocabulary import Shown
 
 
 def _of_kind(*kinds: str) -> Any:
@@ -473,6 +474,7 @@ def test_sets(subject: BackendSubject, operation: Operation) -> Iterable[Finding
     """What an action sets is what another operation then shows."""
     effect = operation.effect
     assert effect is not None
+    kept: list[tuple[Shown, Any]] = []
     for shown in effect.sets:
         arguments = subject.world.arguments(operation, given=shown.where)
         exchange = subject.send(operation, arguments)
@@ -489,6 +491,18 @@ def test_sets(subject: BackendSubject, operation: Operation) -> Iterable[Finding
                 cause=f"not-set {operation.id} {shown.pointer}", operation=viewer,
                 basis=effect.basis,
             )  # fmt: skip
+            return
+        kept.append((shown, value))
+        for earlier, was in kept:
+            if earlier.operation == shown.operation and not oracle.shown_value(
+                view, earlier.pointer, was
+            ):
+                yield found(
+                    "ST10", f"what {operation.id} set at {shown.pointer} takes the place of what "
+                    f"it set at {earlier.pointer}", exchange, view,
+                    cause=f"set-lost {operation.id} {earlier.pointer}", operation=viewer,
+                    basis=effect.basis,
+                )  # fmt: skip
 
 
 def _shows(pointer: str, value: Any, exchange: Exchange) -> bool:

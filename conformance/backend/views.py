@@ -135,7 +135,8 @@ def _found(operation: Operation, exchange: Exchange, made: Made, words: str) -> 
     ids = _all_ids(operation, exchange)
     if made.id and effect.item_id and (effect.resource == made.resource):
         return View(operation, exchange, ids.count(made.id), max(len(ids), len(texts)))
-    count = sum(bool(words) and words in t for t in texts)
+    whole = effect.kind == "list" and effect.resource == made.resource
+    count = sum(bool(words) and (words == t if whole else words in t) for t in texts)
     return View(operation, exchange, count, max(len(ids), len(texts)))
 
 

@@ -94,6 +94,11 @@ class Call:
         """Return the caller's space of a collection."""
         return self.store.space(self.realm, tenant or self.principal.tenant, collection)
 
+    def holds(self, collection: str, id: str, defect: str = "") -> bool:
+        """Return whether the caller has a document; a defect asks every tenant for it."""
+        tenants = self.tenants if defect in self.defects else (self.principal.tenant,)
+        return any(self.store.get(self.space(collection, t), id, self.now) for t in tenants)
+
     @property
     def values(self) -> Body:
         """The properties of the body; empty where the body is not an object."""

@@ -14,6 +14,7 @@ from typing import Any
 from conformance.reference.backend import pagination
 from conformance.reference.backend.adapters.base import Adapter, Resource, as_it_is
 from conformance.reference.backend.calls import Body, Call, Handler, Problem, Reply, parent, put
+from conformance.reference.backend.spoil import spoilt
 from conformance.reference.backend.store import NOT_GONE, Document, Where, after
 from specs import Operation
 from specs.vocabulary import Effect
@@ -48,6 +49,8 @@ class Things:
         self.schema = operation.success.schema or {}
         self.totals: dict[int, int] = {}
         """How long each list was when last looked at; only a defect asks."""
+        self.most: dict[str, int] = {}
+        """How long each list ever was; only a defect asks."""
 
     def space(self, call: Call, reads: str = "") -> int:
         """Return the caller's space; a defect named by `reads` looks into a stranger's."""
@@ -108,11 +111,21 @@ class Things:
         """Return the conditions that the request's filters mean."""
         found = []
         for name, value in filters(call).items():
-            if "filter.ignored" in call.defects:
+            if self._ignored(call, name, value):
                 continue
             known = self.effect.renamed.get(name, name)
             found.append(self.resource.condition(known, value))
         return found
+
+    def _ignored(self, call: Call, name: str, value: Any) -> bool:
+        """Return whether a defect makes a filter mean nothing."""
+        defects, effect = call.defects, self.effect
+        return (
+            "filter.ignored" in defects
+            or (effect.kind == "search" and "search.filter-ignored" in defects)
+            or (name in (effect.since, effect.until) and "search.dates-ignored" in defects)
+            or (isinstance(value, bool) and "filter.flags-ignored" in defects)
+        )
 
     def wrap(self, document: Body, path: str | None) -> Any:
         """Return a representation where the answer has it: beside the pointer to its id."""
@@ -138,6 +151,8 @@ def filters(call: Call) -> Body:
 
 def insert(call: Call, resource: Resource, collection: str, body: Body, visible: float) -> None:
     """Store a new document. Raises Problem(`conflict`) where its id is taken."""
+    if call.defects.active:
+        body = spoilt(call.defects, body)
     text = resource.text(body)
     if "search.new-not-found" in call.defects:
         text = ""
@@ -210,8 +225,15 @@ def update(things: Things) -> Handler:
             fresh = resource.make(call, changes)
             keep = (resource.id, *resource.kept)
             body = {**fresh, **changes, **{k: before[k] for k in keep if k in before}}
+        if "update.lists-grow" in call.defects:
+            grown = {n: [*before[n], *v] for n, v in changes.items()
+                     if isinstance(v, list) and isinstance(before.get(n), list)}  # fmt: skip
+            body = {**body, **grown}
+        if "update.resets-created" in call.defects and "created_at" in body:
+            body = {**body, "created_at": call.time}
         _store_changed(call, things, space, document, body)
-        return Reply(things.wrap(body, things.effect.id))
+        old = "update.answers-old" in call.defects
+        return Reply(things.wrap(before if old else body, things.effect.id))
 
     return handle
 
@@ -293,6 +315,8 @@ def page(things: Things) -> Handler:
         space = things.space(call, "isolation.list")
         where = things.conditions(call)
         order = things.resource.sorts.get(call.argument("sort"), things.resource.order)
+        if "page.sort-ignored" in call.defects:
+            order = things.resource.order
         with call.store.reading():
             return _page(things, call, space, where, order)
 
@@ -318,6 +342,8 @@ def _page(things: Things, call: Call, space: int, where: list[Where], order: str
     if "delete.still-found" in call.defects:
         where = [*where, NOT_GONE]
     total = store.count(space, call.now, where)
+    if "page.total-stale" in call.defects:
+        total = things.most[str(where)] = max(total, things.most.get(str(where), 0))
     cut = _skipping(things, call, space, cut, total)
     if cut.after is not None:
         where = [*where, after(cut.after, order.endswith("DESC"))]

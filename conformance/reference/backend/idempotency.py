@@ -34,6 +34,8 @@ def once(call: Call, declared: Idempotency, run: Callable[[], Reply]) -> Reply:
     key = given(call, declared)
     if key is None or "idempotency.ignored" in call.defects:
         return run()
+    if call.raced and "idempotency.race-is-400" in call.defects:
+        raise Problem("invalid", "this request is under way")
     space = _space(call, declared)
     key = _scoped(call, declared, key)
     payload = _digest(call)

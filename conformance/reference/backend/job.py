@@ -143,8 +143,18 @@ class Job:
             return
         if "limit.race" in self.defects:
             await self._race()
-        if self.plan.operation.idempotency is not None and "idempotency.race" in self.defects:
+        if (
+            self.plan.operation.idempotency is not None
+            and {"idempotency.race", "idempotency.race-is-400"} & self.defects.active
+        ):
             self.raced = self.raw not in self.service.arrivals
+            if "idempotency.race-is-400" in self.defects:
+                self.raced = self.raw in self.service.under_way
+                self.service.under_way.add(self.raw)
+                await asyncio.sleep(0.05)
+                self.service.under_way.discard(self.raw)
+                return
+            assert "idempotency.race" in self.defects
             await asyncio.sleep(0.02)
             self.service.arrivals.add(self.raw)
         effect = self.plan.operation.effect
@@ -283,8 +293,8 @@ class Job:
 
     def _check_refusal(self, call: Call, refusal: Refusal) -> None:
         """Raise Problem where the contract refuses a request for its plan or its number."""
-        plan = call.principal.plan
-        if refusal.plan is not None and refusal.plan != plan:
+        plan, defects = call.principal.plan, self.defects
+        if refusal.plan is not None and (refusal.plan != plan or "plan.not-checked" in defects):
             return
         named = [call.values, *(e for e in call.values.get("events", ()) if isinstance(e, dict))]
         if refusal.property is not None and not any(refusal.property in each for each in named):
@@ -293,12 +303,12 @@ class Job:
         if refusal.cap is not None:
             most = self.service.adapter.caps.get(plan, {}).get(refusal.cap)
             held = call.store.count(call.space(refusal.cap), call.now)
-            if most is None or held < most:
+            if most is None or held < most or "plan.cap-not-kept" in defects:
                 return
             extra = {"current": held, "limit": most}
         raise Problem(
             "forbidden", "the plan does not allow this", status=refusal.status,
-            code=refusal.code, members=extra,
+            code="forbidden" if "plan.other-code" in defects else refusal.code, members=extra,
         )  # fmt: skip
 
     def _settled(self, plan: Plan, call: Call) -> Reply:
@@ -327,7 +337,10 @@ class Job:
         if service.problem_documents:
             told = status + 1 if "error.problem-status-differs" in self.defects else status
             title = code.replace("_", " ").capitalize()
-            body.update(type="about:blank", title=title, status=told)
+            kind = "about:blank"
+            if "error.problem-title-changes" in self.defects:
+                kind, title = "/problems/any", f"{title} ({self.request_id})"
+            body.update(type=kind, title=title, status=told)
             headers.append(("content-type", PROBLEM))
         return Reply(body, status, headers)
 

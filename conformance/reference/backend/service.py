@@ -69,6 +69,7 @@ class Service:
         self.damage = Damage(defects)
         self.answered = 0
         self.arrivals: set[bytes] = set()
+        self.under_way: set[bytes] = set()
         self.penalties: dict[str, float] = {}
         self.prefix = contract.root.base_path.rstrip("/").encode()
         self.tenants = tuple(dict.fromkeys(p.tenant for p in keys.values()))

@@ -41,7 +41,10 @@ def tokens(text: str) -> int:
 
 
 def _event(call: Call, given: Body) -> Body:
-    at = moment(given["event_time"]) if given.get("event_time") else call.now
+    said = given.get("event_time")
+    if said and "time.offset-ignored" in call.defects:
+        said = said[:19]
+    at = moment(said) if said else call.now
     kept = {k: v for k, v in given.items() if k != "idempotency_key"}
     return {**kept, "event_id": ulid(), "at": at, "stored_at": call.time}
 
@@ -232,6 +235,8 @@ def _period(call: Call) -> tuple[str, date, date]:
 
 def _report(call: Call, first: date, last: date) -> dict[tuple[str, str], Traffic]:
     assert call.meter is not None
+    if "usage.report-empty" in call.defects:
+        return {}
     return call.meter.report(call.principal.tenant, first, last)
 
 
@@ -316,6 +321,8 @@ def usage_limits(call: Call) -> Reply:
         "tokens": figures.get("tokens", 0),
         "ingest_events": figures.get("ingest_events", 0),
     }
+    if "usage.report-stuck" in call.defects:
+        used = dict.fromkeys(used, 7)
     limits = {
         name: {
             "used": used[name],

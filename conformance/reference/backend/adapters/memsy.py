@@ -81,7 +81,7 @@ def check(call: Call) -> None:
     if not call.operation.authenticated or call.operation.response(403) is None:
         return
     needed = "read" if call.operation.safe else "write"
-    if needed not in call.principal.scopes:
+    if needed not in call.principal.scopes and "keys.scopes-ignored" not in call.defects:
         raise Problem(
             "forbidden", "the key lacks a scope", status=403, code="insufficient_scope",
             members={"required_scope": needed},
@@ -98,10 +98,14 @@ def _event(call: Call, given: Body) -> Body:
         **{k: v for k, v in given.items() if k not in ("metadata", "ts")},
         "event_id": event_id,
         "org_id": org_of(call.principal.tenant),
-        "ts": iso(moment(given["ts"])) if given.get("ts") else call.time,
+        "ts": iso(moment(given["ts"])) if _timed(call, given) else call.time,
         "metadata": _loaded(metadata),
         "ingested_at": call.time,
     }
+
+
+def _timed(call: Call, given: Body) -> bool:
+    return bool(given.get("ts")) and "time.lost" not in call.defects
 
 
 def _loaded(metadata: str | None) -> Body | None:
@@ -191,8 +195,10 @@ def clear(call: Call) -> Reply:
     space, tag = call.space("tracked"), call.arguments["container_tag"]
     found = call.store.find(space, call.now, [equal("tag", tag)])
     for document in found:
-        call.store.delete(space, document)
-    return Reply({"deleted": len(found)})
+        if "clear.does-nothing" not in call.defects:
+            call.store.delete(space, document)
+    number = len(found) + ("clear.count-off-by-one" in call.defects)
+    return Reply({"deleted": 0 if "clear.counts-nothing" in call.defects else number})
 
 
 def status(call: Call) -> Reply:
@@ -215,8 +221,9 @@ def status(call: Call) -> Reply:
         done, failed = done + failed, []
     statuses = {**dict.fromkeys(done, "completed"), **dict.fromkeys(pending, "pending"),
                 **dict.fromkeys(failed, "failed")}  # fmt: skip
+    total = len(wanted) + ("status.total-wrong" in call.defects)
     return Reply(
-        {"completedIds": done, "failedIds": failed, "pendingIds": pending, "total": len(wanted),
+        {"completedIds": done, "failedIds": failed, "pendingIds": pending, "total": total,
          "statuses": statuses}
     )  # fmt: skip
 
@@ -240,6 +247,8 @@ def search(call: Call) -> Reply:
     assert call.meter is not None
     call.meter.add(call.principal.tenant, searches=1)
     with_events = bool(values.get("include_source_events", False))
+    if "search.source-events-ignored" in defects:
+        with_events = False
     return Reply({"results": [_hit(call, score, d, with_events) for score, d in found]})
 
 
@@ -274,10 +283,10 @@ def health(call: Call) -> Reply:
 def stats(call: Call) -> Reply:
     """Count the memories of the organisation."""
     held = [d.body for d in call.store.find(call.space("memory"), call.now)]
-    number = len(held)
+    number = len(held) + ("stats.total-off-by-one" in call.defects)
 
     def mean(name: str) -> float:
-        return round(sum(m[name] for m in held) / number, 4) if number else 0.0
+        return round(sum(m[name] for m in held) / len(held), 4) if held else 0.0
 
     seen = sorted(m["observed_at"] for m in held)
     return Reply(
@@ -341,7 +350,15 @@ def _record(id_name: str, chosen: bool) -> Resource:
         kept = {k: v for k, v in changes.items() if k in ("name", "focus", "promotion_prompt")}
         return {**body, **kept, "updated_at": call.time}
 
-    return Resource(make=make, id=id_name, change=change, unique=chosen)
+    return Resource(make=make, id=id_name, change=change, unique=chosen, removed=_left_alone)
+
+
+def _left_alone(call: Call, record: Body) -> None:
+    """Leave the memories of a deleted record where they are."""
+    if "delete.takes-memories" in call.defects:
+        space = call.space("memory")
+        for document in call.store.find(space, call.now):
+            crud.remove(call, MEMORY, space, document)
 
 
 def _regenerate(resource: Resource, collection: str) -> Callable[[Call], Reply]:
@@ -358,6 +375,8 @@ def _regenerate(resource: Resource, collection: str) -> Callable[[Call], Reply]:
             "prompt_meta": {"round": round},
             "updated_at": call.time,
         }
+        if "action.drops-focus" in call.defects:
+            body["focus"] = ""
         call.store.replace(space, document, body)
         return Reply(body)
 

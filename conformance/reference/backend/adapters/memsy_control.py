@@ -52,6 +52,8 @@ def usage_summary(call: Call) -> Reply:
     """What this period has used of each dimension."""
     assert call.meter is not None
     used = memsy.figures(call.meter, call.principal.tenant)
+    if "usage.dimensions-stuck" in call.defects:
+        used = dict.fromkeys(used, 5)
     quotas, (first, last) = memsy.QUOTAS[call.principal.plan], _period(call)
     dimensions = [
         {"dimension": shown, "used": used[name], "limit": quotas[name], "overage_rate": None}
@@ -78,6 +80,8 @@ def usage_timeseries(call: Call) -> Reply:
     report = call.meter.report(call.principal.tenant, first, last)
     dimension = wanted.get("dimension", "api_calls")
     days = sorted({day for day, _ in report}) if dimension == "api_calls" else []
+    if "usage.series-empty" in call.defects:
+        days = []
     points = [
         {
             "date": day,
@@ -152,7 +156,7 @@ def create_key(call: Call) -> Reply:
     crud.insert(call, KEY, "key", kept, call.now)
     scopes = tuple(key["scopes"])
     expires = moment(key["expires_at"]) if key["expires_at"] else None
-    if expires is None or expires > call.now:
+    if expires is None or expires > call.now or "keys.expiry-ignored" in call.defects:
         rights = call.principal.rights(scopes=scopes)
         tenant = call.principal.tenant
         call.store.grant(fingerprint(secret), call.realm, key["key_id"], tenant, rights)
@@ -163,7 +167,7 @@ def create_key(call: Call) -> Reply:
 def list_keys(call: Call) -> Reply:
     """Return the keys, without what opens anything."""
     keys = [d.body for d in call.store.find(call.space("key"), call.now)]
-    active = sum(key["is_active"] for key in keys)
+    active = sum(key["is_active"] for key in keys) + ("keys.active-off-by-one" in call.defects)
     most = memsy.CAPS[call.principal.plan]["key"]
     return Reply({"keys": keys, "max_keys": most, "active_count": active})
 

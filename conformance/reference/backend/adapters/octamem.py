@@ -25,7 +25,8 @@ def add(call: Call) -> Reply:
         crud.insert(call, MEMORY, "memory", _memory(call, call.values), call.now)
     if "ingest.stored-twice" in call.defects:
         crud.insert(call, MEMORY, "memory", _memory(call, call.values), call.now)
-    call.store.add(call.space("figures"), "memories")
+    if "usage.details-stuck" not in call.defects:
+        call.store.add(call.space("figures"), "memories")
     return Reply({"success": True})
 
 

@@ -79,13 +79,14 @@ THREAD = Resource(make=_thread, removed=_unlink)
 
 def link_memory(call: Call) -> Reply:
     """Put a memory into a thread."""
-    if call.store.get(call.space("thread"), call.arguments["id"], call.now) is None:
+    thread = str(call.arguments["id"])
+    if not call.holds("thread", thread, "isolation.link"):
         raise Problem("unknown-id", "there is no such thread")
     space = call.space("memory")
     document = call.store.get(space, call.values["memory_id"], call.now)
     if document is None:
         raise Problem("unknown-id", "there is no such memory")
-    body = {**document.body, "thread_id": call.arguments["id"], "updated_at": call.time}
+    body = {**document.body, "thread_id": thread, "updated_at": call.time}
     if "link.does-nothing" not in call.defects:
         call.store.replace(space, document, body)
     return Reply(body)
@@ -126,17 +127,21 @@ def _entry(call: Call, entry: Body) -> Body:
 
 def _create(call: Call, entry: Body) -> Body:
     body = _memory(call, entry["data"])
+    if "batch.creates-twice" in call.defects:
+        crud.insert(call, MEMORY, "memory", _memory(call, entry["data"]), call.now)
     if "batch.create-not-stored" not in call.defects:
         crud.insert(call, MEMORY, "memory", body, call.now)
     return body
 
 
 def _found(call: Call, id: str) -> tuple[int, Any]:
-    space = call.space("memory")
-    document = call.store.get(space, id, call.now)
-    if document is None:
-        raise Problem("unknown-id", crud.UNKNOWN)
-    return space, document
+    tenants = call.tenants if "isolation.batch" in call.defects else (call.principal.tenant,)
+    for tenant in tenants:
+        space = call.space("memory", tenant)
+        document = call.store.get(space, id, call.now)
+        if document is not None:
+            return space, document
+    raise Problem("unknown-id", crud.UNKNOWN)
 
 
 def _update(call: Call, entry: Body) -> Body:
@@ -179,7 +184,7 @@ MESSAGE = Resource(make=_message, show=_shown_message)
 
 def _session_of(call: Call) -> str:
     id = str(call.arguments["id"])
-    if call.store.get(call.space("session"), id, call.now) is None:
+    if not call.holds("session", id, "isolation.parent"):
         raise Problem("unknown-id", "there is no such session")
     return id
 
@@ -193,12 +198,16 @@ def send_message(call: Call) -> Reply:
         known = [document.body["content"] for _, document in found]
     answer = f"You said: {said}" + (f" I remember: {'; '.join(known)}" if known else "")
     kept = {"content": said, "role": "user", "session_id": session}
-    crud.insert(call, MESSAGE, "message", _message(call, kept), call.now)
+    if "chat.said-not-kept" not in call.defects:
+        crud.insert(call, MESSAGE, "message", _message(call, kept), call.now)
     reply = _message(call, {"content": answer, "role": "assistant", "session_id": session})
-    crud.insert(call, MESSAGE, "message", reply, call.now)
+    if "chat.answer-not-kept" not in call.defects:
+        crud.insert(call, MESSAGE, "message", reply, call.now)
     if not call.values.get("stream"):
         return Reply(_shown_message(reply))
     pieces = re.findall(r"\S+\s*|\s+", answer)
+    if "stream.loses-piece" in call.defects:
+        pieces.pop(len(pieces) // 2)
     events: list[Any] = [{"type": "delta", "data": piece} for piece in pieces]
     return Reply(events=[*events, {"type": "done", "id": reply["id"]}])
 
@@ -206,6 +215,8 @@ def send_message(call: Call) -> Reply:
 def get_messages(call: Call) -> Reply:
     """Return what was said in a session, oldest first."""
     where = [Where("json_extract(body, '$.session_id')=?", (_session_of(call),))]
+    if "chat.sessions-mixed" in call.defects:
+        where = []
     found = call.store.find(call.space("message"), call.now, where)
     return Reply({"messages": [_shown_message(d.body) for d in found]})
 
@@ -242,18 +253,27 @@ def _canonical(value: str) -> str:
     return " ".join(value.split()).rstrip(".!?,;") or value.strip()
 
 
+def _profile_space(call: Call) -> int:
+    everybody = call.tenants and "isolation.profile" in call.defects
+    return call.space(PROFILE, call.tenants[0] if everybody else None)
+
+
 def save_profile_fact(call: Call) -> Reply:
     """Keep a fact: preferences add up, everything else is replaced."""
     fact = {"entity": call.values["entity"], "value": _canonical(call.values["value"]) or "?"}
-    space = call.space(PROFILE)
+    space = _profile_space(call)
     document = call.store.get(space, PROFILE, call.now)
     profile = dict(document.body) if document else {}
+    if "profile.last-only" in call.defects:
+        profile = {}
     if fact["entity"] == "preference":
         held = profile.get("preferences", [])
         profile["preferences"] = [*(p for p in held if p != fact["value"]), fact["value"]]
     else:
         profile[fact["entity"]] = fact["value"]
-    if "profile.not-kept" in call.defects:
+    if "profile.not-kept" in call.defects or (
+        document is not None and "profile.first-only" in call.defects
+    ):
         return Reply(fact)
     if document is None:
         call.store.insert(space, PROFILE, profile, call.now)
@@ -264,7 +284,7 @@ def save_profile_fact(call: Call) -> Reply:
 
 def get_profile_facts(call: Call) -> Reply:
     """Return everything that is known about the user."""
-    document = call.store.get(call.space(PROFILE), PROFILE, call.now)
+    document = call.store.get(_profile_space(call), PROFILE, call.now)
     empty: Body = {"name": None, "age": None, "location": None, "preferences": []}
     return Reply({**empty, **(document.body if document else {})})
 

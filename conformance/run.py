@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,10 +120,11 @@ def _document(api: str) -> str:
     return specs.load(api).root.document
 
 
-def plan(kinds: Sequence[Kind], backend: Backend, seed: int) -> list[Part]:
+def plan(kinds: Sequence[Kind], backend: Backend, seed: int, fast: bool = False) -> list[Part]:
     """Return the parts of a run in the order in which results list them."""
     parts = []
     tail = ("--seed", str(seed))
+    quick = ("--fast",) if fast else ()
     shown = (*backend.keys, *(f"{role}={key}" for role, key in backend.roles.items()))
     keys = tuple(word for key in shown for word in ("--api-key", key))
     if "backend" in kinds:
@@ -130,7 +132,7 @@ def plan(kinds: Sequence[Kind], backend: Backend, seed: int) -> list[Part]:
             same = [n for n in specs.names() if n != api and _document(n) == _document(api)]
             also = [word for n in same for word in ("--also", f"{n}={backend.urls[n]}")]
             where = ("--base-url", backend.urls[api], "--api", api, *keys, *also)
-            parts.append(Part("backend", api, "embedded", ("backend", *where, *tail)))
+            parts.append(Part("backend", api, "embedded", ("backend", *where, *tail, *quick)))
     if "sdk" in kinds:
         for package, version in releases():
             wanted = f"{package}=={version}"
@@ -153,6 +155,7 @@ def run(
     watch: Watch = lambda parts: None,
     clock: Clock | None = None,
     serve_options: Sequence[str] = (),
+    fast: bool = False,
 ) -> Results:
     """Run the parts of `kinds` and return their merged result; Ctrl-C returns what is finished."""
     clock = clock or SystemClock()
@@ -164,7 +167,7 @@ def run(
         try:
             with embedded(*serve_options) as backend:
                 secrets = (*backend.keys, *backend.roles.values())
-                parts = plan(kinds, backend, seed)
+                parts = plan(kinds, backend, seed, fast)
                 together = [p for p in parts if p.kind != "load"]
                 alone = [p for p in parts if p.kind == "load"]
                 try:
@@ -189,6 +192,26 @@ def run(
     )
 
 
+def apart(
+    parts: Sequence[Part],
+    order: Sequence[Part],
+    jobs: int,
+    watch: Watch = lambda parts: None,
+    clock: Clock | None = None,
+) -> list[SubjectEntry]:
+    """Run parts in processes of their own, begun in `order`; return their subjects as in `parts`.
+
+    However long they take. One that dies is a subject with an error, and the others go on; when
+    this is interrupted, all of them are ended.
+    """
+    with tempfile.TemporaryDirectory(prefix="memconform-apart-") as folder:
+        try:
+            _work(order, Path(folder), jobs, parts, watch, clock or SystemClock(), inf)
+        finally:
+            _stop(parts)
+        return list(_subjects(parts, Path(folder), True))
+
+
 def _work(
     parts: Sequence[Part],
     folder: Path,
@@ -196,6 +219,7 @@ def _work(
     everything: Sequence[Part],
     watch: Watch,
     clock: Clock,
+    longest: float = PART_SECONDS,
 ) -> None:
     waiting, running = deque(parts), list[Part]()
     while waiting or running:
@@ -208,8 +232,8 @@ def _work(
         for part in list(running):
             assert part.child is not None
             part.seconds = clock.monotonic() - part.started
-            if part.seconds > PART_SECONDS:
-                part.child.tail.append(f"ended after {PART_SECONDS:.0f} s")
+            if part.seconds > longest:
+                part.child.tail.append(f"ended after {longest:.0f} s")
                 part.child.stop()
             if part.child.wait(0.1) is not None:
                 part.state = "finished"

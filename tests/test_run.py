@@ -16,10 +16,11 @@ import pytest
 from rich.console import Console
 
 from conformance import progress
+from conformance import run as runs
 from conformance.children import Child, python
 from conformance.clock import VirtualClock
 from conformance.live import watching
-from conformance.report.results import Results
+from conformance.report.results import Results, SubjectEntry
 from conformance.report.run import make
 from conformance.run import Backend as Served
 from conformance.run import Part, _subjects, plan, releases
@@ -181,3 +182,28 @@ def test_interrupt_leaves_a_marked_result_and_no_process(tmp_path: Path) -> None
     _, alive = psutil.wait_procs(family, timeout=10)
     assert [] == alive
     assert [] == [f for s in made.subjects for f in s.findings]
+
+
+def test_subjects_run_apart_and_one_that_dies_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed is that subject's error; the others' results stand, in order."""
+    found = make([], started="2026-01-01T00:00:00+00:00", seconds=0, seed=0, command=[])
+    whole = SubjectEntry(kind="sdk", api="demo", name="well", verdict=Verdict.PASS)
+    result = tmp_path / "results.json"
+    result.write_text(
+        found.model_copy(update={"subjects": (whole,)}).model_dump_json(by_alias=True), "utf-8"
+    )
+    codes = {
+        "dies": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "well": "import os, shutil, sys; os.makedirs(sys.argv[-1]);"
+        f"shutil.copy({str(result)!r}, sys.argv[-1])",
+    }
+    monkeypatch.setattr(
+        runs, "python", lambda name, *rest: [sys.executable, "-c", codes[name], *rest]
+    )
+    parts = [Part("sdk", "demo", name, (name,)) for name in ("dies", "well")]
+    dead, alive = runs.apart(parts, parts[::-1], jobs=2)
+    assert ("dies", Verdict.ERROR) == (dead.name, dead.verdict)
+    assert "exit code -9" in dead.cases[0].reason
+    assert ("well", Verdict.PASS) == (alive.name, alive.verdict)

@@ -1,103 +1,137 @@
-"""The other transport: the client of Locust's `FastHttpUser`, for TLS and for proxies.
+"""The other transport: TLS and proxies, over sockets that `FastHttpUser`'s client opens.
 
-Same interface and same bytes as `transport_fast.Connection`: the prepared request is taken apart
-again, which costs little beside TLS. What is wrong with framing has the same names.
+Certificates, handshakes and tunnels are that client's (geventhttpclient); what comes over its
+sockets is read by the fast transport's own parser, since the client would pass bytes after a body
+over in silence. So troubles have the same names over either.
 """
 
 from __future__ import annotations
 
+import base64
 import ssl
+from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
-import gevent
 from geventhttpclient import HTTPClient
 
 from load.call import Origin
-from load.transport_fast import Trouble, TroubleKind
+from load.transport_fast import CHUNK, Connection, Trouble
+
+NOTHING_YET = (BlockingIOError, TimeoutError, ssl.SSLWantReadError)
 
 
-class AgentConnection:
-    """One kept-alive connection through geventhttpclient. `exchange` raises Trouble."""
+class AgentConnection(Connection):
+    """One kept-alive connection over TLS, through a proxy, or both. `exchange` raises Trouble."""
 
-    def __init__(self, where: Origin, *, insecure: bool = False, timeout: float = 3600.0) -> None:
+    __slots__ = ("_before", "_client", "_rested")
+
+    def __init__(
+        self, where: Origin, *, insecure: bool = False, timeout: float = 3600.0,
+        proxy: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__((where.host, where.port))
         # The engine watches the time, as with the fast transport; the client's own bound is far.
         options: dict[str, Any] = {
             "concurrency": 1,
             "connection_timeout": timeout,
             "network_timeout": timeout,
         }
-        proxy = getproxies().get(where.scheme)
+        self._before: tuple[bytes, bytes] | None = None
+        """For a proxy that reads our requests: the target's origin, and a line for the proxy."""
+        proxy = proxy or getproxies().get(where.scheme)
         if proxy:
             parts = urlsplit(proxy)
+            user, word = unquote(parts.username or ""), unquote(parts.password or "")
             options |= {"proxy_host": parts.hostname, "proxy_port": parts.port or 8080}
+            if user:
+                options |= {"proxy_user": user, "proxy_password": word}
+            if where.scheme == "http":
+                self._before = f"http://{where.authority}".encode(), _authorisation(user, word)
         if where.scheme == "https":
             options |= {"ssl": True, "insecure": insecure}
             if insecure:
                 options["ssl_context_factory"] = _accept_any
+        self._rested = 0.0
+        """When the last answer was whole, by `perf_counter`."""
         self._client = HTTPClient(where.host, where.port, **options)
-        self.greenlet: Any = None
-        self.busy_since = 0.0
-        self.opened = 0
-        self.unannounced = 0
-
-    def exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
-        """Send one prepared request and return (status, head, body). Raises Trouble."""
-        self.greenlet = gevent.getcurrent()
-        method, target, headers, body = _apart(data)
-        try:
-            answer = self._client.request(method, target, body=body, headers=headers)
-            raw = answer.read()
-            status = int(answer.status_code)
-            fields = answer.headers
-        except Trouble:
-            self.close()
-            raise
-        except ssl.SSLError as error:
-            self.close()
-            raise Trouble("tls", error.reason or "") from error
-        except Exception as error:
-            self.close()
-            raise Trouble(_kind(error), type(error).__name__) from error
-        finally:
-            self.greenlet = None
-        lines = [b"HTTP/1.1 %d" % status]
-        lines += [f"{name}: {value}".encode("latin-1", "replace") for name, value in fields]
-        return status, b"\r\n".join(lines) + b"\r\n", bytes(raw)
 
     def close(self) -> None:
         """Close the connection; the next exchange opens a new one."""
-        self._client.close()
+        if self._sock is not None:
+            self._client._connection_pool.release_socket(self._sock)
+            self._sock = None
+
+    def _open(self) -> None:
+        try:
+            self._sock = self._client._connection_pool.get_socket()
+        except ssl.SSLError as error:
+            raise Trouble("tls", error.reason or "") from error
+        except RuntimeError as error:  # the proxy would not let us through
+            raise Trouble("network", str(error)) from error
+        self._begin()
+
+    def _exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
+        if self._before is not None:
+            where, line = self._before
+            method, _, rest = data.partition(b" ")
+            first, end, rest = rest.partition(b"\r\n")
+            data = b"%b %b%b%b%b%b" % (method, where, first, end, line, rest)
+        if not self._fresh:
+            self._look()
+        sock: Any = self._sock
+        try:
+            sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            if self._fresh:
+                raise
+            return self._closed_before_answer(data)
+        received = self._more()
+        if not received:
+            return self._closed_before_answer(data)
+        answer = self._slowly(received)
+        self._rested = perf_counter()
+        return answer
+
+    def _again(self, data: bytes) -> tuple[int, bytes, bytes]:
+        """Send what was sent and not answered once more; it is already in the proxy's form."""
+        before, self._before = self._before, None
+        try:
+            return self._exchange(data)
+        finally:
+            self._before = before
+
+    def _look(self) -> None:
+        """Find out whether the server closed, or spoke out of turn, since its last answer."""
+        sock: Any = self._sock
+        patience = sock.gettimeout()
+        sock.settimeout(0.0)
+        try:
+            early = sock.recv(CHUNK)
+        except NOTHING_YET:
+            sock.settimeout(patience)
+            return
+        except (ConnectionError, ssl.SSLError):
+            early = b""
+        self._idle = perf_counter() - self._rested
+        self._told(early)
+
+    def _more(self) -> bytes:
+        sock: Any = self._sock
+        try:
+            received: bytes = sock.recv(CHUNK)
+        except ssl.SSLError as error:
+            raise Trouble("tls", error.reason or "") from error
+        return received
 
 
-def _apart(data: bytes) -> tuple[str, str, dict[str, str], bytes]:
-    head, _, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.split(b"\r\n")
-    method, target, _ = first.decode("latin-1").split(" ")
-    headers = {}
-    for line in lines:
-        name, _, value = line.partition(b":")
-        if name.lower() != b"content-length":
-            headers[name.decode("latin-1")] = value.strip().decode("latin-1")
-    return method, target, headers, body
-
-
-def _kind(error: Exception) -> TroubleKind:
-    """Return the name of what a client raised, by the nearest cause that tells."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ConnectionRefusedError):
-            return "refused"
-        if isinstance(seen, ConnectionResetError | BrokenPipeError):
-            return "reset"
-        if isinstance(seen, TimeoutError):
-            return "timeout"
-        seen = seen.__cause__ or seen.__context__
-    name = type(error).__name__.lower()
-    if "parse" in name or "http" in name:
-        return "garbage"
-    return "truncated" if "closed" in name or "incomplete" in name else "network"
+def _authorisation(user: str, word: str) -> bytes:
+    """Return the line that a proxy wants to see, empty where it has no user."""
+    if not user:
+        return b""
+    token = base64.b64encode(f"{user}:{word}".encode())
+    return b"Proxy-Authorization: Basic " + token + b"\r\n"
 
 
 def _accept_any(**_: Any) -> ssl.SSLContext:

@@ -67,7 +67,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_address", "_begun", "_body", "_done", "_early", "_fresh", "_hub", "_noticed",
+        "_address", "_begun", "_body", "_done", "_early", "_fresh", "_hub", "_idle",
         "_parser", "_sock", "_waiting", "_watcher",
         "busy_since", "closed_idle", "greenlet", "opened", "unannounced",
     )  # fmt: skip
@@ -86,7 +86,8 @@ class Connection:
         """True while the greenlet waits for something to read."""
         self._early = False
         """True where something came while nothing was asked; the watcher is then stopped."""
-        self._noticed = 0.0
+        self._idle = 0.0
+        """Seconds after the last request at which something came that nobody asked for."""
         self.greenlet: Any = None
         """The greenlet that waits in `exchange`, None when idle; a watcher may throw into it."""
         self.busy_since = 0.0
@@ -156,6 +157,10 @@ class Connection:
         self._early = self._waiting = False
         self._watcher = self._hub.loop.io(raw.fileno(), 1)
         self._watcher.start(self._ready)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take note of a connection that is new."""
         self._fresh = True
         self.opened += 1
         self.busy_since = perf_counter()
@@ -176,7 +181,7 @@ class Connection:
         else:
             self._watcher.stop()
             self._early = True
-            self._noticed = perf_counter()
+            self._idle = perf_counter() - self.busy_since
 
     def _look(self) -> None:
         """The server did something while nothing was asked: it closed, or spoke out of turn."""
@@ -185,15 +190,19 @@ class Connection:
             early = self._sock.recv(CHUNK)
         except ConnectionError:
             early = b""
+        self._told(early)
+
+    def _told(self, early: bytes) -> None:
+        """Judge what came while nothing was asked: nothing but a close is allowed."""
         if early:
             raise Trouble("bytes-after-body", "bytes came while nothing was asked")
-        self._shut(self._noticed)
+        self._shut(self._idle)
         self._open()
 
-    def _shut(self, when: float) -> None:
+    def _shut(self, idle: float) -> None:
         """Count a close that nobody announced; after a while of idleness it is a server's right."""
         self.close()
-        if when - self.busy_since > IDLE:
+        if idle > IDLE:
             self.closed_idle += 1
         else:
             self.unannounced += 1
@@ -299,8 +308,11 @@ class Connection:
         """
         if self._fresh or not data.startswith((b"GET ", b"HEAD ", b"OPTIONS ")):
             raise Trouble("truncated", "closed without an answer")
-        self._shut(perf_counter())
+        self._shut(0.0)
         self._open()
+        return self._again(data)
+
+    def _again(self, data: bytes) -> tuple[int, bytes, bytes]:
         return self._exchange(data)
 
     def _unparsable(self, received: bytes, why: str) -> Trouble:

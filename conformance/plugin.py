@@ -35,6 +35,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--rate", {"metavar": "R", "type": float, "help": "send at most R requests a second"}),
     ("--ca", {"metavar": "FILE", "help": "certificate authority of a TLS backend, PEM"}),
     ("--deep", {"action": "store_true", "help": "fuzz and search for minutes, not seconds"}),
+    ("--fast", {"action": "store_true", "help": "seconds: nothing generated, few waits"}),
     ("--quota", {"metavar": "Q/W", "help": "limit that the backend has, where no header tells it"}),
     ("--also", {"metavar": "NAME=URL", "action": "append", "default": [],
                 "help": "another API of the same product, which makes what this one shows"}),

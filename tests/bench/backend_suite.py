@@ -1,44 +1,56 @@
 """The backend suite beside `st run`: judged requests a CPU-second, and what each would find.
 
-    python -m tests.bench.backend_suite                 # speed, on every API
-    python -m tests.bench.backend_suite --kills 40      # kill rate, on so many seeded defects
+    python -m tests.bench.backend_suite                           # speed, on every API
+    python -m tests.bench.backend_suite --kills 40 > KILLS.md     # seeded defects that each finds
 
-Both drive the same embedded backend, which runs in a process of its own; CPU time is that of the
-process that sends and judges. `st run` runs with its defaults, with all of its checks, and with
-the contract's examples database off, so that both do the same work twice.
+Both drive the same embedded backend, which runs in a process of its own. For speed `st run` runs
+with its defaults and its examples database off, so that both do the same work twice; both are
+processes of their own, so that both pay for what they import, and CPU time is theirs alone.
+For kills `st run` gets all it can use: every phase, every check, valid and invalid data, and two
+identities in its own format, so that it can strip credentials and compare tenants. Progress of that goes to standard error, the table to standard output.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import re
+import random
 import resource
 import subprocess
 import sys
-import time
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import specs
 from conformance.backend import suite, teeth
-from conformance.backend.subject import BackendSubject
 from conformance.reference.backend.defects import DEFECTS
 from conformance.reference.backend.server import Embedded
-from conformance.reference.defects import Defects
+from conformance.reference.defects import Defect, Defects
 
 ST = str(Path(sys.executable).parent / "st")
 NO_QUOTA = ("contract.", "auth.", "errors.", "robustness.", "pagination.", "idempotency.",
             "state.", "isolation.", "usage.")  # fmt: skip
+"""Groups of cases that do not wait for a quota to come back."""
+EXAMPLES = 20
+"""Examples of one operation that `st run` fuzzes when kills are compared."""
+BEST = ("--phases", "examples,coverage,fuzzing,stateful", "--checks", "all", "--mode", "all",
+        "--max-examples", str(EXAMPLES))  # fmt: skip
+PATIENCE = 1800.0
+"""Seconds that one run of `st` may take."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took: judged requests, CPU seconds of whoever sent and judged, wall seconds."""
+    """What a run took: judged requests, CPU seconds of whoever sent and judged."""
 
     judged: int
     cpu: float
-    wall: float
 
     @property
     def rate(self) -> float:
@@ -46,49 +58,97 @@ class Cost:
         return self.judged / self.cpu if self.cpu else 0.0
 
 
+@dataclass(frozen=True)
+class Said:
+    """What `st run` said: test cases, and the checks that failed with the operation of each."""
+
+    judged: int
+    failures: frozenset[tuple[str, str]]
+
+
+# -- one run of each -------------------------------------------------------------------------------
+
+
 def ours(api: str, served: Embedded) -> Cost:
-    """Run the suite, without the cases that wait for a quota to come back."""
+    """Run the suite in a process of its own, without the cases that wait for a quota."""
     keys = [*served.keys, f"member={served.member_key}", f"expired={served.expired_key}"]
-    subject = BackendSubject(
-        specs.load(api), served.url_for(api), keys, also=teeth.siblings(api, served.url_for)
-    )
-    began, cpu = time.monotonic(), time.process_time()
-    suite.run(subject, select=NO_QUOTA)
-    cost = Cost(subject.exchanged, time.process_time() - cpu, time.monotonic() - began)
-    subject.close()
-    return cost
+    also = teeth.siblings(api, served.url_for)
+    with tempfile.TemporaryDirectory(prefix="memconform-bench-") as folder:
+        command = [sys.executable, "-m", "conformance", "backend", "--api", api,
+                   "--base-url", served.url_for(api), "--out", folder,
+                   *(w for key in keys for w in ("--api-key", key)),
+                   *(w for case in NO_QUOTA for w in ("--case", case)),
+                   *(w for name, url in also.items() for w in ("--also", f"{name}={url}")),
+                   ]  # fmt: skip
+        cpu = _child(command)
+        done = json.loads(Path(folder, "results.json").read_text("utf-8"))["subjects"][0]
+    return Cost(sum(case["exchanges"] for case in done["cases"]), cpu)
 
 
-def theirs(api: str, url: str, key: str) -> tuple[Cost, bool]:
-    """Run `st run` with its defaults; return what it took and whether it found anything."""
-    contract = specs.load(api)
-    header = f"{contract.auth[0].header}: {contract.auth[0].prefix}{key}"
-    command = [ST, "run", str(contract.path), "--url", url, "-H", header, "--seed", "1",
-               "--generation-database", "none", "--no-color"]  # fmt: skip
-    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False,
-                          env={**os.environ, "COLUMNS": "120"})  # fmt: skip
+def theirs(api: str, served: Embedded, options: Sequence[str] = ()) -> tuple[Cost, Said]:
+    """Run `st run` with two identities and `options`; return what it took and what it said."""
+    with tempfile.TemporaryDirectory(prefix="memconform-bench-") as folder:
+        report = Path(folder, "report.json")
+        command = [ST, "--config-file", str(_identities(api, served, Path(folder))), "run",
+                   str(specs.load(api).path), "--url", served.url_for(api), "--seed", "1",
+                   "--generation-database", "none", "--no-color",
+                   "--report", "json", "--report-json-path", str(report), *options]  # fmt: skip
+        cpu = _child(command)
+        said = _said(json.loads(report.read_text("utf-8")))
+    return Cost(said.judged, cpu), said
+
+
+def _child(command: Sequence[str]) -> float:
+    """Run a program to its end, whatever its exit code; return the CPU seconds that it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False,
+                   env={**os.environ, "COLUMNS": "120"})  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    match = re.search(r"([\d,]+) generated", done.stdout)
-    judged = int(match.group(1).replace(",", "")) if match else 0
-    return Cost(judged, cpu, time.monotonic() - began), done.returncode == 1
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def speed(apis: list[str]) -> None:
+def _identities(api: str, served: Embedded, folder: Path) -> Path:
+    """Write what tells `st` of two tenants' keys; return its configuration file."""
+    way = specs.load(api).auth[0]
+    people = [
+        {"name": name, "fixedHeaders": [{"name": way.header, "value": way.prefix + key}]}
+        for name, key in zip(("first", "second"), served.keys, strict=True)
+    ]
+    known = folder / "auth.json"
+    known.write_text(json.dumps({"auth": people}), "utf-8")
+    made = folder / "schemathesis.toml"
+    made.write_text(f'[auth.wfc]\npath = "{known}"\npeers = ["first", "second"]\n', "utf-8")
+    return made
+
+
+def _said(report: dict[str, Any]) -> Said:
+    """Read a report of `st`. Raises RuntimeError where it could not run."""
+    if report["exit_code"] not in (0, 1):
+        raise RuntimeError(f"st run could not run: {report['errors']}")
+    failures = frozenset(
+        (str(each["type"]), operation)
+        for each in report["failures"]
+        for operation in each["operations"] or [""]
+    )
+    return Said(int(report["test_cases"]["generated"]), failures)
+
+
+# -- side by side ----------------------------------------------------------------------------------
+
+
+def speed(apis: Sequence[str]) -> None:
     """Print judged requests a CPU-second, side by side."""
     print(f"{'api':<15}{'ours':>8}{'cpu s':>8}{'/cpu s':>8}   "
-          f"{'st run':>8}{'cpu s':>8}{'/cpu s':>8}"
-          f"{'times':>8}")  # fmt: skip
-    total = [Cost(0, 0.0, 0.0), Cost(0, 0.0, 0.0)]
+          f"{'st run':>8}{'cpu s':>8}{'/cpu s':>8}{'times':>8}")  # fmt: skip
+    total = [Cost(0, 0.0), Cost(0, 0.0)]
     for api in apis:
         with Embedded(process=True) as served:
             mine = ours(api, served)
         with Embedded(process=True) as served:
-            other, _ = theirs(api, served.url_for(api), served.keys[0])
+            other, _ = theirs(api, served)
         _row(api, mine, other)
         total = [
-            Cost(a.judged + b.judged, a.cpu + b.cpu, a.wall + b.wall)
+            Cost(a.judged + b.judged, a.cpu + b.cpu)
             for a, b in zip(total, (mine, other), strict=True)
         ]
     _row("all", *total)
@@ -101,41 +161,98 @@ def _row(name: str, mine: Cost, other: Cost) -> None:
     print(f"{name:<15}{left}   {right}{times:>8.1f}", flush=True)
 
 
-def kills(count: int) -> None:
-    """Print how many of evenly spread defects each of the two notices.
+@dataclass(frozen=True)
+class Compared:
+    """One defect: whether each of the two noticed it."""
 
-    A defect counts for `st run` where it finds something that it does not find on the perfect
-    backend; by us, where the case that it names fails.
-    """
+    defect: Defect
+    ours: bool
+    theirs: bool
+
+
+def sample(count: int, seed: int) -> list[Defect]:
+    """Return `count` seeded defects of the shipped APIs, drawn at random; all where fewer."""
     known = [d for d in DEFECTS if d.api in specs.names()]
-    chosen = known[:: max(1, len(known) // count)][:count]
-    noisy: dict[str, bool] = {}
-    seen = {"ours": 0, "st run": 0}
-    for defect in chosen:
-        if defect.api not in noisy:
-            with Embedded(process=True) as served:
-                noisy[defect.api] = theirs(defect.api, served.url_for(defect.api),
-                                           served.keys[0])[1]  # fmt: skip
-        with Embedded(process=True, defects=Defects.of([defect.id])) as served:
-            found = theirs(defect.api, served.url_for(defect.api), served.keys[0])[1]
-        mine = defect.case in teeth.kill(defect).killed_by
-        seen["ours"] += mine
-        seen["st run"] += found and not noisy[defect.api]
-        print(f"{defect.id:<36}{'killed' if mine else '-':>8}{'killed' if found else '-':>8}",
-              flush=True)  # fmt: skip
-    loud = ", ".join(api for api, complains in noisy.items() if complains) or "none"
-    print(f"of {len(chosen)}: ours {seen['ours']}, st run {seen['st run']}; it complains of the "
-          f"perfect backend too on: {loud}")  # fmt: skip
+    return sorted(random.Random(seed).sample(known, min(count, len(known))), key=lambda d: d.id)
+
+
+def quiet(api: str) -> tuple[int, frozenset[tuple[str, str]]]:
+    """Return what each says of the perfect backend: our findings (a count), and theirs."""
+    with teeth.judged(api) as subject:
+        found = sum(len(result.findings) for result in suite.run(subject))
+    with Embedded(process=True) as served:
+        return found, theirs(api, served, BEST)[1].failures
+
+
+def compared(defect: Defect, usual: frozenset[tuple[str, str]]) -> Compared:
+    """Judge a backend with one defect by both; `usual` is what `st run` says without it.
+
+    We notice it where the case that it names fails, `st run` where any check fails on any
+    operation that does not fail so on the perfect backend.
+    """
+    mine = defect.case in teeth.kill(defect).killed_by
+    with Embedded(process=True, defects=Defects.of([defect.id])) as served:
+        said = theirs(defect.api, served, BEST)[1].failures
+    print(f"{defect.id}: ours {mine}, st run {sorted(said - usual)}", file=sys.stderr, flush=True)
+    return Compared(defect, mine, bool(said - usual))
+
+
+def kills(count: int, seed: int) -> None:
+    """Print, as Markdown, how many of the sampled defects each of the two notices."""
+    chosen = sample(count, seed)
+    apis = sorted({defect.api for defect in chosen})
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        perfect = dict(zip(apis, pool.map(quiet, apis), strict=True))
+        made = list(pool.map(lambda d: compared(d, perfect[d.api][1]), chosen))
+    print(INTRODUCTION.format(
+        command=f"python -m tests.bench.backend_suite --kills {count} --seed {seed}",
+        count=len(chosen), of=sum(d.api in specs.names() for d in DEFECTS), seed=seed,
+        version=version("schemathesis"), options=" ".join(BEST),
+    ))  # fmt: skip
+    print("| API | defects | ours | `st run` | false alarms, ours | false alarms, `st run` |")
+    print("|---|---|---|---|---|---|")
+    for api in apis:
+        _line(api, [m for m in made if m.defect.api == api],
+              perfect[api][0], len(perfect[api][1]))  # fmt: skip
+    _line(
+        "all", made, sum(p[0] for p in perfect.values()), sum(len(p[1]) for p in perfect.values())
+    )
+    print("\n| defect | what is wrong | ours | `st run` |\n|---|---|---|---|")
+    for each in made:
+        words = ["killed" if noticed else "–" for noticed in (each.ours, each.theirs)]
+        print(f"| `{each.defect.id}` | {each.defect.summary} | {words[0]} | {words[1]} |")
+
+
+def _line(name: str, made: Sequence[Compared], mine: int, other: int) -> None:
+    of = len(made)
+    share = [f"{n} ({100 * n // of} %)" for n in (sum(m.ours for m in made),
+                                                 sum(m.theirs for m in made))]  # fmt: skip
+    print(f"| {name} | {of} | {share[0]} | {share[1]} | {mine} | {other} |")
+
+
+INTRODUCTION = """# What the backend suite kills, beside `st run`
+
+Made by `{command}`: {count} of the {of} seeded defects of the
+five APIs, drawn with seed {seed}, one at a time on the embedded backend.
+
+`st run` is Schemathesis {version} with `{options}`, seed 1, no
+examples database, and the keys of two tenants; it has killed a defect where a check fails on an
+operation that does not fail so on the perfect backend. We have killed it where the case that the
+defect names fails. False alarms are what each finds on the perfect backend. The defects are ours,
+and each was written together with a case: the share of ours says that the cases bite, and only
+that of `st run` says how far schemas alone reach.
+"""
 
 
 def main() -> None:
     """Read the options and run one of the two."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, metavar="N", help="compare on N seeded defects")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample of defects (1)")
     parser.add_argument("--api", action="append", help="an API (all)")
     options = parser.parse_args()
     if options.kills:
-        kills(options.kills)
+        kills(options.kills, options.seed)
     else:
         speed(options.api or list(specs.names()))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,13 @@ from rich.console import Console
 
 import specs
 from conformance.cases import execute
+from conformance.drivers.environment import EnvironmentUnavailable, prepare
 from conformance.drivers.hosting.table import Operation as Row
 from conformance.drivers.hosting.table import Option, Shape, Table, Way
 from conformance.faults.classes import classes_for
 from conformance.faults.script import Script
 from conformance.history import Call, Exchange, History, Outcome, Raised, Request, Response, Sleep
+from conformance.reference.sdk import demo
 from conformance.report.results import Results, Run, SubjectEntry
 from conformance.sdk import cases, reference, replay, run, run_release, suite
 from conformance.sdk.judging import first, leaders
@@ -93,8 +97,8 @@ def test_findings_carry_their_witness() -> None:
 
 
 def test_every_case_runs_somewhere() -> None:
-    """No case is left without an operation on all of the shipped contracts."""
-    contracts = [specs.load(name) for name in specs.names()]
+    """No case is left without an operation on all contracts, shipped or our own."""
+    contracts = [specs.load(demo.source(name)) for name in (*specs.names(), *demo.names())]
     idle = [c.id for c in cases() if c.each and not any(list(c.each(k)) for k in contracts)]
     assert idle == []
 
@@ -217,8 +221,8 @@ def test_reproductions_run(tmp_path: Path, mode: str) -> None:
     assert "returned (503, b'busy')" in done.stdout
 
 
-FAULTS = ["ingest reset", "ingest stall", "ingest#1 mid-response truncate", "",
-          "ingest 429 retry-after={imf+30}"]  # fmt: skip
+FAULTS = ["* before-accept refuse", "ingest reset", "ingest stall", "",
+          "ingest#1 mid-response truncate", "ingest 429 retry-after={imf+30}"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", FAULTS)
@@ -229,13 +233,29 @@ def test_reproductions_are_short(text: str) -> None:
     assert made.count("\n") <= LONGEST
 
 
+def test_a_reproduction_answers_as_the_call_was_answered() -> None:
+    """Attempts that were not harmed succeed, and what earlier calls took is not given again."""
+    made = Script.parse("ingest#1 503; ingest#2 500; ingest#4 502")
+    later = replace(witness(""), script=made, before=("ingest", "other", "ingest"))
+    text = script(CLAIV, TABLE, later, "title")
+    answers = re.findall(r"^    b'HTTP/1.1 (\d+)", text, re.MULTILINE)
+    assert ["200", "502", "200"] == answers
+
+
+def test_a_refused_connection_is_shown_at_a_closed_port() -> None:
+    """Where nobody listens, the script closes its server before it calls."""
+    text = script(CLAIV, TABLE, witness("* before-accept refuse"), "title")
+    assert "server.close()" in text
+    assert "Thread" not in text
+
+
 def test_long_runs_are_multiplied() -> None:
     """A body of five thousand digits is written as a product."""
     made = script(CLAIV, TABLE, witness('ingest 200 body="' + "9" * 5000 + '"'), "title")
     assert "b'9' * 5000" in made
 
 
-@pytest.mark.parametrize("text", ["ingest#1 trickle", "* before-accept refuse"])
+@pytest.mark.parametrize("text", ["ingest#1 trickle"])
 def test_what_a_socket_server_cannot_show(text: str) -> None:
     """Faults beyond a plain server have no script, and the reason is said."""
     with pytest.raises(Unwritable):
@@ -289,3 +309,35 @@ def test_a_missing_method_leaves_the_rest_judged() -> None:
         there = execute(by_id["surface.methods"], subject, lacking)
         wire = execute(by_id["wire.request"], subject, lacking, "sync")
     assert (there.verdict, wire.verdict) == (Verdict.FAIL, Verdict.NOT_APPLICABLE)
+
+
+SHOWN = {
+    "sovant==1.3.3": ("surface.exceptions", "surface.options", "surface.methods"),
+    "octamem==1.1.2": ("errors.network",),
+}
+"""Release -> cases whose findings are shown again by their scripts."""
+
+
+@pytest.mark.parametrize("release", SHOWN)
+def test_reproductions_show_what_the_finding_says(release: str, tmp_path: Path) -> None:
+    """Run with nothing but the published release, a script prints the contradiction."""
+    try:
+        python = prepare(release).python
+    except EnvironmentUnavailable as why:
+        pytest.skip(str(why))
+    [entry] = run_release(release, select=SHOWN[release])
+    scripts = entry.details["reproductions"]
+    said = {"ER16": "not in", "WR7": "unexpected keyword", "WR6": "no attribute", "ER12": "raised"}
+    assert {f.requirement for f in entry.findings} <= {*said, "ER13"}
+    for finding in entry.findings[:3] + entry.findings[-1:]:
+        text = scripts[finding.id]
+        assert text.count("\n") <= LONGEST
+        roots = {n.split(".")[0] for line in text.splitlines() if line.startswith("import ")
+                 for n in line.split("  #")[0].removeprefix("import ").split(", ")}  # fmt: skip
+        assert roots - set(sys.stdlib_module_names) == {entry.name}
+        (tmp_path / "show.py").write_text(text)
+        done = subprocess.run(
+            [python, "show.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+            check=True,
+        )  # fmt: skip
+        assert said.get(finding.requirement, "raised") in done.stdout

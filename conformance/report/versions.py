@@ -99,7 +99,7 @@ class History:
     def _changes(self, at: int) -> dict[Change, tuple[Row, ...]]:
         made: dict[Change, list[Row]] = {change: [] for change in Change}
         for row in self.rows:
-            change = _CHANGES.get(row.states[at : at + 2])
+            change = _CHANGES.get((row.states[at], row.states[at + 1]))
             if change is not None:
                 made[change].append(row)
         return {change: tuple(rows) for change, rows in made.items()}

@@ -7,20 +7,24 @@ once, and prints what was sent, waited and raised. It is meant to be pasted into
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
+from itertools import groupby
 from typing import Any
 
 from conformance.drivers.hosting.table import Built, Table, Unfit, Way
 from conformance.faults.answers import AnswerBook, fill
-from conformance.faults.script import Effect, Script, Stage
+from conformance.faults.script import Effect, Instruction, Playback, Script, Stage
 from conformance.history import Request
+from conformance.report.results import FindingEntry
 from specs import Contract, Operation
 
 LONGEST = 40
 """Lines of a script."""
+MOST_ANSWERS = 16
+"""Answers of a script; what comes after them is the last one again."""
 MOST_BYTES = 1500
 """Longest answer that is written out; a longer one would hide what matters."""
 
@@ -36,6 +40,8 @@ class Witness:
     script: Script
     via: str | None
     dropped: tuple[str, ...]
+    before: tuple[str | None, ...] = ()
+    """Operations of the requests that had come before the call began."""
 
 
 class Unwritable(ValueError):
@@ -46,29 +52,31 @@ _TEMPLATE = '''"""{title}"""
 import asyncio, socket, struct, threading, time  # noqa: E401
 import {module}
 
-ANSWERS = [  # one for each request, the last one again; None: reset, b"": silence
+ANSWERS = [  # one for each request, the last one again; None: reset; seconds: silence
 {answers}
 ]
 server = socket.create_server(("127.0.0.1", 0))
+url = "http://127.0.0.1:%d" % server.getsockname()[1]
 
 def serve():
     for number in range(100):
         connection, _ = server.accept()
-        data = connection.recv(65536)
-        while b"\\r\\n\\r\\n" not in data and data:
-            data += connection.recv(65536)
-        print(time.strftime("%X"), "got", data.split(b"\\r\\n")[0].decode())
+        with connection.makefile("rb") as stream:
+            head = list(iter(lambda: stream.readline().strip().decode("latin-1"), ""))
+            lengths = [int(h[15:]) for h in head if h.lower().startswith("content-length:")]
+            body = stream.read(*lengths or [0])
+        print(time.strftime("%X"), "got", {shown})
         answer = ANSWERS[min(number, len(ANSWERS) - 1)]
         if answer is None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        elif answer == b"":
-            time.sleep(3600)
+        elif isinstance(answer, int):
+            time.sleep(answer)
         else:
             connection.sendall(answer)
         connection.close()
 
-threading.Thread(target=serve, daemon=True).start()
-client = {module}.{client}({keywords}, base_url="http://127.0.0.1:%d" % server.getsockname()[1])
+{start}
+client = {module}.{client}({keywords}, base_url=url)
 try:
     {call}
     print("returned", repr(result)[:500])
@@ -77,8 +85,19 @@ except BaseException as error:
 '''
 
 
-def script(contract: Contract, table: Table, witness: Witness, title: str) -> str:
-    """Return the source of a script of at most LONGEST lines. Raises Unwritable."""
+_SERVES = "threading.Thread(target=serve, daemon=True).start()"
+_REFUSES = "server.close()  # nobody listens there any more"
+_FIRST_LINE = "head[0]"
+_WHOLE = '"\\n".join(head), body.decode("utf-8", "replace")'
+
+
+def script(
+    contract: Contract, table: Table, witness: Witness, title: str, whole: bool = False
+) -> str:
+    """Return the source of a script of at most LONGEST lines. Raises Unwritable.
+
+    `whole`: it prints all of each request, not its first line.
+    """
     way = _way(table, witness)
     arguments = {n: v for n, v in witness.arguments.items() if n not in witness.dropped}
     called = f"client.{way.expression}({_written(table, way, arguments)})"
@@ -95,6 +114,8 @@ def script(contract: Contract, table: Table, witness: Witness, title: str) -> st
         title=_plain(title), module=table.module, client=name, call=called,
         keywords=_keywords(table, witness.options),
         answers="\n".join(f"    {line}," for line in _answers(contract, witness)),
+        shown=_WHOLE if whole else _FIRST_LINE,
+        start=_REFUSES if _refused(witness) else _SERVES,
     )  # fmt: skip
     lines = made.count("\n")
     if lines > LONGEST:
@@ -173,15 +194,39 @@ def _written(table: Table, way: Way, arguments: Mapping[str, Any]) -> str:
 # --- the answers ----------------------------------------------------------------------------------
 
 
+def _refused(witness: Witness) -> bool:
+    return any(i.effect.kind == "refuse" for i in witness.script)
+
+
 def _answers(contract: Contract, witness: Witness) -> Sequence[str]:
-    book = AnswerBook(contract)
-    instructions = list(witness.script)
-    if any(i.effect.kind == "refuse" for i in instructions):
-        raise Unwritable("nobody listens: point the SDK at a closed port")
-    lines = [_answer(book, witness.operation, i.effect, i.stage) for i in instructions]
-    if not instructions or instructions[-1].times is not None:
-        lines.append(_answer(book, witness.operation, Effect("respond", _success(witness)), None))
-    return lines
+    """Return what the call's requests meet, the last for ever; equal ones in a row as a product."""
+    if _refused(witness):
+        return []
+    book, operation = AnswerBook(contract), witness.operation
+    lines = [
+        _answer(book, operation, i.effect, i.stage)
+        if i
+        else _answer(book, operation, Effect("respond", _success(witness)), None)
+        for i in _met(witness)
+    ]
+    grouped = [(line, len(list(same))) for line, same in groupby(lines)]
+    return [f"*[{line}] * {n}" if n > 1 else line for line, n in grouped]
+
+
+def _met(witness: Witness) -> Iterator[Instruction | None]:
+    """Yield the instruction that each request of the call meets; None: none, it succeeds."""
+    playback, mine = Playback(witness.script), (None, witness.operation.id)
+    for operation in witness.before:
+        playback.next(operation)
+    for _ in range(MOST_ANSWERS):
+        index = playback.next(witness.operation.id)
+        met = None if index is None else witness.script.instructions[index]
+        yield met
+        left = [witness.script.instructions[i] for i in playback.unconsumed()]
+        if (met is None and not any(i.operation in mine for i in left)) or (
+            met is not None and met.times is None
+        ):
+            return
 
 
 def _success(witness: Witness) -> int:
@@ -189,11 +234,13 @@ def _success(witness: Witness) -> int:
     return int(declared) if declared.isdigit() else 200
 
 
+_BARE = {"reset": "None", "close": 'b""', "stall": "3600"}
+"""Ways not to answer at all, as the script's server knows them."""
+
+
 def _answer(book: AnswerBook, operation: Operation, effect: Effect, stage: Stage | None) -> str:
-    if effect.kind in ("reset", "close") and stage is not Stage.MID_RESPONSE:
-        return "None"
-    if effect.kind == "stall" and stage is not Stage.MID_RESPONSE:
-        return 'b""'
+    if effect.kind in _BARE and stage is not Stage.MID_RESPONSE:
+        return _BARE[effect.kind]
     odd = effect.size is not None or effect.framing != "length"
     if effect.kind not in ("respond", "truncate", "reset") or odd:
         raise Unwritable(f"a plain socket server does not {effect.kind} so")
@@ -238,3 +285,49 @@ def _head(status: int, headers: Sequence[tuple[str, str]], length: int) -> bytes
     lines = [f"HTTP/1.1 {status} {phrase}", *(f"{n}: {v}" for n, v in headers)]
     lines += [f"Content-Length: {length}", "Connection: close", "", ""]
     return "\r\n".join(lines).encode("latin-1", "replace")
+
+
+# --- what is missing ------------------------------------------------------------------------------
+
+_LACKING = '''"""{title}"""
+import {module}
+
+{look}
+'''
+_LOOKS = {
+    "ER16": 'print("{name}:", getattr({module}, "{name}", "not in {module}"))',
+    "WR6": """client = {module}.{client}({keywords})
+try:
+    print("{name}:", client.{name})
+except AttributeError as error:
+    print("{name}:", error)""",
+    "WR7": """try:
+    print({module}.{client}({keywords}, {name}=None))
+except TypeError as error:
+    print("{name}:", error)""",
+}
+"""Requirement -> how to look for what the document names."""
+
+
+def lacking(tables: Sequence[Table], finding: FindingEntry, release: str) -> str | None:
+    """Return a script that looks for a name which the SDK lacks; None for other findings."""
+    named = re.search(r"`([\w.]+)`", finding.message)
+    api, _, _ = (finding.operation or "").rpartition(":")
+    table = next((t for t in tables if api in ("", t.api)), None)
+    kind = finding.cause.partition(":")[0]
+    if table is None or named is None or kind not in ("exception", "method", "methods", "option"):
+        return None
+    client = table.clients.get("sync")
+    if finding.requirement not in _LOOKS or client is None:
+        return None
+    module = table.exceptions_module or table.module if kind == "exception" else table.module
+    look = _LOOKS[finding.requirement].format(
+        module=module,
+        client=client,
+        name=named[1],
+        keywords=_keywords(table, {"base-url": "http://127.0.0.1:9"}),
+    )
+    title = f"{release}: {finding.requirement} {finding.cause} ({finding.id})"
+    made = _LACKING.format(title=_plain(title), module=module, look=look)
+    compile(made, "reproduction", "exec")
+    return made

@@ -7,6 +7,7 @@ happened as one value. Nothing here judges; what a case finds in a play is given
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from conformance.drivers.protocol import ReplyHello
 from conformance.faults.answers import Default
 from conformance.faults.classes import FaultClass, classes_for
 from conformance.faults.script import Script
-from conformance.faults.session import Session
+from conformance.faults.session import BUDGET, Session
 from conformance.faults.testbench import Testbench
 from conformance.history import Call, Exchange, History, Outcome
 from conformance.oracles.exceptions import Known
@@ -108,12 +109,14 @@ class Play:
         shown = call or self.call
         reply = next((r for c, r in zip(self.history.calls, self.replies, strict=False)
                       if c.number == shown.number), None)  # fmt: skip
+        first = min(shown.exchanges, default=0)
         subject.witnesses.setdefault(
             (changed.requirement, changed.cause),
             Witness(
                 operation=subject.contract[shown.operation], mode=self.mode,
                 arguments=shown.arguments, options=self.options, script=self.script,
                 via=shown.via, dropped=reply.dropped if reply else (),
+                before=tuple(e.operation for e in self.history if e.number < first),
             ),
         )  # fmt: skip
         return changed.at(replay=replay_command(subject, changed))
@@ -147,6 +150,12 @@ class SdkSubject:
     """Plays that several cases look at."""
     witnesses: dict[tuple[str, str], Witness] = field(default_factory=dict, repr=False)
     """(requirement, cause) -> the first call that showed it."""
+    case: str = ""
+    """The case that is running; '' where nobody said."""
+    mode: str = ""
+    """The mode that it runs in; '' where it has none, or nobody said."""
+    busy: Counter[str] = field(default_factory=Counter, repr=False)
+    """Case -> real seconds between the beginning and the end of its SDK calls."""
     hung: set[tuple[str, str]] = field(default_factory=set)
     """(mode, fault class) that the SDK never came back from: not played again."""
     deep: bool = False
@@ -211,9 +220,14 @@ class SdkSubject:
         return mode  # type: ignore[return-value]
 
     def option(self, role: str) -> bool:
-        """True where the constructor takes an option for a role, in every mode."""
+        """True where the constructor takes an option for a role, in the mode of the running case.
+
+        Where a case runs in no mode: in each mode that there is.
+        """
         found = self.hello.options.get(role)
-        return found is not None and found.missing is None and bool(found.modes)
+        if found is None:
+            return False
+        return self.mode in found.modes if self.mode else bool(found.modes) and not found.missing
 
     def arguments(
         self, operation: Operation, seed: int = 0, optional: bool = True
@@ -280,6 +294,7 @@ class SdkSubject:
                 replies = [self._one(session, client, ask, cancel_at, timeout) for ask in asks]
             _settle(session)
             closed = self.driver.close(client)
+            _recorded(session)
             if closing:
                 session.wait_for(lambda s: s.connections.open == 0, closing)
             connections = session.connections
@@ -307,8 +322,9 @@ class SdkSubject:
             History(unconsumed=lane.playback.unconsumed()), script, mode, settings,
             lane.commits(), session.connections.opened, 0, subject=self,
         )  # fmt: skip
-        if any(r.outcome.kind == "hang" for r in replies):
+        if session.overflowed or any(r.outcome.kind == "hang" for r in replies):
             self._end_lane(mode, settings)
+        _recorded(session)
         return self._told(made, asks, replies, lane.exchanges())
 
     def _lane(self, mode: Mode, settings: Mapping[str, Any]) -> Lane | Outcome:
@@ -376,6 +392,7 @@ class SdkSubject:
         self.virtual_seconds += sum(
             min(s.seconds, 1e9) for c in calls for s in c.sleeps if s.seconds > 0
         )
+        self.busy[self.case] += sum(c.ended - c.started for c in calls)
         history = replace(made.history, exchanges=exchanges, calls=tuple(calls))
         return replace(
             made, history=history, printed="".join(r.printed for r in replies),
@@ -407,3 +424,12 @@ def _settle(session: Session) -> None:
 
     if not ended(session):
         session.wait_for(ended, SETTLE)
+
+
+def _recorded(session: Session) -> None:
+    """Raise Inconclusive where the testbench could not record all that went to and fro."""
+    if session.overflowed:
+        raise Inconclusive(
+            f"more went to and fro than the testbench records ({BUDGET >> 20} MiB): "
+            "what bodies held after that is not known"
+        )

@@ -25,7 +25,7 @@ from conformance.faults.testbench import Testbench
 from conformance.progress import Progress
 from conformance.report.results import SubjectEntry, finding_id, summarise
 from conformance.sdk.judging import CASES
-from conformance.sdk.reproduce import Unwritable, script
+from conformance.sdk.reproduce import Unwritable, lacking, script
 from conformance.sdk.subject import KEY, SdkSubject
 from conformance.verdict import Verdict
 from specs import Contract, Operation
@@ -78,7 +78,11 @@ def run(
 
 def _execute(case: Case, subject: SdkSubject, operation: Operation | None, mode: str) -> CaseResult:
     """Run one instance; modes that the document does not promise are not applicable at once."""
-    result = execute(case, subject, operation, mode)
+    subject.case, subject.mode = case.id, mode
+    try:
+        result = execute(case, subject, operation, mode)
+    finally:
+        subject.case = subject.mode = ""
     if result.verdict is Verdict.ERROR and "DriverError" in result.reason:
         return replace(result, reason=f"the driver failed: {result.reason}")
     return result
@@ -122,6 +126,7 @@ def run_release(
     results: list[CaseResult] = []
     covered: list[dict[str, Any]] = []
     scripts: dict[str, str] = {}
+    busy: Counter[str] = Counter()
     with Testbench() as bench:
         for target in targets:
             try:
@@ -137,15 +142,17 @@ def run_release(
                 first = target is targets[0]
                 results += found if first else [_prefixed(r, target.contract.api) for r in found]
                 covered.append(coverage(made))
-                scripts.update(reproductions(made, target.table))
+                busy.update(made.busy)
+                scripts = {**reproductions(made, target.table), **scripts}
     wall = time.monotonic() - started
-    entry = _entry(targets, name, version, results, covered, wall, subject)
-    return [with_reproductions(entry, scripts)]
+    entry = _entry(targets, name, version, results, covered, wall, subject, busy)
+    return [with_reproductions(entry, scripts, targets)]
 
 
 def _entry(
     targets: Sequence[Target], name: str, version: str, results: Sequence[CaseResult],
     covered: Sequence[Mapping[str, Any]], wall: float, subject: str | None,
+    busy: Mapping[str, float],
 ) -> SubjectEntry:  # fmt: skip
     return summarise(
         "sdk", targets[0].contract.api, name, results, requirements(), version=version,
@@ -154,21 +161,33 @@ def _entry(
             "subject": subject or "",
             "apis": [t.contract.api for t in targets],
             "coverage": list(covered),
-            "speed": speed(results),
+            "speed": speed(results, busy),
         },
     )  # fmt: skip
 
 
-def speed(results: Sequence[CaseResult]) -> dict[str, float]:
-    """Return virtual and real seconds of the retry cases, and how many of one fit the other."""
-    waiting = [r for r in results if r.case.startswith(("retry.", "retry-after."))]
+def speed(results: Sequence[CaseResult], busy: Mapping[str, float]) -> dict[str, Any]:
+    """Return what the virtual clock saved in the retry cases.
+
+    Virtual seconds are what the SDK asked to wait; call seconds are the real ones from the
+    beginning to the end of its calls in these cases (`busy`: case -> seconds), as its driver
+    measured them; wall seconds are the cases' own, with clients that are opened and judging.
+    `ratio` is virtual to call seconds; None, with a note, where the SDK never waits.
+    """
+    waiting = [r for r in results if _waits(r.case)]
     virtual = sum(r.virtual_seconds for r in waiting)
-    real = sum(r.seconds for r in waiting)
-    return {
+    calls = sum(seconds for case, seconds in busy.items() if _waits(case))
+    told = {
         "retry_virtual_seconds": round(virtual, 1),
-        "retry_wall_seconds": round(real, 3),
-        "ratio": round(virtual / real, 1) if real else 0.0,
+        "retry_call_seconds": round(calls, 3),
+        "retry_wall_seconds": round(sum(r.seconds for r in waiting), 3),
+        "ratio": round(virtual / calls, 1) if virtual and calls else None,
     }
+    return told if virtual else {**told, "note": "never waits"}
+
+
+def _waits(case: str) -> bool:
+    return case.startswith(("retry.", "retry-after."))
 
 
 def _targets(
@@ -255,13 +274,18 @@ def reproductions(subject: SdkSubject, table: Table | None) -> dict[str, str]:
         identity = finding_id(subject.reported_as, subject.name, requirement, cause)
         title = f"{subject.name} {subject.version}: {requirement} {cause} ({identity})"
         with contextlib.suppress(Unwritable):
-            found[identity] = script(subject.contract, table, witness, title)
+            whole = requirement.startswith(("AU", "WR"))
+            found[identity] = script(subject.contract, table, witness, title, whole)
     return found
 
 
-def with_reproductions(entry: SubjectEntry, scripts: Mapping[str, str]) -> SubjectEntry:
+def with_reproductions(
+    entry: SubjectEntry, scripts: Mapping[str, str], targets: Sequence[Target] = ()
+) -> SubjectEntry:
     """Return an entry whose details hold the scripts of its findings."""
-    kept = {f.id: scripts[f.id] for f in entry.findings if f.id in scripts}
+    named = [t.table for t in targets if t.table is not None]
+    made = {f.id: lacking(named, f, f"{entry.name} {entry.version}") for f in entry.findings}
+    kept = {name: text for name in made if (text := scripts.get(name) or made[name])}
     return entry.model_copy(update={"details": {**entry.details, "reproductions": kept}})
 
 
@@ -337,7 +361,7 @@ def open_subject(
         made.close()
         bench.close()
         return _entry(
-            targets[:1], made.name, made.version, results, covered, wall, subject,
+            targets[:1], made.name, made.version, results, covered, wall, subject, made.busy,
         )  # fmt: skip
 
     return made, close

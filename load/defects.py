@@ -305,6 +305,28 @@ async def one_at_a_time(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
         return await forward()
 
 
+async def breaks_early(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Requests are served one after the other, 25 ms each: beyond 40 a second they queue up."""
+    async with wrong.memory.lock:
+        wrong.exercise()
+        await asyncio.sleep(0.025)
+        return await forward()
+
+
+async def recovers_late(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """After an outage, when all come back, it goes on failing for half a minute."""
+    memory = wrong.memory
+    now = wrong.now()
+    paused, memory.ids["last"] = now - memory.ids.get("last", now), now
+    if ask.number > 30 and paused > 2.0:
+        memory.ids.setdefault("until", now + 30.0)
+    if now < memory.ids.get("until", 0.0):
+        wrong.exercise()
+        body = json.dumps({"error": {"code": "internal_error", "message": "cold"}}).encode()
+        return Reply(503, [("content-type", "application/json")], body)
+    return await forward()
+
+
 async def slow_tail(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     """One request in 30 takes 700 ms."""
     if _every(wrong, 30):
@@ -407,9 +429,9 @@ async def nothing(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
 
 
 def _defect(
-    identity: str, api: str, requirement: str, case: str, behaviour: Behaviour
+    identity: str, api: str, requirement: str, case: str, behaviour: Behaviour, summary: str = ""
 ) -> tuple[Defect, Behaviour]:
-    summary = (behaviour.__doc__ or "").strip().splitlines()[0]
+    summary = summary or (behaviour.__doc__ or "").strip().splitlines()[0]
     return Defect(identity, "load", api, requirement, f"load.{case}", summary), behaviour
 
 
@@ -446,7 +468,24 @@ _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.turns-away-early", "memsy", "LD9", "admission", turns_away_early),
     _defect("load.early-retry-after", "memsy-control", "LD9", "admission", early_retry_after),
     _defect("load.no-retry-after", "sovant", "LD5", "answers", no_retry_after),
-    _defect("load.worker-dies", "octamem", "LD13", "complete", nothing),
+    _defect("load.breaks-early", "octamem", "LD3", "breakpoint", breaks_early),
+    _defect("load.recovers-late", "claiv", "LD11", "storm", recovers_late),
+    _defect(
+        "load.client-storms",
+        "claiv",
+        "LD11",
+        "storm",
+        nothing,
+        "A client sends once more than the contract allows, and at once.",
+    ),
+    _defect(
+        "load.worker-dies",
+        "octamem",
+        "LD13",
+        "complete",
+        nothing,
+        "A worker process of the generator is killed under way.",
+    ),
 )
 DEFECTS: tuple[Defect, ...] = tuple(defect for defect, _ in _TABLE)
 BEHAVIOURS: dict[str, Behaviour] = {defect.id: behaviour for defect, behaviour in _TABLE}

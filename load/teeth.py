@@ -7,7 +7,10 @@ any other run: in a child process, by `load.runner.run`.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shlex
+import sys
 import tempfile
 import threading
 import time
@@ -39,13 +42,17 @@ LIMITED = {
 }
 """Defects of admission, with the limit that the backend has under them."""
 WALKS = HERE / "teeth" / "walks.toml"
+STORM = HERE / "teeth" / "storm.toml"
 PROFILES = {
     "load.wrong-body-in-1000": CLOSED,
     "load.drops-page-ends": WALKS,
     "load.repeats-items": WALKS,
+    "load.breaks-early": HERE / "teeth" / "search.toml",
+    "load.recovers-late": STORM,
     **dict.fromkeys(LIMITED, LIMIT),
 }
 WORKER_DIES = "load.worker-dies"
+CLIENT_STORMS = "load.client-storms"
 
 __all__ = ["DEFECTS", "kill", "references"]
 
@@ -63,6 +70,8 @@ def kill(defect: Defect) -> Kill:
         try:
             if defect.id == WORKER_DIES:
                 made = _with_dying_worker(wrong, active, keys, profile)
+            elif defect.id == CLIENT_STORMS:
+                made = _with_storming_client(wrong, active, keys)
             else:
                 made = run(wrong.url, defect.api, keys, profile)
         except LoadError as error:
@@ -86,6 +95,23 @@ def _failed(made: SubjectEntry, defect: Defect) -> tuple[str, ...]:
     if defect.requirement in ("LD4", "LD10", "LD13"):
         wanted.add(Verdict.INCONCLUSIVE)
     return tuple(c.case for c in made.cases if c.verdict in wanted)
+
+
+def _with_storming_client(wrong: Wrong, active: Defects, keys: list[str]) -> SubjectEntry:
+    """Let a reference SDK with two defects of its own take part in a storm."""
+    driver = shlex.join([
+        sys.executable, "-m", "conformance.reference.sdk", "--clock", "real",
+        "--api", str(wrong.contract.path), "--defect", "retry.once-more",
+        "--defect", "backoff.none",
+    ])  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
+        profile = Path(folder) / "storm.toml"
+        told = f"[storm]\ndrivers = [{json.dumps(driver)}]\n"
+        profile.write_text(STORM.read_text("utf-8").replace("[storm]\n", told), "utf-8")
+        made = run(wrong.url, wrong.contract.api, keys, profile)
+    groups = made.details["storm"]["groups"]
+    _ = any(g["name"] == driver and g["sends_during"] for g in groups) and CLIENT_STORMS in active
+    return made
 
 
 def _with_dying_worker(

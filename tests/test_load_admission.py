@@ -2,7 +2,8 @@
 
 import pytest
 
-from load.admission import Admission, judge
+from conformance.oracles.limits import Quota
+from load.admission import Admission, judge, judge_untold
 
 
 def window(admitted: int, refused: int, limit: int = 10, reset: float = 100.0) -> list[Admission]:
@@ -64,3 +65,15 @@ def test_a_bucket_may_let_in_what_flows_in_meanwhile(admitted: int, expected: se
 def test_answers_that_say_nothing_are_not_judged() -> None:
     """Without limit and reset there is nothing to hold admissions against."""
     assert judge([Admission(1.0, True, None, None, None)] * 50) == []
+
+
+@pytest.mark.parametrize(
+    ("admitted", "seconds", "found"),
+    [(40, 0.5, False), (41, 0.0, True), (50, 0.5, True), (80, 9.5, False)],
+)
+def test_a_named_quota_bounds_a_burst_whose_answers_say_nothing(
+    admitted: int, seconds: float, found: bool
+) -> None:
+    """More than the quota is found within its window; a burst that outlasts it gets a second."""
+    events = [Admission(seconds * n / 80, n < admitted, 40, None, None) for n in range(80)]
+    assert bool(judge_untold(events, Quota(40, 10.0))) is found

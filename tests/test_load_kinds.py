@@ -7,10 +7,14 @@ import pytest
 import specs
 from conformance.reference.backend.server import Embedded
 from conformance.verdict import Verdict
+from load.gates import Figures
+from load.gates import judge as judge_gates
 from load.pages import Told, Walked, judge
+from load.plan import make_plan
 from load.profile import Profile, StormPlan
 from load.result import exit_code, sentences
 from load.runner import run
+from load.schedule import from_profile
 from load.storm import NAIVE, Called, Group, choose, figures, tell
 
 STORM = Profile(name="storm", kind="retry-storm", storm=StormPlan(outage_after=10, outage=10))
@@ -116,6 +120,32 @@ def test_the_limit_is_driven_and_found_exact(tmp_path: Path) -> None:
     assert sentences(made) == []
     assert made.details["rate-limit"]["admitted"] == 30
     assert exit_code(made) == 0
+
+
+def test_a_limit_that_no_answer_tells_of_is_judged_by_a_named_one(tmp_path: Path) -> None:
+    """With `--quota` an API without limit headers is judged; without, the run says what to give."""
+    file = tmp_path / "limit.toml"
+    file.write_text(LIMIT)
+    with Embedded(process=True, rate_limit="30/4") as backend:
+        url, keys = backend.url_for("octamem"), [f"limited={backend.keys[0]}"]
+        made = run(url, "octamem", keys, file, quota="30/4")
+        blind = run(url, "octamem", keys, file)
+    assert sentences(made) == []
+    assert made.details["rate-limit"]["admitted"] == 30
+    assert exit_code(blind) == 5
+    assert any("--quota REQUESTS/SECONDS" in line for line in sentences(blind))
+
+
+def test_of_whom_nothing_can_be_said_is_told() -> None:
+    """A client that took no part leaves the storm inconclusive, with its reason."""
+    contract = specs.load("claiv")
+    absent = Group("sdk", problem="no operation succeeds on the healthy backend")
+    tally = tell([group("reference", 3), group(NAIVE, 100), absent], choose(contract), STORM)
+    plan = make_plan(contract, STORM)
+    made = Figures(contract, STORM, plan, from_profile(STORM), tally)
+    result = next(r for r in judge_gates(made) if r.case == "load.storm")
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "sdk: no operation succeeds" in result.reason
 
 
 def test_a_limit_out_of_reach_is_inconclusive_with_the_reason(tmp_path: Path) -> None:

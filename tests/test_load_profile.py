@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from load.profile import ProfileError, load_profile, names, parse
+from load.profile import ProfileError, length, load_profile, names, parse, within
 
 OPEN = {"name": "own", "stages": [{"seconds": 1, "rate": 1}]}
 
@@ -55,4 +55,29 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "broken.toml"
     file.write_text("name = ")
     with pytest.raises(ProfileError, match=r"broken\.toml"):
+        load_profile(file)
+
+
+@pytest.mark.parametrize("name", [n for n in names() if n != "rate-limit"])
+def test_a_shortened_profile_keeps_its_rates_and_takes_about_that_long(name: str) -> None:
+    """`--seconds` shortens every duration alike; rates stay, and some evidence is still wanted."""
+    whole = load_profile(name)
+    short = within(whole, 12)
+    assert [s.rate for s in short.stages] == [s.rate for s in whole.stages]
+    assert length(short) <= max(12 + whole.timeout, 16 * (1 + whole.drain))
+    assert bool(short.gates.evidence) == bool(whole.gates.evidence)
+
+
+def test_a_profile_is_never_made_longer() -> None:
+    """More seconds than a profile has change nothing; none at all are refused."""
+    assert within(load_profile("smoke"), 60) == load_profile("smoke")
+    with pytest.raises(ProfileError, match="leave nothing"):
+        within(load_profile("smoke"), 0)
+
+
+def test_a_quota_in_a_profile_is_checked(tmp_path: Path) -> None:
+    """What is no REQUESTS/SECONDS is refused with how to write it."""
+    file = tmp_path / "p.toml"
+    file.write_text('name = "p"\nkind = "rate-limit"\n[rate-limit]\nquota = "many"\n')
+    with pytest.raises(ProfileError, match="REQUESTS/SECONDS"):
         load_profile(file)

@@ -2,6 +2,7 @@
 
     python -m tests.bench.load [--json FILE] [--seconds 4] [--repeat 3] [--only NAME …]
     python -m tests.bench.load --stall      # what each says of a server that stalls for a second
+    python -m tests.bench.load --soak 10000000      # memory of ours over so many judged requests
 
 One server on loopback, the same answers for everyone. Counted is the processor time of the
 generator alone while it sends, medians over the repetitions, which take turns. k6 comes from its
@@ -26,7 +27,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from load.runner import run
+from tests.bench import soak
 
 HERE = Path(__file__).parent
 CONNECTIONS = 64
@@ -249,6 +253,8 @@ def compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 RATE, LENGTH, STALL_AT = 300, 6.0, 2.0
+SOAK_MAX = 8_000_000
+"""Bytes that the second half of a soak may add, whatever its length."""
 
 
 def truth() -> float:
@@ -308,6 +314,18 @@ def _locust_p99(url: str) -> float:
     return float(ended.stdout.split()[-1])
 
 
+def soaked(requests: int) -> bool:
+    """Print our memory over a soak without a socket; True where its second half adds nothing."""
+    process = psutil.Process()
+    sizes = []
+    for sent, held in soak.growth(requests, lambda: int(process.memory_info().rss)):
+        sizes.append(held)
+        print(f"{sent:>12,} requests  {held / 1e6:8.1f} MB", flush=True)
+    added = sizes[-1] - sizes[4]
+    print(f"added by the second half: {added / 1e6:.1f} MB (allowed: {SOAK_MAX / 1e6:.0f})")
+    return added <= SOAK_MAX
+
+
 def main() -> int:
     """Run what was asked for, print it, write it; exit 1 where a target is not reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -316,7 +334,10 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", action="append", choices=sorted(GENERATORS))
     parser.add_argument("--stall", action="store_true")
+    parser.add_argument("--soak", type=int, metavar="REQUESTS")
     given = parser.parse_args()
+    if given.soak:
+        return 0 if soaked(given.soak) else 1
     if given.stall:
         made: dict[str, Any] = {"stall": stall()}
         for row in made["stall"]:

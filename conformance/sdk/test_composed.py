@@ -142,7 +142,7 @@ def _judge(subject: SdkSubject, ask: Ask, made: Play, call: Call) -> list[Findin
         leaks = exceptions.judge_owned(ask.operation, call, words)
         return found + [f.at(requirement="CT13") if last.ok else f for f in leaks]
     if _explained(subject, ask.operation, call, last):
-        found = [f for f in found if f.cause != "attempts:too-few"]
+        found = [f for f in found if not f.cause.startswith(("attempts:too-few", "not-retried:"))]
     odd = "composed" if _odd(made, call) and last.network is None else ""
     mapped = exceptions.judge(ask.operation, call, last, subject.known, odd=odd)
     return found + [f.at(cause=f.cause.removesuffix(":composed")) for f in mapped]

@@ -70,7 +70,7 @@ Watch = Callable[[Sequence[Part]], None]
 class Backend:
     """A served reference backend: base URL of each API, and the keys that it takes.
 
-    `roles` maps a principal's part in the backend suite (`member`, `limited`, `expired`) to a key.
+    `roles` maps a principal's part in the backend suite (`member`, `free`, …) to a key.
     """
 
     urls: dict[str, str]
@@ -97,7 +97,8 @@ def embedded(*extra: str) -> Iterator[Backend]:
                 raise BackendFailed(
                     f"the embedded backend did not start; it said: {said}"
                 ) from None
-            roles = {role: ready[f"{role}_keys"][0] for role in ("member", "limited", "expired")}
+            parts = ("member", "limited", "expired", "free")
+            roles = {role: ready[f"{role}_keys"][0] for role in parts}
             yield Backend(dict(ready["apis"]), tuple(ready["keys"]), roles)
         finally:
             child.stop()

@@ -37,6 +37,7 @@ from specs.vocabulary import (
     Roles,
     RootBehaviour,
     Stream,
+    Tally,
     Usage,
 )
 
@@ -135,6 +136,7 @@ class Operation:
     roles: Roles | None
     refuses: tuple[Refusal, ...]
     relations: tuple[Relation, ...]
+    tallies: tuple[Tally, ...]
     stream: Stream | None
     returns: Returns | None
     load: Load
@@ -380,6 +382,7 @@ def _operation(
         roles=x.roles,
         refuses=x.refuses,
         relations=x.relations,
+        tallies=x.tallies,
         stream=x.stream,
         returns=x.returns,
         load=x.load,

@@ -211,6 +211,14 @@ def _effect(contract: Contract, operation: Operation, place: _Place) -> Iterator
                 "nobody could make one to give its id",
                 suggest(resource, sorted(filter(None, resources))),
             )
+    for index, resource in enumerate(effect.spares):
+        if resource not in resources:
+            yield Fault(
+                place.block("effect", "spares", str(index)),
+                f"{resource!r} is no resource of any operation",
+                "nobody could see that it stays",
+                suggest(resource, sorted(filter(None, resources))),
+            )
     for word in ("scope", "renamed"):
         for name in getattr(effect, word):
             yield from place.name(place.block("effect", word, name), name, known, "argument")
@@ -234,6 +242,10 @@ def _effect(contract: Contract, operation: Operation, place: _Place) -> Iterator
         yield from place.pointer(path, answer, shown.answer)
         for name in shown.where:
             yield from place.name(path, name, known, "argument")
+    if effect.grants is not None:
+        yield from place.name(
+            place.block("effect", "grants"), effect.grants.property, known, "argument"
+        )
     if effect.progress is not None:
         for word in ("done", "pending", "failed"):
             yield from place.pointer(
@@ -400,6 +412,8 @@ def _stream(contract: Contract, operation: Operation, place: _Place) -> Iterator
             "its stream would be an undeclared media type",
             "declare it beside the JSON answer",
         )
+    kept = operation.stream.kept
+    yield from place.name(place.block("stream", "kept"), kept, contract.operations, "sibling")
 
 
 def _refusals(contract: Contract, operation: Operation, place: _Place) -> Iterator[Fault]:
@@ -432,6 +446,11 @@ def _answers(contract: Contract, operation: Operation, place: _Place) -> Iterato
     for index, relation in enumerate(operation.relations):
         path = place.block("relations", str(index))
         yield from place.pointer((*path, "left"), answer, relation.left)
+        for name in relation.when:
+            yield from place.name((*path, "when"), name, inputs(operation), "argument")
+        if relation.op == "has":
+            yield from place.pointer((*path, "right"), answer, f"{relation.left}/{relation.right}")
+            continue
         if relation.right is None:
             continue
         if relation.right.startswith("/"):
@@ -440,6 +459,34 @@ def _answers(contract: Contract, operation: Operation, place: _Place) -> Iterato
             yield from place.name((*path, "right"), relation.right, inputs(operation), "argument")
     for attribute, pointer in (operation.returns.fields if operation.returns else {}).items():
         yield from place.pointer(place.block("returns", "fields", attribute), answer, pointer)
+
+
+def _tallies(contract: Contract, operation: Operation, place: _Place) -> Iterator[Fault]:
+    """Figures stand in the answer, and count what some operation makes or is."""
+    resources = {o.effect.resource for o in contract if o.effect is not None}
+    for index, tally in enumerate(operation.tallies):
+        path = place.block("tallies", str(index))
+        yield from place.pointer(
+            (*path, "pointer"), _success(operation), tally.pointer, "integer", "number"
+        )
+        if (tally.of is None) is (not tally.calls):
+            yield Fault(
+                path,
+                "a tally of both records and calls, or of neither",
+                "it can count one thing only",
+                "name either `of` or `calls`",
+            )
+        if tally.of is not None and tally.of not in resources:
+            yield Fault(
+                (*path, "of"),
+                f"{tally.of!r} is no resource of any operation",
+                "nothing would be counted",
+                suggest(tally.of, sorted(filter(None, resources))),
+            )
+        for name in tally.by:
+            yield from place.name((*path, "by"), name, inputs(operation), "argument")
+        for name in tally.calls:
+            yield from place.name((*path, "calls"), name, contract.operations, "sibling")
 
 
 def _links(contract: Contract, operation: Operation, place: _Place) -> Iterator[Fault]:
@@ -520,6 +567,7 @@ RULES: tuple[Callable[[Contract, Operation, _Place], Iterator[Fault]], ...] = (
     _stream,
     _refusals,
     _answers,
+    _tallies,
     _links,
     _examples,
     _named_examples,

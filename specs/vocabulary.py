@@ -305,6 +305,19 @@ class Shown(Word):
     )
 
 
+class Grants(Stated):
+    """What a key may do that was made for less than everything.
+
+    A key whose request named the one scope `reading` may call what changes nothing, and is
+    refused what changes something.
+    """
+
+    property: str = Field(description="request property that names the scopes")
+    reading: str = Field(description="the scope that allows reading and nothing else")
+    status: int = Field(default=403, ge=400, le=499)
+    code: str
+
+
 class Effect(Stated):
     """What an operation does to which resource, so that state cases and journeys need no code.
 
@@ -348,10 +361,12 @@ class Effect(Stated):
         default=None, description="create: property of an entry that sets its time (RFC 3339)"
     )
     since: str | None = Field(
-        default=None, description="forget: request name of the earliest time that it covers"
+        default=None,
+        description="forget, search, list: request name of the earliest time that it covers",
     )
     until: str | None = Field(
-        default=None, description="forget: request name of the latest time that it covers"
+        default=None,
+        description="forget, search, list: request name of the latest time that it covers",
     )
     count: str | None = Field(
         default=None, description="pointer in the answer to how many records it affected"
@@ -371,20 +386,55 @@ class Effect(Stated):
     )
     sets: tuple[Shown, ...] = Field(default=(), description="what other operations then show")
     secret: str | None = Field(default=None, description="pointer to what is shown only once")
+    grants: Grants | None = Field(default=None, description="create: what the made key may do")
+    spares: tuple[str, ...] = Field(
+        default=(), description="delete: resources whose records it leaves as they are"
+    )
 
 
 class Relation(Stated):
     """Something in an answer that agrees with the request, or with the rest of the answer."""
 
     left: str = Field(description="pointer into the answer; `*` stands for every entry")
-    op: Literal["==", "<=", ">=", "max-items", "intersects", "sorted-asc", "sorted-desc"] = Field(
-        description="`intersects`: two arrays have an entry in common"
+    op: Literal[
+        "==", "<=", ">=", "max-items", "counts", "has", "intersects", "sorted-asc", "sorted-desc"
+    ] = Field(
+        description="`counts`: a number is that of the right array's entries; `has`: an object "
+        "has the member that the right names; `intersects`: two arrays have an entry in common"
     )
     right: str | None = Field(
         default=None,
         description="name of a request value, or a pointer into the answer (starts with `/`); "
         "where the request leaves it out, the default of its schema, and nothing without one",
     )
+    when: dict[str, Any] = Field(
+        default_factory=dict,
+        description="only where the request has these values, or leaves them to their defaults",
+    )
+
+
+class Tally(Stated):
+    """A figure in an answer that counts: what is there, or what was done."""
+
+    pointer: str = Field(
+        description="pointer into the answer; with `*` for every entry, the sum is meant"
+    )
+    of: str | None = Field(
+        default=None, description="resource whose records it counts: as many as are listed"
+    )
+    where: dict[str, Any] = Field(
+        default_factory=dict,
+        description="only records that have these values, by pointer into their representation",
+    )
+    by: dict[str, str] = Field(
+        default_factory=dict,
+        description="only records made under a name: argument of this operation -> request "
+        "property of what creates them",
+    )
+    calls: tuple[str, ...] = Field(
+        default=(), description="operations of whose accepted calls it counts each one or more"
+    )
+    delay: float = Field(default=0, ge=0, description="seconds until it must have moved")
 
 
 class Refusal(Stated):
@@ -433,6 +483,11 @@ class Stream(Stated):
     delta: str = Field(description="type of an event that carries a piece")
     done: str = Field(description="type of the last event")
     data: str = Field(description="pointer in an event's data to the piece")
+    kept: str | None = Field(
+        default=None, description="operation that lists the whole answer once the stream ended"
+    )
+    kept_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
+    kept_source: str | None = None
 
 
 class AuthHeader(Word):
@@ -513,6 +568,7 @@ class OperationBehaviour(Stated):
     roles: Roles | None = None
     refuses: tuple[Refusal, ...] = ()
     relations: tuple[Relation, ...] = ()
+    tallies: tuple[Tally, ...] = ()
     stream: Stream | None = None
     returns: Returns | None = None
     load: Load = Load()

@@ -51,7 +51,7 @@ def filled(subject: BackendSubject, operation: Operation, count: int = COUNT) ->
             made = subject.world.make_all(effect.resource, given=scope, seed=len(ids))
             ids += [m.id for m in made]
         return Filled(paging, _asked(operation, scope), frozenset(ids), tuple(ids), narrow)
-    elsewhere = _made_elsewhere(subject, effect.resource, scope, count)
+    elsewhere = made_elsewhere(subject, effect.resource, scope, count)
     if elsewhere is not None:
         return Filled(paging, _asked(operation, scope), frozenset(elsewhere), elsewhere, narrow)
     others = _made_otherwise(subject, operation, scope, count)
@@ -60,7 +60,7 @@ def filled(subject: BackendSubject, operation: Operation, count: int = COUNT) ->
     return Filled(paging, _asked(operation, scope), frozenset(others), (), narrow)
 
 
-def _made_elsewhere(
+def made_elsewhere(
     subject: BackendSubject, resource: str, scope: Mapping[str, Any], count: int
 ) -> tuple[str, ...] | None:
     """Make items through another API of the same product; None where none was named."""

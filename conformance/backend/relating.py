@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from conformance.backend.filling import made_elsewhere
 from conformance.backend.views import View, look, tellable, write, writer_of
 from conformance.backend.world import Made, properties, required
 from conformance.verdict import Inconclusive, NotApplicable
@@ -29,9 +30,9 @@ def provocations(subject: BackendSubject, operation: Operation) -> Iterator[dict
     scope = _prepared(subject, operation)
     plain = {**subject.world.arguments(operation), **scope}
     yield plain
-    rights = {
-        r.right for r in operation.relations if r.right and not r.right.startswith("/")
-    } & set(properties(operation))
+    named = {r.right for r in operation.relations if r.right}
+    named.update(name for r in operation.relations for name in r.when)
+    rights = named & set(properties(operation))
     for name in sorted(rights):
         for value in _values(operation, name):
             if name in scope and not isinstance(value, (int, float)):
@@ -69,6 +70,7 @@ def _prepared(subject: BackendSubject, operation: Operation) -> dict[str, Any]:
         return {}
     maker = writer_of(subject.contract, effect.resource)
     if maker is None or maker.effect is None:
+        made_elsewhere(subject, effect.resource or "", {}, COUNT)
         return {}
     query = {effect.query: WORDS} if effect.query else {}
     scope = {

@@ -32,6 +32,8 @@ MODULES = (
     "test_machine",
     "test_isolation",
     "test_usage",
+    "test_plan",
+    "test_figures",
     "test_rate_limit",
 )
 LAST = ("contract.every-answer",)

@@ -14,6 +14,7 @@ from pathlib import Path
 import specs
 from conformance.backend.subject import BackendSubject
 from conformance.backend.suite import run
+from conformance.backend.words import ROLES
 from conformance.cases import CaseResult
 from conformance.oracles.limits import Quota
 from conformance.reference.backend import demo
@@ -33,7 +34,7 @@ def judged(api: str, *, seed: int = 0, defects: Defects | None = None) -> Iterat
     """Serve the embedded backend for one API and give a subject that is connected to it."""
     keys = standard_keys()
     shown = [keys["first"].key, keys["second"].key]
-    shown += [f"{role}={keys[role].key}" for role in ("member", "limited", "expired")]
+    shown += [f"{role}={keys[role].key}" for role in ROLES]
     with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
         server = _Restarting(api, keys, Path(folder) / "data.sqlite", defects)
         subject = BackendSubject(

@@ -238,3 +238,38 @@ def test_revoked(subject: BackendSubject, operation: Operation) -> Iterable[Find
             cause="revoked-key-works", operation=operation, basis=effect.basis,
             expected=401, actual=after.status,
         )  # fmt: skip
+
+
+def _granting(contract: Contract) -> list[Operation]:
+    return [o for o in _secret_makers(contract) if o.effect and o.effect.grants]
+
+
+@CASES.case("auth.scopes", "AU8", each=_granting)
+def test_scopes(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A key that may only read reads, and is refused what changes something."""
+    effect = operation.effect
+    assert effect is not None
+    grants = effect.grants
+    assert grants is not None
+    made = subject.world.make(effect.resource or "", given={grants.property: [grants.reading]})
+    secret = value_at(made.exchange, effect.secret)
+    if not isinstance(secret, str):
+        raise Inconclusive("the answer shows no key where it is declared")
+    auth, sample = credentials(subject.contract, secret), _sample(subject.contract)
+    read = subject.send(sample, subject.world.arguments(sample), auth=auth)
+    if not ok(read):
+        yield found(
+            "AU8", f"a key that may read is answered {told(read)} when it reads", read,
+            cause=f"scope-read-refused {operation.id}", operation=sample, basis=grants.basis,
+            expected="2xx", actual=told(read),
+        )  # fmt: skip
+    arguments = subject.world.arguments(operation)
+    write = subject.send(operation, arguments, auth=auth)
+    subject.world.note(operation, arguments, write, "a")
+    code = value_at(write, operation.errors.envelope.code if operation.errors else None)
+    if write.status != grants.status or code != grants.code:
+        yield found(
+            "AU8", f"a key that may only read is answered {told(write)} when it writes",
+            made.exchange, write, cause=f"scope-write {operation.id}", operation=operation,
+            basis=grants.basis, expected=f"{grants.status} {grants.code}", actual=write.status,
+        )  # fmt: skip

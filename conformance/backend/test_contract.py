@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from conformance.backend.effects import found_texts
 from conformance.backend.generated import (
     at_home,
     body_of,
@@ -25,7 +26,7 @@ from conformance.history import Exchange
 from conformance.oracles import envelope
 from conformance.oracles.found import found, ok, told
 from conformance.oracles.relations import judge_relations
-from conformance.oracles.streams import judge_stream
+from conformance.oracles.streams import judge_stream, kept_whole
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
 
@@ -146,6 +147,12 @@ def test_stream(subject: BackendSubject, operation: Operation) -> Iterable[Findi
     if exchange.status is not None and exchange.status >= 400:
         raise Inconclusive(f"asked for a stream and was answered {told(exchange)}")
     yield from judge_stream(operation, exchange)
+    if operation.stream.kept is None or not ok(exchange):
+        return
+    lister = subject.contract[operation.stream.kept]
+    scope = {n: arguments[n] for n in required(lister) if n in arguments}
+    listed = subject.send(lister, subject.world.arguments(lister, given=scope))
+    yield from kept_whole(operation, exchange, listed, found_texts(lister, listed))
 
 
 @CASES.case("contract.every-answer", "CT1", "CT2", "CT3", "CT6", "CT7", "ER4", "ER6", "ER7", "HD6")

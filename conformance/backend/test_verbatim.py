@@ -1,15 +1,22 @@
-"""Values come back as they were written, whatever is in them (ST1)."""
+"""What is there is as it was: values as written, within dates, beside deletions (ST1, ST3, ST7)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from conformance.backend.effects import read_arguments, text_of
+from conformance.backend.effects import found_ids, read_arguments, text_of
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
-from conformance.backend.views import viewers, write
-from conformance.backend.world import properties
+from conformance.backend.views import (
+    look,
+    tellable,
+    viewers,
+    wait_for,
+    write,
+    writer_of,
+)
+from conformance.backend.world import Made, creators, operations_on, properties
 from conformance.oracles.found import found, ok, told, value_in
 from conformance.oracles.state import same
 from conformance.verdict import Finding, Inconclusive, NotApplicable
@@ -18,7 +25,7 @@ from specs.contract import Schema
 
 TEXTS: tuple[tuple[str, str], ...] = (
     ("letters of many scripts", "Zo\u00eb \u0416\u0443\u043a \u0639\u0631\u0628 \u6f22\u5b57"),
-    ("signs of several code points", "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea"),
+    ("signs of several code points", "\U0001f468\u200d\U0001f469\u200d\U0001f467"),
     ("letters with marks apart", "cafe\u0301 A\u030a \ufb01 \u2460"),
     ("markup and quotes", "<b>a & b</b> &amp; \"c\" 'd' `e` ${f} {{g}} %s \\n"),
     ("statements", "Robert'); DROP TABLE notes;-- \" OR 1=1"),
@@ -90,3 +97,81 @@ def _kept(
             read, cause=f"not-verbatim {operation.id} {name}", operation=operation,
             basis=effect.basis,
         )  # fmt: skip
+
+
+def _dated(contract: Contract) -> list[Operation]:
+    """Return the searches and lists that dates narrow, over what can be made."""
+    return [
+        o for o in contract
+        if o.effect and o.effect.kind in ("search", "list") and (o.effect.since or o.effect.until)
+        and creators(contract, o.effect.resource or "")
+    ]  # fmt: skip
+
+
+PAST, FUTURE = "2001-01-01", "2999-12-31"
+
+
+@CASES.case("state.dated", "ST3", each=_dated)
+def test_dated(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """What is made now shows between the past and the future, and not outside of that."""
+    effect = operation.effect
+    assert effect is not None
+    made = write(subject, creators(subject.contract, effect.resource or "")[0])[0]
+    if not tellable(operation, made) or wait_for(subject, operation, made).count == 0:
+        raise Inconclusive("without dates it does not show either")
+    for name, value, shows in (
+        (effect.since, PAST, True), (effect.until, FUTURE, True),
+        (effect.since, FUTURE, False), (effect.until, PAST, False),
+    ):  # fmt: skip
+        if name is None:
+            continue
+        asked = {n: v for n, v in ((effect.query, _words(made)), (name, value)) if n}
+        exchange = subject.send(operation, subject.world.arguments(operation, given=asked))
+        if not ok(exchange):
+            raise Inconclusive(f"{operation.id} was answered {told(exchange)}")
+        if (made.id in (found_ids(operation, exchange) or ())) is not shows:
+            yield found(
+                "ST3", f"what was made now is {'not ' if shows else ''}shown with {name} {value}",
+                made.exchange, exchange, cause=f"dates-ignored {operation.id} {name} {value}",
+                operation=operation, basis=effect.basis,
+            )  # fmt: skip
+
+
+def _words(made: Made) -> str:
+    pair = text_of(made.operation, made.arguments)
+    return pair[1] if pair else ""
+
+
+def _sparing(contract: Contract) -> list[Operation]:
+    return [
+        o for o in contract
+        if o.effect and o.effect.spares and creators(contract, o.effect.resource or "")
+    ]  # fmt: skip
+
+
+@CASES.case("state.spared", "ST7", each=_sparing)
+def test_spared(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A deletion leaves the records of the kinds that it is said to leave."""
+    effect = operation.effect
+    assert effect is not None
+    for kind in effect.spares:
+        maker = writer_of(subject.contract, kind)
+        listers = operations_on(subject.contract, kind, "list")
+        if maker is None or not listers:
+            raise NotApplicable(f"nothing makes or lists a {kind}")
+        kept = write(subject, maker)[0]
+        if not tellable(listers[0], kept) or wait_for(subject, listers[0], kept).count == 0:
+            raise Inconclusive(f"the {kind} does not show, so its vanishing would prove nothing")
+        doomed = write(subject, creators(subject.contract, effect.resource or "")[0])[0]
+        known = properties(operation)
+        given = {n: doomed.whole[n] for n in effect.scope if n in known and n in doomed.whole}
+        exchange = subject.send(operation, {**given, effect.target or "id": doomed.id})
+        if not ok(exchange):
+            raise Inconclusive(f"the deletion was answered {told(exchange)}")
+        view = look(subject, listers[0], kept)
+        if view.count == 0:
+            yield found(
+                "ST7", f"a deletion takes a {kind} with it, which it is said to leave", exchange,
+                view.exchange, cause=f"deletion-takes-{kind} {operation.id}", operation=operation,
+                basis=effect.basis,
+            )  # fmt: skip

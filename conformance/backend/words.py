@@ -12,8 +12,8 @@ RESTART_SECONDS = 120.0
 """How long a restart command may run."""
 
 PRINCIPALS = "abcdefgh"
-ROLES = ("member", "limited", "expired")
-"""Principals with a part: no role and no seat; to be exhausted; no longer valid."""
+ROLES = ("member", "limited", "expired", "free")
+"""Principals with a part: no role and no seat; to be exhausted; no longer valid; a small plan."""
 
 
 def role(word: str) -> tuple[str | None, str]:

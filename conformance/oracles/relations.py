@@ -41,12 +41,18 @@ def holds(
     operation: Operation, relation: Relation, arguments: Mapping[str, Any], body: Any
 ) -> bool:
     """Return True where a relation holds, or where there is nothing to compare."""
+    if not _applies(operation, relation, arguments):
+        return True
     left = values(body, relation.left)
+    if relation.op == "has":
+        return all(relation.right in v for v in left if isinstance(v, Mapping))
     if relation.op in ("sorted-asc", "sorted-desc"):
         return _sorted(left, relation.op == "sorted-desc")
     right = _right(operation, relation, arguments, body)
     if right is MISSING or right is None:
         return True
+    if relation.op == "counts":
+        return not isinstance(right, (list, Mapping)) or all(v == len(right) for v in left)
     if relation.op == "max-items":
         return all(len(v) <= right for v in left if isinstance(v, (list, str, Mapping)))
     return all(_compare(v, relation.op, right) for v in left if v is not None)
@@ -77,6 +83,18 @@ def _right(
     if name.startswith("/"):
         read = values(body, name)
         return read[0] if len(read) == 1 else MISSING
+    return _argument(operation, name, arguments)
+
+
+def _applies(operation: Operation, relation: Relation, arguments: Mapping[str, Any]) -> bool:
+    """Return True where the request has the values that a relation is about."""
+    return all(
+        _argument(operation, name, arguments) == wanted for name, wanted in relation.when.items()
+    )
+
+
+def _argument(operation: Operation, name: str, arguments: Mapping[str, Any]) -> Any:
+    """Return what a request gives under a name, else the default of its schema, else MISSING."""
     if name in arguments:
         return arguments[name]
     schemas = {p.name: p.schema for p in operation.parameters}

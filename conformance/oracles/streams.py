@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from conformance.history import Exchange
-from conformance.oracles.found import MISSING, found, value_in
+from conformance.oracles.found import MISSING, found, ok, value_in
 from conformance.verdict import Finding
 from specs import Operation
 
@@ -70,3 +70,24 @@ def judge_stream(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
         if kind == stream.delta and not isinstance(value_in(event, stream.data), str):
             yield wrong("a piece has no text where it is declared", "delta-without-data")
             return
+
+
+def kept_whole(
+    operation: Operation, exchange: Exchange, listed: Exchange, texts: list[str]
+) -> Iterator[Finding]:
+    """Yield where the joined pieces of a stream are none of the texts that were kept."""
+    stream, response = operation.stream, exchange.response
+    if stream is None or response is None or not ok(listed):
+        return
+    try:
+        decoded = [json.loads(data) for data in events(response.body)]
+    except ValueError:
+        return
+    pieces = [value_in(e, stream.data) for e in decoded if value_in(e, stream.type) == stream.delta]
+    joined = "".join(piece for piece in pieces if isinstance(piece, str))
+    if joined.strip() not in [text.strip() for text in texts]:
+        yield found(
+            "CT15", "the pieces of a stream together are not the answer that is kept", exchange,
+            listed, cause="stream-not-kept", operation=operation,
+            basis=stream.kept_basis or stream.basis,
+        )  # fmt: skip

@@ -229,8 +229,6 @@ def update(things: Things) -> Handler:
             grown = {n: [*before[n], *v] for n, v in changes.items()
                      if isinstance(v, list) and isinstance(before.get(n), list)}  # fmt: skip
             body = {**body, **grown}
-        if "update.resets-created" in call.defects and "created_at" in body:
-            body = {**body, "created_at": call.time}
         _store_changed(call, things, space, document, body)
         old = "update.answers-old" in call.defects
         return Reply(things.wrap(before if old else body, things.effect.id))

@@ -97,7 +97,8 @@ def generate(prefix: str = "mc_") -> str:
 def standard_keys() -> dict[str, KeySpec]:
     """Return a fresh set for a test run.
 
-    Two tenants, one member without rights, one key that is soon used up, one expired.
+    Two tenants, one member without rights, one key that is soon used up, one expired, and a
+    third tenant of the free plan.
     """
     return {
         "first": KeySpec(generate(), "tenant-1"),
@@ -105,6 +106,7 @@ def standard_keys() -> dict[str, KeySpec]:
         "member": KeySpec(generate(), "tenant-1", admin=False, seat=False),
         "limited": KeySpec(generate(), "tenant-1", rate_limit=LIMITED),
         "expired": KeySpec(generate(), "tenant-1", expired=True),
+        "free": KeySpec(generate(), "tenant-3", plan="free"),
     }
 
 

@@ -141,6 +141,7 @@ def _keys(
             "member_keys": [made["member"].key],
             "limited_keys": [made["limited"].key],
             "expired_keys": [made["expired"].key],
+            "free_keys": [made["free"].key],
         }
         return tuple(made.values()), shown
     specs_ = [KeySpec(key, f"tenant-{n}") for n, key in enumerate(api, 1)]

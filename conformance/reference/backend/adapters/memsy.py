@@ -98,14 +98,10 @@ def _event(call: Call, given: Body) -> Body:
         **{k: v for k, v in given.items() if k not in ("metadata", "ts")},
         "event_id": event_id,
         "org_id": org_of(call.principal.tenant),
-        "ts": iso(moment(given["ts"])) if _timed(call, given) else call.time,
+        "ts": iso(moment(given["ts"])) if given.get("ts") else call.time,
         "metadata": _loaded(metadata),
         "ingested_at": call.time,
     }
-
-
-def _timed(call: Call, given: Body) -> bool:
-    return bool(given.get("ts")) and "time.lost" not in call.defects
 
 
 def _loaded(metadata: str | None) -> Body | None:
@@ -375,8 +371,6 @@ def _regenerate(resource: Resource, collection: str) -> Callable[[Call], Reply]:
             "prompt_meta": {"round": round},
             "updated_at": call.time,
         }
-        if "action.drops-focus" in call.defects:
-            body["focus"] = ""
         call.store.replace(space, document, body)
         return Reply(body)
 

@@ -12,6 +12,7 @@ import faulthandler
 import importlib
 import importlib.util
 import os
+import random
 import sys
 import threading
 import types
@@ -88,6 +89,7 @@ def main() -> None:
     _watch_parent()
     _borrow()
     _share_tls()
+    random.seed(0)  # jitter is drawn alike in each run, so that two runs tell the same
     from conformance.drivers.hosting import calls, capture, clock, serve
 
     tables = _load_tables(arguments.table)

@@ -120,16 +120,22 @@ def _with_dying_worker(
     """Run on two worker processes and kill one of them (SIGKILL) under way."""
     with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
         mark = f"memconform-{os.getpid()}-{time.monotonic_ns()}"
-        killer = threading.Thread(target=_kill_a_worker, args=(wrong, active, mark), daemon=True)
+        over = threading.Event()
+        killer = threading.Thread(target=_kill_a_worker, args=(wrong, active, mark, over))
         killer.start()
-        return run(wrong.url, wrong.contract.api, keys, profile, Path(folder) / mark, processes=2)
+        try:
+            out = Path(folder) / mark
+            return run(wrong.url, wrong.contract.api, keys, profile, out, processes=2)
+        finally:
+            over.set()
+            killer.join()
 
 
-def _kill_a_worker(wrong: Wrong, active: Defects, mark: str) -> None:
+def _kill_a_worker(wrong: Wrong, active: Defects, mark: str, over: threading.Event) -> None:
     """Kill (SIGKILL) a process whose parent is the run's master, as soon as requests flow."""
-    deadline = time.monotonic() + 60
-    while wrong.memory.count < 20 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    while wrong.memory.count < 20:
+        if over.wait(0.02):
+            return
     for master in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
             workers = master.children() if any(mark in w for w in master.cmdline()) else []

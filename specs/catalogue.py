@@ -34,6 +34,7 @@ class Requirement(BaseModel):
     statement: str
     source: str = Field(description="standard and section, or what it rests on")
     retired: bool = False
+    untestable: str = Field(default="", description="why no case can test it, where none does")
 
 
 @cache

@@ -222,7 +222,7 @@ _FIGURES: tuple[tuple[str, str, str], ...] = (
 
 def _figures() -> Iterator[FaultClass]:
     for group, named, applies in (
-        ("rate-limit", _rate_limit_headers, _has_rate_limit),
+        ("rate-limit", rate_limit_headers, _has_rate_limit),
         ("usage", _usage_headers, _has_usage),
     ):
         for name, words, value in _FIGURES:
@@ -249,11 +249,14 @@ def _figured(
     return build
 
 
-def _rate_limit_headers(operation: Operation) -> tuple[str, ...]:
+def rate_limit_headers(operation: Operation) -> tuple[str, ...]:
+    """Return the names of the quota headers that an operation declares, lower case."""
     declared = operation.rate_limit
     if declared is None:
         return ()
-    return tuple(n.lower() for n in (declared.limit, declared.remaining, declared.reset) if n)
+    named = tuple(n.lower() for n in (declared.limit, declared.remaining, declared.reset) if n)
+    structured = declared.headers in ("draft-7", "draft-8")
+    return named or (("ratelimit", "ratelimit-policy") if structured else ())
 
 
 def _usage_headers(operation: Operation) -> tuple[str, ...]:
@@ -265,7 +268,7 @@ def _usage_headers(operation: Operation) -> tuple[str, ...]:
 
 
 def _has_rate_limit(contract: Contract, operation: Operation) -> bool:
-    return bool(_rate_limit_headers(operation))
+    return bool(rate_limit_headers(operation))
 
 
 def _has_usage(contract: Contract, operation: Operation) -> bool:

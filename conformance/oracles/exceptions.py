@@ -323,3 +323,31 @@ def judge_owned(
 def _brief(value: Any) -> str:
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 80 else text[:79] + "…"
+
+
+def judge_said(operation: Operation, call: Call, answer: Answer) -> list[Finding]:
+    """Return which of status, code and request id an exception nowhere tells (ER2).
+
+    What a documented attribute should hold is ER11's; here the value may stand in any attribute
+    or in the text. Nobody documents that it does, so the basis is `assumed`.
+    """
+    errors, raised = operation.errors, call.outcome.error
+    if errors is None or raised is None or not owned(raised, errors):
+        return []
+    rule = promise(errors, answer).rule
+    shown = json.dumps([raised.message, raised.text, raised.attributes], default=str)
+    found = []
+    for source in ("status", "code", "requestId"):
+        wanted = envelope_value(errors, source, answer)
+        if wanted is None or (rule is not None and source in rule.attributes.values()):
+            continue
+        if json.dumps(str(wanted))[1:-1] not in shown:
+            found.append(
+                Finding(
+                    "ER2", f"its exceptions do not tell the answer's {source}",
+                    expected=f"{_brief(wanted)} in an attribute or in the text",
+                    actual=f"{raised.name}: {raised.text[:60]}", basis=Basis.ASSUMED,
+                    cause=f"unsaid:{source}",
+                )
+            )  # fmt: skip
+    return found

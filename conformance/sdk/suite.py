@@ -32,8 +32,9 @@ from specs import Contract, Operation
 from specs.catalogue import requirements
 
 MODULES = (
-    "test_surface", "test_wire", "test_responses", "test_errors", "test_retries",
-    "test_retry_after", "test_rate_limit", "test_pagination", "test_robustness", "test_composed",
+    "test_surface", "test_wire", "test_responses", "test_errors", "test_problems",
+    "test_retries", "test_attempts", "test_retry_after", "test_rate_limit", "test_pagination",
+    "test_robustness", "test_composed",
 )  # fmt: skip
 Clock = Literal["virtual", "real"]
 

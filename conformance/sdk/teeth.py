@@ -11,6 +11,7 @@ import specs
 from conformance.cases import Case, CaseResult
 from conformance.reference.defects import Defect
 from conformance.reference.sdk.defects import DEFECTS
+from conformance.reference.sdk.demo import names, source
 from conformance.sdk.judging import leaders
 from conformance.sdk.suite import cases, reference, run
 from conformance.teeth import Kill
@@ -38,7 +39,9 @@ def kill_together(defects: Sequence[Defect]) -> list[Kill]:
     wanted = sorted({case for d in defects for case in _module(d.case)} - (SLOW - named))
     with tempfile.TemporaryDirectory() as folder:
         reached = Path(folder) / "exercised"
-        with reference(defects[0].api, [d.id for d in defects], exercised=str(reached)) as subject:
+        with reference(
+            source(defects[0].api), [d.id for d in defects], exercised=str(reached)
+        ) as subject:
             results = run(subject, select=wanted, operations=partial(_operations, named))
         exercised = set(reached.read_text().split()) if reached.exists() else set()
     return [_kill(d, results, d.id in exercised) for d in defects]
@@ -47,7 +50,7 @@ def kill_together(defects: Sequence[Defect]) -> list[Kill]:
 def _operations(named: set[str], case: Case, contract: Contract) -> Sequence[Operation]:
     """Return one operation of each kind for a case that is named, two for any other."""
     every = list(case.each(contract)) if case.each is not None else []
-    kinds = [o for o in leaders(contract) if o in every]
+    kinds = [o for o in leaders(contract) if o in every] or every[:1]
     return kinds if case.id in named else kinds[:2]
 
 
@@ -69,9 +72,9 @@ def _module(case: str) -> list[str]:
 
 
 def references(seed: int) -> Iterator[tuple[str, bool, str]]:
-    """Judge the perfect reference SDK of every shipped contract; yield (api, clean, detail)."""
-    for api in specs.names():
-        with reference(api) as subject:
+    """Judge the perfect reference SDK of every contract, shipped or ours; yield the same."""
+    for api in (*specs.names(), *names()):
+        with reference(source(api)) as subject:
             results = run(subject, seed=seed)
         bad = [r for r in results if r.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE)]
         said = [

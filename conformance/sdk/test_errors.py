@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conformance.faults.classes import FaultClass
 from conformance.faults.script import Script
+from conformance.oracles import exceptions
 from conformance.oracles.answers import answer_of
 from conformance.sdk.judging import (
     CASES,
@@ -40,6 +41,21 @@ def test_documented(subject: SdkSubject, operation: Operation, mode: str) -> lis
 
 def _status(fault: FaultClass) -> int:
     return int(fault.id.split("-")[1])
+
+
+@CASES.case("errors.said", "ER2", each=leaders, modes=MODES)
+def test_said(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """An exception tells status, code and request id of its answer, wherever it does."""
+    found: list[Finding] = []
+    statuses = [int(s) for s in operation.responses if s.isdigit() and s[0] in "45"]
+    for status in statuses:
+        options = without_retries(subject, operation, status)
+        script = Script.parse(f"{operation.id}#1+ {status}")
+        made = play(subject, operation, mode, script, options=options)
+        if made.attempts:
+            answer = answer_of(made.attempts[-1])
+            found += made.witnessed(exceptions.judge_said(operation, made.call, answer))
+    return once(found)
 
 
 def announcing(contract: Contract) -> list[Operation]:

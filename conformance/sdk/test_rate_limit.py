@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from conformance.faults.classes import FaultClass
-from conformance.faults.script import Script
+from conformance.faults.line_faults import rate_limit_headers
+from conformance.faults.script import Instruction, Script, Stage, respond
 from conformance.oracles import surfaced
 from conformance.oracles.answers import answer_of
 from conformance.sdk.judging import (
@@ -12,13 +13,14 @@ from conformance.sdk.judging import (
     chosen,
     judge_error,
     judge_leak,
+    leaders,
     once,
     play,
     without_retries,
 )
 from conformance.sdk.subject import SdkSubject
 from conformance.verdict import Finding
-from specs import Contract, Operation
+from specs import Basis, Contract, Operation
 
 
 def surfacing(contract: Contract) -> list[Operation]:
@@ -30,7 +32,7 @@ def metered(contract: Contract) -> list[Operation]:
     """Return the operations whose answers carry such headers, handed out or not."""
     return [
         o for o in contract
-        if (o.rate_limit and o.rate_limit.limit) or o.usage is not None
+        if rate_limit_headers(o) or o.usage is not None
     ]  # fmt: skip
 
 
@@ -62,27 +64,32 @@ def _figures(operation: Operation) -> dict[str, int | str]:
     return made
 
 
-@CASES.case("headers.absent", "HD5", "HD3", "HD4", each=metered, modes=MODES)
+@CASES.case("headers.absent", "HD5", "RL7", "HD3", "HD4", each=metered, modes=MODES)
 def test_absent(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """Without the headers the call works, and no figures are made up."""
     found: list[Finding] = []
     for fault in chosen(subject, operation, mode, lambda f: _is_figure(f, absent=True)):
         made = play(subject, operation, mode, fault)
-        found += judge_leak(operation, made, "answers without these headers", "HD5", must=True)
+        harm = _harm(operation, fault)
+        found += judge_leak(operation, made, "answers without these headers", harm, must=True)
         if made.attempts:
             answer = answer_of(made.attempts[-1])
             found += made.witnessed(surfaced.invented(operation, made.call, answer))
     return once(found)
 
 
-@CASES.case("headers.garbage", "HD5", each=metered, modes=MODES)
+@CASES.case("headers.garbage", "HD5", "RL7", each=metered, modes=MODES)
 def test_garbage(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """Words, 400 digits or negative numbers in these headers do no harm."""
     found: list[Finding] = []
     for fault in chosen(subject, operation, mode, lambda f: _is_figure(f, absent=False)):
         made = play(subject, operation, mode, fault)
         found += judge_leak(
-            operation, made, "answers with odd values in these headers", "HD5", must=True
+            operation,
+            made,
+            "answers with odd values in these headers",
+            _harm(operation, fault),
+            must=True,
         )
     return once(found)
 
@@ -97,6 +104,13 @@ def test_garbage_on_errors(subject: SdkSubject, operation: Operation, mode: str)
     return once(found)
 
 
+def _harm(operation: Operation, fault: FaultClass) -> str:
+    """Return the requirement that odd headers break: the draft has one for its own fields."""
+    limit = operation.rate_limit
+    draft = limit is not None and limit.headers.startswith("draft")
+    return "RL7" if draft and fault.group == "rate-limit" else "HD5"
+
+
 def _is_figure(fault: FaultClass, absent: bool) -> bool:
     shown = fault.group in ("rate-limit", "usage") and fault.id.endswith("-success")
     return shown and ("-absent-" in fault.id) == absent
@@ -104,3 +118,44 @@ def _is_figure(fault: FaultClass, absent: bool) -> bool:
 
 def _is_limited(fault: FaultClass) -> bool:
     return fault.group in ("rate-limit", "usage") and fault.id.endswith("-429")
+
+
+def promised_quotas(contract: Contract) -> list[Operation]:
+    """Return one operation of each kind that tells of its quota in the fields of the draft."""
+    return [
+        o for o in leaders(contract)
+        if o.rate_limit is not None and o.rate_limit.headers in ("draft-7", "draft-8")
+    ]  # fmt: skip
+
+
+@CASES.case("headers.quota-kept", "RL8", "RL10", each=promised_quotas, modes=MODES)
+def test_quota_kept(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """A used-up quota is waited for before the next call, one that a cache kept is not."""
+    found: list[Finding] = []
+    for requirement, more in (("RL8", ()), ("RL10", (("age", "60"),))):
+        headers = (("ratelimit", '"default";r=0;t=40'), *more)
+        status = operation.success.status if operation.success.status.isdigit() else "200"
+        effect = respond(int(status), headers=headers)
+        script = Script.of(Instruction.of(effect, operation.id, stage=Stage.AFTER_COMMIT))
+        made = subject.play(
+            script, *[subject.ask(operation)] * 2, mode=subject.needs(operation, mode), alone=True
+        )
+        second = made.history.calls[1]
+        sent = made.history.during(second)
+        waited = sum(s.seconds for s in second.sleeps if not sent or s.at <= sent[0].sent)
+        kept = waited >= 39 or not sent
+        if kept != (requirement == "RL8"):
+            found += made.witnessed([_quota(requirement, waited)], second)
+    return once(found)
+
+
+def _quota(requirement: str, waited: float) -> Finding:
+    cached = requirement == "RL10"
+    return Finding(
+        requirement,
+        "keeps to quota fields of an answer that a cache kept" if cached
+        else "sends more than its quota allows before the window ends",
+        expected="a call that is sent at once" if cached else "a wait of 40 s, or an error",
+        actual=f"a wait of {waited:g} s before the next call", basis=Basis.ASSUMED,
+        cause="quota:cached" if cached else "quota:not-kept",
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterator
 from typing import Any
@@ -398,7 +399,7 @@ def test_duplicates(subject: SdkSubject, operation: Operation, mode: str) -> lis
 # --- cancelling, keys, parity ---------------------------------------------------------------------
 
 
-@CASES.case("retry.cancel", "RT12", each=promising_leaders)
+@CASES.case("retry.cancel", "RT12", "RT7", each=promising_leaders)
 def test_cancel(subject: SdkSubject, operation: Operation) -> list[Finding]:
     """A call that is cancelled while it waits stops at once and sends nothing more."""
     if not subject.hello.cancels:
@@ -419,7 +420,7 @@ def test_cancel(subject: SdkSubject, operation: Operation) -> list[Finding]:
     if len(made.attempts) > 1:
         found.append(
             Finding(
-                "RT12", "sends again after its call was cancelled", expected="one attempt",
+                "RT7", "sends again after its call was cancelled", expected="one attempt",
                 actual=f"{len(made.attempts)} attempts", cause="cancel:sent-again",
             )
         )  # fmt: skip
@@ -460,6 +461,39 @@ def test_idempotency_key(subject: SdkSubject, operation: Operation, mode: str) -
             )
         ])  # fmt: skip
     return once(found)
+
+
+def spelt(contract: Contract) -> list[Operation]:
+    """Return the operations whose key stands in a header with a declared syntax."""
+    return [
+        o for o in keyed(contract)
+        if o.idempotency is not None and o.idempotency.location == "header"
+        and any(
+            p.name.lower() == o.idempotency.name.lower() and "pattern" in p.schema
+            for p in o.parameters_in("header")
+        )
+    ]  # fmt: skip
+
+
+@CASES.case("retry.key-syntax", "IK10", each=spelt, modes=MODES)
+def test_key_syntax(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """A key in a header has the syntax that is declared for it."""
+    key = operation.idempotency
+    assert key is not None
+    made = play(subject, operation, mode, Script())
+    declared = next(
+        p for p in operation.parameters_in("header") if p.name.lower() == key.name.lower()
+    )
+    sent = retry.idempotency_key(key, made.attempts[0]) if made.attempts else None
+    if sent is not None and re.search(declared.schema["pattern"], sent):
+        return []
+    return made.witnessed([
+        Finding(
+            "IK10", "sends an idempotency key that has not the declared syntax",
+            expected=f"{key.name} as {declared.schema['pattern']} ({key.basis}: {key.source})",
+            actual=repr(sent), basis=key.basis, cause="idempotency-key:syntax",
+        )
+    ])  # fmt: skip
 
 
 @CASES.case("retry.parity", "RT20", each=promising)

@@ -18,7 +18,7 @@ from typing import Any
 
 from conformance.oracles.answers import Answer, Network
 from conformance.reference.defects import Defects
-from conformance.reference.sdk import messages, policy
+from conformance.reference.sdk import messages, policy, walking
 from conformance.reference.sdk.errors import exception_for
 from conformance.reference.sdk.messages import Malformed, Outgoing
 from conformance.reference.sdk.transport import (
@@ -67,6 +67,8 @@ class State:
     key: str | None
     settings: policy.Settings
     debug: bool = False
+    closed_until: float = 0.0
+    """Monotonic time until which the quota that the server told of is used up."""
     last: list[Any] = field(default_factory=list)
 
 
@@ -74,12 +76,20 @@ Step = Send | Pause
 Conversation = Generator[Step, Arrived | Failed | TooLong | None, Any]
 
 
-def conversation(state: State, operation: Operation, arguments: Mapping[str, Any]) -> Conversation:
-    """Yield what one call wants done; return its value or raise its error."""
+def conversation(
+    state: State, operation: Operation, arguments: Mapping[str, Any], url: str | None = None
+) -> Conversation:
+    """Yield what one call wants done; return its value or raise its error.
+
+    `url`: where the next page of a walk is, in place of what the arguments would say.
+    """
     kit, defects = state.kit, state.kit.defects
     request = messages.request(
         kit.contract, operation, arguments, state.base_url, state.key, defects
     )
+    request = replace(request, url=url) if url is not None else request
+    if state.closed_until > time.monotonic():
+        yield Pause(state.closed_until - time.monotonic())
     most = policy.attempts(operation, state.settings, defects)
     first: Answer | None = None
     number = 0
@@ -92,10 +102,16 @@ def conversation(state: State, operation: Operation, arguments: Mapping[str, Any
         if isinstance(came, TooLong):
             raise _own(state, operation, str(came)) from came
         answer, cause = _answer(came)
+        ends = policy.used_up(operation, answer, defects)
+        if ends is not None:
+            state.closed_until = time.monotonic() + ends
         if answer.ok and isinstance(came, Arrived):
             if number < most and "retry.after-success" in defects and number == 1:
                 continue
-            return _finish(state, operation, came)
+            value = _finish(state, operation, came)
+            if walking.walks(operation) and answer.status == 200:
+                return walking.page(operation, arguments, request.url, answer, value, defects)
+            return value
         first = first or answer
         retry = number < most and policy.retriable(operation, answer, defects)
         if answer.name != first.name and "retry.other-failure-ends" in defects:
@@ -118,9 +134,16 @@ def _answer(came: Arrived | Failed | TooLong | None) -> tuple[Answer, Exception 
 
 
 def _again(request: Outgoing, number: int, operation: Operation, defects: Defects) -> Outgoing:
-    """Return the request as it is sent the `number`-th time: the same."""
+    """Return the request as it is sent the `number`-th time: the same, and counted."""
+    count = 0 if "retry.count-stuck" in defects else number - 1
+    request = replace(request, headers={**request.headers, "x-retry-count": str(count)})
     if number == 1:
         return request
+    if "retry.request-id-changed" in defects:
+        return replace(request, headers={**request.headers, "x-request-id": f"again-{number}"})
+    if "retry.body-from-middle" in defects:
+        body = request.body or b""
+        return replace(request, body=body[len(body) // 2 :] or None)
     if "retry.body-dropped" in defects:
         return replace(request, body=b"{}" if request.body else None)
     if "retry.target-changed" in defects:
@@ -286,6 +309,18 @@ async def async_events(state: State, operation: Operation, came: Arrived) -> Asy
         raise reader.broken("truncated", None)
 
 
+def _next(
+    state: State, operation: Operation, step: walking.Step
+) -> tuple[Mapping[str, Any], str | None]:
+    """Return arguments and URL of the next page. Raises where it is at another origin."""
+    defects = state.kit.defects
+    if step.url is None:
+        return step.arguments, None
+    if not walking.same_origin(state.base_url, step.url) and "links.key-abroad" not in defects:
+        raise _own(state, operation, "the next page is at another origin")
+    return step.arguments, step.url
+
+
 # --- engines ----------------------------------------------------------------------------------
 
 
@@ -297,8 +332,31 @@ class SyncEngine:
         self.transport = SyncTransport(state.settings.timeout, state.kit.defects)
 
     def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
-        """Run one call to its end."""
-        talk = conversation(self.state, operation, arguments)
+        """Run one call to its end; a list that has more pages is handed out as it is walked."""
+        value = self._converse(operation, arguments)
+        return self._walk(operation, value) if isinstance(value, walking.Page) else value
+
+    def _walk(self, operation: Operation, page: walking.Page) -> Iterator[Any]:
+        walk = walking.Walk(page, self.state.kit.defects)
+        kept = [list(p.items) for p in self._pages(operation, walk)] if walk.eager else None
+        if kept is not None:
+            yield from (item for items in kept for item in items)
+            return
+        for each in self._pages(operation, walk):
+            yield from each.items
+
+    def _pages(self, operation: Operation, walk: walking.Walk) -> Iterator[walking.Page]:
+        while walk.page is not None:
+            yield walk.page
+            walk.turn()
+            if walk.step is not None:
+                arguments, url = _next(self.state, operation, walk.step)
+                walk.page = self._converse(operation, arguments, url)
+
+    def _converse(
+        self, operation: Operation, arguments: Mapping[str, Any], url: str | None = None
+    ) -> Any:
+        talk = conversation(self.state, operation, arguments, url)
         came: Arrived | Failed | TooLong | None = None
         try:
             while True:
@@ -337,13 +395,36 @@ class AsyncEngine:
     def __init__(self, state: State) -> None:
         self.state = state
         self.transport = AsyncTransport(state.settings.timeout, state.kit.defects)
+        self.sent: Outgoing | None = None
 
     async def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
-        """Run one call to its end."""
+        """Run one call to its end; a list that has more pages is handed out as it is walked."""
+        value = await self._converse(operation, arguments)
+        return self._walk(operation, value) if isinstance(value, walking.Page) else value
+
+    async def _walk(self, operation: Operation, page: walking.Page) -> AsyncIterator[Any]:
+        walk = walking.Walk(page, self.state.kit.defects)
+        kept: list[Any] = []
+        while walk.page is not None:
+            for item in walk.page.items:
+                if walk.eager:
+                    kept.append(item)
+                else:
+                    yield item
+            walk.turn()
+            if walk.step is not None:
+                arguments, url = _next(self.state, operation, walk.step)
+                walk.page = await self._converse(operation, arguments, url)
+        for item in kept:
+            yield item
+
+    async def _converse(
+        self, operation: Operation, arguments: Mapping[str, Any], url: str | None = None
+    ) -> Any:
         state = self.state
         if "async.no-retries" in state.kit.defects:
             state = replace(state, settings=replace(state.settings, max_retries=0))
-        talk = conversation(state, operation, arguments)
+        talk = conversation(state, operation, arguments, url)
         came: Arrived | Failed | TooLong | None = None
         try:
             while True:
@@ -362,10 +443,13 @@ class AsyncEngine:
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
+            if "async.cancel-sends-on" in self.state.kit.defects and self.sent is not None:
+                await self.transport.send(self.sent)
             if "async.cancel-swallowed" not in self.state.kit.defects:
                 raise
 
     async def _send(self, request: Outgoing) -> Arrived | Failed | TooLong:
+        self.sent = request
         try:
             return await self.transport.send(request)
         except (Failed, TooLong) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import ModuleType
 from typing import Any
@@ -38,6 +39,20 @@ class Fragile(Described):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.args[0], 1, 2, 3)
+
+
+@dataclass
+class Problem:
+    """A problem document with no member but those of RFC 9457; for a defect only."""
+
+    type: Any = None
+    status: Any = None
+    title: Any = None
+    detail: Any = None
+    instance: Any = None
+    request_id: Any = None
+    retry_in: Any = None
+    balance: Any = None
 
 
 def classes(tables: list[Errors], module: ModuleType, defects: Defects) -> dict[str, type]:
@@ -83,6 +98,10 @@ def rule_for(errors: Errors, answer: Answer, defects: Defects) -> ErrorRule | No
     code = error_code(errors, answer)
     if "error.code-ignored" in defects:
         code = None
+    if "problem.detail-decides" in defects and "rate limit" in answer.body.decode(
+        "utf-8", "replace"
+    ):
+        return error_rule(errors, status=429)
     return error_rule(
         errors, status=None if answer.network else answer.status, code=code,
         network=answer.network,
@@ -97,6 +116,11 @@ def exception_for(
     errors = operation.errors
     if errors is None:
         return RuntimeError(f"{operation.id} failed with {answer.name}")
+    body = answer.json()
+    if isinstance(body, dict) and "problem.wrong-type-crash" in defects:
+        answer = replace(answer, status=int(body.get("status", 500)))
+    if isinstance(body, dict) and "problem.extension-crash" in defects:
+        Problem(**body)
     rule = rule_for(errors, answer, defects)
     name = rule.exception if rule else errors.base
     if "error.base-only" in defects:
@@ -118,6 +142,8 @@ def _attributes(
         value = envelope_value(errors, source, answer)
         if source.startswith("header:"):
             value = _figure(value)
+        if source == "/type" and "problem.type-left-empty" not in defects:
+            value = value if isinstance(value, str) else "about:blank"
         found[name] = value
     if found and "error.attribute-missing" in defects:
         found.pop(next(iter(found)))
@@ -155,6 +181,10 @@ def _message(errors: Errors, answer: Answer, key: str | None, defects: Defects) 
         text = f"{answer.status}: {said[:500]}"
     else:
         text = f"{answer.status} {_phrase(answer.status or 0)}"
+    for source in ("code", "requestId"):
+        more = envelope_value(errors, source, answer) if answer.network is None else None
+        if isinstance(more, str | int) and str(more) not in text and "error.unsaid" not in defects:
+            text += f" [{str(more)[:200]}]"
     if "error.key-in-message" in defects:
         return f"{text} (key {key})"
     return text.replace(key, "***") if key else text

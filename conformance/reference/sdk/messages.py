@@ -6,6 +6,7 @@ Pure but for the classes of result objects, which are made once for each contrac
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -54,6 +55,11 @@ def request(
     if method == "PATCH" and "wire.patch-as-put" in defects:
         method = "PUT"
     headers = {"accept": "application/json", **_credentials(contract, operation, key, defects)}
+    headers["x-request-id"] = str(uuid.uuid4())
+    if operation.idempotency is not None and operation.idempotency.location == "header":
+        made = str(uuid.uuid4())
+        quoted = "wire.key-unquoted" not in defects
+        headers[operation.idempotency.name] = f'"{made}"' if quoted else made
     body = _body(operation, left, headers, defects)
     url = base_url.rstrip("/") + path + (f"?{query}" if query else "")
     streams = operation.stream is not None and left.get(operation.stream.parameter) is True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from dataclasses import dataclass
 
 from conformance.oracles.answers import Answer, retry_after
@@ -90,11 +91,13 @@ def wait(
     retries = operation.retries
     assert retries is not None
     own = backoff(retries.backoff, retry, settings, defects)
-    wish = server_wish(retries, answer, now, defects)
+    wish = server_wish(operation, answer, now, defects)
     if wish is None or "retry-after.ignored" in defects:
         return own
     said = retries.retry_after
     longest = said.max if said and said.max is not None else LONGEST
+    if "retry-after.maximum-ignored" in defects:
+        longest = LONGEST
     if wish > longest and "retry-after.unbounded" not in defects:
         if said is not None and said.max is not None and said.on_exceed == "clamp":
             return said.max
@@ -104,25 +107,75 @@ def wait(
         return wish / 2
     if "retry-after.milliseconds" in defects:
         return wish / 1000
-    return min(wish, 1e8)
+    return min(spread(wish, longest, defects), 1e8)
 
 
-def server_wish(retries: Retries, answer: Answer, now: float, defects: Defects) -> float | None:
+def spread(wish: float, longest: float, defects: Defects) -> float:
+    """Return a wait of at least `wish` that other clients, told the same, do not share."""
+    if wish > longest or "retry-after.no-spread" in defects:
+        return wish
+    return max(wish, min(longest, wish + min(5.0, wish * 0.1) * random.random()))
+
+
+def server_wish(operation: Operation, answer: Answer, now: float, defects: Defects) -> float | None:
     """Return the seconds that an answer asks to wait, None where it does not or cannot be read."""
-    said = retries.retry_after
+    said = operation.retries.retry_after if operation.retries else None
     if said is None or answer.network is not None:
         return None
+    if "quota.before-retry-after" in defects:
+        quota = window_end(operation, answer, now)
+        if quota is not None:
+            return quota
+    told = _told(answer, said.pointer)
     value = answer.header(said.header)
-    if value is not None:
+    if value is not None and not (told is not None and "retry-after.body-first" in defects):
         return _read(value, now, defects)
-    if said.pointer is None or "retry-after.body-ignored" in defects:
-        return None
+    return None if "retry-after.body-ignored" in defects else told
+
+
+def _told(answer: Answer, place: str | None) -> float | None:
+    """Return the wait that an error body asks for."""
     try:
-        wish = pointer(answer.json(), said.pointer)
+        wish = pointer(answer.json(), place) if place is not None else None
     except LookupError:
         return None
     good = isinstance(wish, int | float) and not isinstance(wish, bool) and wish >= 0
-    return float(wish) if good else None
+    return float(wish) if good and wish is not None else None
+
+
+def window_end(operation: Operation, answer: Answer, now: float) -> float | None:
+    """Return the seconds until the quota's window ends, where an answer says so."""
+    limit = operation.rate_limit
+    if limit is None:
+        return None
+    if limit.reset is None:
+        found = re.search(r"\bt=(\d{1,9})\b", answer.header("ratelimit") or "")
+        return float(found[1]) if found and float(found[1]) <= LONGEST else None
+    text = (answer.header(limit.reset) or "").strip()
+    if not text.isdecimal() or len(text) > 15:
+        return None
+    shift = {"epoch-seconds": now, "epoch-ms": now}.get(limit.reset_unit or "", 0.0)
+    return float(text) / (1000 if limit.reset_unit == "epoch-ms" else 1) - shift
+
+
+def used_up(operation: Operation, answer: Answer, defects: Defects) -> float | None:
+    """Return the seconds for which the quota fields of an answer forbid to send; None: they do not.
+
+    IETF RateLimit header fields draft, §7: what cannot be read is ignored, and so is what a cache
+    kept.
+    """
+    limit = operation.rate_limit
+    if limit is None or not limit.headers.startswith("draft") or "quota.ignored" in defects:
+        return None
+    text = answer.header("ratelimit")
+    if text is None:
+        return None
+    if answer.header("age") is not None and "quota.from-cache" not in defects:
+        return None
+    if "quota.garbage-crash" in defects:
+        int(text.split("r=")[1].split(";")[0])
+    found = re.fullmatch(r'"[^"]*"\s*;\s*r=0\s*;\s*t=(\d{1,9})', text.strip())
+    return float(found[1]) if found and float(found[1]) <= LONGEST else None
 
 
 def _read(value: str, now: float, defects: Defects) -> float | None:

@@ -62,6 +62,15 @@ class SyncTransport:
 
     def send(self, out: Outgoing) -> Arrived:
         """Send one request. Raises Failed or TooLong."""
+        for _ in range(2):
+            try:
+                return self._once(out)
+            except Failed:
+                if "transport.retries-too" not in self.defects:
+                    raise
+        return self._once(out)
+
+    def _once(self, out: Outgoing) -> Arrived:
         headed = False
         try:
             request = self.client.build_request(

@@ -211,14 +211,7 @@ def _effect(contract: Contract, operation: Operation, place: _Place) -> Iterator
                 "nobody could make one to give its id",
                 suggest(resource, sorted(filter(None, resources))),
             )
-    for index, resource in enumerate(effect.spares):
-        if resource not in resources:
-            yield Fault(
-                place.block("effect", "spares", str(index)),
-                f"{resource!r} is no resource of any operation",
-                "nobody could see that it stays",
-                suggest(resource, sorted(filter(None, resources))),
-            )
+    yield from _effect_on_others(effect, resources, known, place)
     for word in ("scope", "renamed"):
         for name in getattr(effect, word):
             yield from place.name(place.block("effect", word, name), name, known, "argument")
@@ -242,10 +235,6 @@ def _effect(contract: Contract, operation: Operation, place: _Place) -> Iterator
         yield from place.pointer(path, answer, shown.answer)
         for name in shown.where:
             yield from place.name(path, name, known, "argument")
-    if effect.grants is not None:
-        yield from place.name(
-            place.block("effect", "grants"), effect.grants.property, known, "argument"
-        )
     if effect.progress is not None:
         for word in ("done", "pending", "failed"):
             yield from place.pointer(
@@ -254,6 +243,24 @@ def _effect(contract: Contract, operation: Operation, place: _Place) -> Iterator
                 getattr(effect.progress, word),
                 "array",
             )
+
+
+def _effect_on_others(
+    effect: Effect, resources: set[str | None], known: Mapping[str, Any], place: _Place
+) -> Iterator[Fault]:
+    """Hold what an effect leaves alone, and what a made key may do, against the contract."""
+    for index, resource in enumerate(effect.spares):
+        if resource not in resources:
+            yield Fault(
+                place.block("effect", "spares", str(index)),
+                f"{resource!r} is no resource of any operation",
+                "nobody could see that it stays",
+                suggest(resource, sorted(filter(None, resources))),
+            )
+    if effect.grants is not None:
+        yield from place.name(
+            place.block("effect", "grants"), effect.grants.property, known, "argument"
+        )
 
 
 def _effect_items(effect: Effect, operation: Operation, place: _Place) -> Iterator[Fault]:

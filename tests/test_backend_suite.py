@@ -12,6 +12,7 @@ from conformance.backend import recording, sensitivity, suite, teeth
 from conformance.backend.subject import BackendSubject, SubjectError
 from conformance.cases import CaseResult
 from conformance.verdict import Inconclusive, Verdict
+from specs.catalogue import requirements
 
 FAST = ("contract.", "auth.", "errors.", "robustness.", "pagination.", "idempotency.", "state.",
         "isolation.", "usage.")  # fmt: skip
@@ -56,6 +57,14 @@ def test_every_defect_names_a_case_that_there_is() -> None:
     """A defect that nothing could kill would look like a survivor."""
     known = {case.id: case for case in suite.cases()}
     assert [] == [d.id for d in teeth.DEFECTS if d.case not in known]
+
+
+def test_every_requirement_of_backends_is_tested_and_seeded() -> None:
+    """What the catalogue asks of backends has a case and a defect, or a reason why nothing can."""
+    tested = {r for case in suite.cases() for r in case.requirements}
+    tested &= {d.requirement for d in teeth.DEFECTS}
+    asked = [r for r in requirements().values() if "backend" in r.subject and not r.retired]
+    assert [r.id for r in asked if (r.id in tested) == bool(r.untestable)] == []
 
 
 def test_the_same_seed_sends_the_same_requests() -> None:

@@ -7,7 +7,6 @@ happened as one value. Nothing here judges; what a case finds in a play is given
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -154,7 +153,7 @@ class SdkSubject:
     """The case that is running; '' where nobody said."""
     mode: str = ""
     """The mode that it runs in; '' where it has none, or nobody said."""
-    busy: Counter[str] = field(default_factory=Counter, repr=False)
+    busy: dict[str, float] = field(default_factory=dict, repr=False)
     """Case -> real seconds between the beginning and the end of its SDK calls."""
     hung: set[tuple[str, str]] = field(default_factory=set)
     """(mode, fault class) that the SDK never came back from: not played again."""
@@ -392,7 +391,8 @@ class SdkSubject:
         self.virtual_seconds += sum(
             min(s.seconds, 1e9) for c in calls for s in c.sleeps if s.seconds > 0
         )
-        self.busy[self.case] += sum(c.ended - c.started for c in calls)
+        passed = sum(c.ended - c.started for c in calls)
+        self.busy[self.case] = self.busy.get(self.case, 0.0) + passed
         history = replace(made.history, exchanges=exchanges, calls=tuple(calls))
         return replace(
             made, history=history, printed="".join(r.printed for r in replies),

@@ -127,7 +127,7 @@ def run_release(
     results: list[CaseResult] = []
     covered: list[dict[str, Any]] = []
     scripts: dict[str, str] = {}
-    busy: Counter[str] = Counter()
+    busy: dict[str, float] = {}
     with Testbench() as bench:
         for target in targets:
             try:
@@ -143,7 +143,7 @@ def run_release(
                 first = target is targets[0]
                 results += found if first else [_prefixed(r, target.contract.api) for r in found]
                 covered.append(coverage(made))
-                busy.update(made.busy)
+                busy = {c: busy.get(c, 0.0) + made.busy.get(c, 0.0) for c in {*busy, *made.busy}}
                 scripts = {**reproductions(made, target.table), **scripts}
     wall = time.monotonic() - started
     entry = _entry(targets, name, version, results, covered, wall, subject, busy)

@@ -8,13 +8,13 @@ import pytest
 
 from conformance.backend import words
 from conformance.backend.requests import build, encode, redact
-from conformance.backend.subject import BackendSubject
-from conformance.backend.suite import probe, run, selected
+from conformance.backend.subject import FAST_LEAVES, BackendSubject
+from conformance.backend.suite import cases, probe, run, selected
 from conformance.backend.world import properties, required
 from conformance.clock import VirtualClock
 from conformance.history import Request, Response
 from conformance.oracles.limits import Quota
-from conformance.verdict import Inconclusive, NotApplicable
+from conformance.verdict import Inconclusive, NotApplicable, Verdict
 from tests.scripted import ScriptedTransport, contract, response
 
 THINGS = contract()
@@ -266,3 +266,15 @@ def test_words_of_the_command_line_become_values() -> None:
             words.quota(wrong)
     with pytest.raises(ValueError, match="NAME=URL"):
         words.also(["http://h/m"])
+
+
+def test_a_fast_run_says_what_it_left_out() -> None:
+    """What a fast run leaves out sends nothing, passes for nothing, and names the option."""
+    subject, _ = made(fast=True)
+    results = run(subject, select=["contract.generated-valid", "contract.examples"])
+    left = [r for r in results if r.case == "contract.generated-valid"]
+    assert left
+    assert {(r.verdict, r.exchanges) for r in left} == {(Verdict.INCONCLUSIVE, 0)}
+    assert {"without --fast" in r.reason for r in left} == {True}
+    assert any(r.exchanges for r in results if r.case == "contract.examples")
+    assert all(any(c.id.startswith(start) for c in cases()) for start in FAST_LEAVES)

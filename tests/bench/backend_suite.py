@@ -7,8 +7,8 @@ Both drive the same embedded backend, which runs in a process of its own. For sp
 with its defaults and its examples database off, so that both do the same work twice; both are
 processes of their own, so that both pay for what they import, and CPU time is theirs alone.
 For kills `st run` gets all it can use: every phase, every check, valid and invalid data, and two
-identities, so that it can strip credentials and compare tenants. Progress of that goes to standard error, the table to
-standard output.
+identities, so that it can strip credentials and compare tenants. Progress goes to
+standard error, the table to standard output.
 """
 
 from __future__ import annotations
@@ -210,9 +210,7 @@ def kills(count: int, seed: int) -> None:
         count=len(chosen), of=sum(d.api in specs.names() for d in DEFECTS), seed=seed,
         version=version("schemathesis"), options=" ".join(BEST),
     ))  # fmt: skip
-    print(
-        "| API | defects | ours | `st run` | ours, on the perfect one | `st run`, on the perfect one |"
-    )
+    print(HEADING)
     print("|---|---|---|---|---|---|")
     for api in apis:
         _line(api, [m for m in made if m.defect.api == api],
@@ -245,8 +243,8 @@ five APIs, drawn with seed {seed}, one at a time on the embedded backend.
 examples database, and the keys of two tenants; it has killed a defect where a check fails on an
 operation that does not fail so on the perfect backend. We have killed it where the case that the
 defect names fails. The last columns count what each finds on the perfect backend. The defects are
-ours, and each was written together with a case: the share of ours says that the cases bite, and only
-that of `st run` says how far schemas alone reach.
+ours, and each was written together with a case: the share of ours says that the cases bite, and
+only that of `st run` says how far schemas alone reach.
 """
 
 

@@ -83,7 +83,7 @@ def ours(api: str, served: Embedded) -> Cost:
                    ]  # fmt: skip
         cpu = _child(command)
         done = json.loads(Path(folder, "results.json").read_text("utf-8"))["subjects"][0]
-    return Cost(sum(case["exchanges"] for case in done["cases"]), cpu)
+    return Cost(int(done["counts"]["exchanges"]), cpu)
 
 
 def theirs(api: str, served: Embedded, options: Sequence[str] = ()) -> tuple[Cost, Said]:

@@ -30,9 +30,10 @@ from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
 
 MARK = "memconform"
-FAST_LEAVES = ("contract.generated", "limits.burst", "limits.recovery", "limits.partitions")
+FAST_LEAVES = ("contract.generated", "limits.burst", "limits.exhaustion", "limits.no-effect",
+               "limits.partitions", "limits.recovery")  # fmt: skip
 """Beginnings of the ids of cases that a fast run leaves out: those that generate requests, and
-those that wait for a quota to come back more than once."""
+those that wait for a quota to come back."""
 WAIT_MAX = 10.0
 """Longest single wait, in seconds, that a 429 may ask of a case that is not about limits."""
 

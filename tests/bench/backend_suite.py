@@ -113,7 +113,7 @@ def _identities(api: str, served: Embedded, folder: Path) -> Path:
     way = specs.load(api).auth[0]
     people = [
         {"name": name, "fixedHeaders": [{"name": way.header, "value": way.prefix + key}]}
-        for name, key in zip(("first", "second"), served.keys, strict=True)
+        for name, key in zip(("first", "second"), served.keys, strict=False)
     ]
     known = folder / "auth.json"
     known.write_text(json.dumps({"auth": people}), "utf-8")

@@ -183,8 +183,8 @@ def test_an_interrupted_run_is_partial_and_says_so(backend: Embedded, tmp_path: 
 
 def test_without_a_result_the_childs_words_are_given(tmp_path: Path) -> None:
     """A child that ends without a result is an error that carries what it said."""
-    with pytest.raises(LoadError, match="unknown API"):
-        run("http://127.0.0.1:9", "nonsense", ["k"], profile(tmp_path))
+    with pytest.raises(LoadError, match="a few"):
+        run("http://127.0.0.1:9", "sovant", ["k"], profile(tmp_path), quota="a few")
 
 
 @pytest.mark.parametrize("identity", ["load.written-twice", "load.hangs", "load.worker-dies"])

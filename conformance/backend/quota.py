@@ -25,6 +25,8 @@ BLIND = 400
 """Requests sent to find a limit that no header tells of and that nobody named."""
 WAIT_MAX = 65.0
 """Longest wait, in seconds, for a quota to become whole: a minute's window and some."""
+TRIES = 4
+"""How often a quota that nobody tells is measured until asking was quick enough."""
 OVER = 3
 """Requests sent beyond the quota."""
 
@@ -121,12 +123,23 @@ class Spender:
         return asks
 
     def measure(self) -> Quota:
-        """Find the quota by using up a whole one; how long it lasts is what the refusal says."""
+        """Find the quota by using up a whole one; how long it lasts is what the refusal says.
+
+        Asking that took as long as that may have met the next window, or what a bucket refilled
+        meanwhile: then it is done again. Raises Inconclusive where asking stays too slow.
+        """
         self.spend(None)
-        self.make_whole()
-        asks = [self.asks[-1], *self.spend(None)]
-        turned = next(a for a in asks if not a.admitted)
-        return Quota(sum(a.admitted for a in asks), max(self._told(turned), 1.0))
+        for _ in range(TRIES):
+            self.make_whole()
+            asks = [self.asks[-1], *self.spend(None)]
+            turned = next(a for a in asks if not a.admitted)
+            first = next((a for a in asks if a.admitted), turned)
+            if turned.received - first.sent < self._told(turned):
+                return Quota(sum(a.admitted for a in asks), max(self._told(turned), 1.0))
+        raise Inconclusive(
+            "using the quota up took longer than it lasts, so how much it is cannot be told; name "
+            "it with --quota REQUESTS/SECONDS"
+        )
 
     def _told(self, ask: Ask) -> float:
         seconds = limits.wait_told(ask.exchange, self.subject.at[ask.exchange.number])

@@ -199,7 +199,10 @@ def _inside(contract: Contract) -> list[Operation]:
 
 @CASES.case("isolation.parents", "IS3", each=_inside)
 def test_parents(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
-    """Nothing can be put into another tenant's record."""
+    """Nothing can be put into another tenant's record.
+
+    Where anything passes for a parent, theirs is only a name, and nothing is put into it.
+    """
     owner, other = subject.principals(2)
     effect = operation.effect
     assert effect is not None
@@ -211,7 +214,12 @@ def test_parents(subject: BackendSubject, operation: Operation) -> Iterable[Find
         exchange = subject.send(operation, {**own, name: theirs.id}, key=other)
         subject.world.note(operation, {**own, name: theirs.id}, exchange, other)
         yield from judge_all(subject, [exchange], also=frozenset({403, 404}))
-        if ok(exchange):
+        if not ok(exchange):
+            continue
+        nobodys = {**own, name: subject.world.unknown_id(operation, name)}
+        beside = subject.send(operation, nobodys, key=other)
+        subject.world.note(operation, nobodys, beside, other)
+        if not ok(beside):
             yield from oracle.crossed(operation, exchange, f"is put into their {kind}")
 
 

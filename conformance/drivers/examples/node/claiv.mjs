@@ -72,7 +72,7 @@ export class ClaivClient {
       const again = answer.status === 429 || (answer.status >= 500 && answer.status < 600);
       const wish = wished(answer, error.details);
       if (!again || attempt >= this.#retries || wish > LONGEST_WAIT) throw error;
-      await this.#sleep(wish ?? backoff(attempt));
+      await this.#sleep(wish === undefined ? backoff(attempt) : spread(wish));
     }
   }
 
@@ -116,6 +116,9 @@ function backoff(attempt) {
   if (centre >= 30) return 30 * (1 - Math.random() / 4); // at the longest wait, still not all at once
   return Math.min(30, centre * (1 + Math.random() / 2));
 }
+
+// Clients that were told the same do not all come back at once.
+function spread(wish) { return wish + Math.min(5, wish / 10) * Math.random(); }
 
 // Seconds that the server asks to wait: Retry-After as seconds or date, or the same in the body.
 function wished({ headers }, details) {

@@ -221,12 +221,15 @@ class SdkSubject:
     def option(self, role: str) -> bool:
         """True where the constructor takes an option for a role, in the mode of the running case.
 
-        Where a case runs in no mode: in each mode that there is.
+        Where a case runs in no mode, or in one that the SDK has no client for: in each mode that
+        there is.
         """
         found = self.hello.options.get(role)
         if found is None:
             return False
-        return self.mode in found.modes if self.mode else bool(found.modes) and not found.missing
+        if self.mode and self.speaks(self.mode):
+            return self.mode in found.modes
+        return bool(found.modes) and not found.missing
 
     def arguments(
         self, operation: Operation, seed: int = 0, optional: bool = True

@@ -72,7 +72,7 @@ def token_bucket(policy: Policy, state: State | None, now: float) -> tuple[Decis
 
 def sliding_window(policy: Policy, state: State | None, now: float) -> tuple[Decision, State]:
     """Admit `q` in any interval of `w`: a log of what was admitted, so costly for a large `q`."""
-    log = tuple(at for at in state or () if at > now - policy.w)
+    log = tuple(at for at in state or () if at > now - policy.w + 1e-9)
     admitted = len(log) < policy.q
     wait = 0.0 if admitted else log[-policy.q] + policy.w - now
     if admitted:

@@ -60,7 +60,8 @@ Keys = Annotated[
         metavar="KEY",
         envvar="MEMCONFORM_API_KEY",
         help="key to call with; a second one, of another tenant, shows isolation; member=KEY, "
-        "limited=KEY and expired=KEY name one without rights, one to use up, one that is past "
+        "limited=KEY, free=KEY and expired=KEY name one without rights, one to use up, one of a "
+        "plan without features, one that is past "
         "(can be given more than once)",
     ),
 ]

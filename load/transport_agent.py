@@ -83,11 +83,11 @@ class AgentConnection(Connection):
         sock: Any = self._sock
         try:
             sock.sendall(data)
+            received = self._more()
         except (BrokenPipeError, ConnectionResetError):
             if self._fresh:
                 raise
-            return self._closed_before_answer(data)
-        received = self._more()
+            return self._closed_before_answer(data, "reset")
         if not received:
             return self._closed_before_answer(data)
         answer = self._slowly(received)

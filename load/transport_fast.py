@@ -217,7 +217,7 @@ class Connection:
         except (BrokenPipeError, ConnectionResetError):
             if self._fresh:
                 raise
-            return self._closed_before_answer(data)
+            return self._closed_before_answer(data, "reset")
         if sent != len(data):
             self._send_rest(data, sent)
         if self._early:
@@ -229,6 +229,10 @@ class Connection:
             received = sock.recv(CHUNK)
         except BlockingIOError:
             received = self._more()
+        except ConnectionResetError:  # how a close looks that our request has crossed
+            if self._fresh:
+                raise
+            return self._closed_before_answer(data, "reset")
         if not received:
             return self._closed_before_answer(data)
         parser = self._parser
@@ -301,13 +305,15 @@ class Connection:
         if framed is not None:
             raise Trouble("truncated", "closed before the answer was whole")
 
-    def _closed_before_answer(self, data: bytes) -> tuple[int, bytes, bytes]:
+    def _closed_before_answer(
+        self, data: bytes, kind: TroubleKind = "truncated"
+    ) -> tuple[int, bytes, bytes]:
         """No byte came. On a kept connection this is a close that crossed our request.
 
         Only what HTTP calls safe is sent again (RFC 9110 §9.2.2); the rest is a failure.
         """
         if self._fresh or not data.startswith((b"GET ", b"HEAD ", b"OPTIONS ")):
-            raise Trouble("truncated", "closed without an answer")
+            raise Trouble(kind, "closed without an answer")
         self._shut(0.0)
         self._open()
         return self._again(data)

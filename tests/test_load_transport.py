@@ -1,6 +1,7 @@
 """The fast transport: one request at a time, and a name for everything a server does wrong."""
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -135,6 +136,30 @@ def test_an_unannounced_close_is_counted_and_a_read_sent_again() -> None:
     with server(answer(OK)) as connection:
         assert [connection.exchange(GET)[0] for _ in range(3)] == [200, 200, 200]
         assert connection.unannounced == 2
+
+
+def crossing(sock: socket.socket, number: int) -> None:
+    """Answer the first request of a connection; reset the connection when the second has come."""
+    sock.recv(65536)
+    sock.sendall(OK)
+    if sock.recv(65536):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_a_reset_that_crosses_a_read_on_a_kept_connection_is_a_close_like_any_other() -> None:
+    """A close that our request crossed arrives as a reset: a read is sent again and it is told."""
+    with server(crossing) as connection:
+        assert [connection.exchange(GET)[0] for _ in range(3)] == [200, 200, 200]
+        assert connection.unannounced == 2
+
+
+def test_a_reset_that_crosses_a_write_is_a_failure() -> None:
+    """Nobody knows whether the write was done: it is not sent again (RFC 9110 §9.2.2)."""
+    with server(crossing) as connection:
+        connection.exchange(GET)
+        with pytest.raises(Trouble) as trouble:
+            connection.exchange(POST)
+    assert trouble.value.kind == "reset"
 
 
 def test_bytes_that_come_while_nothing_is_asked_are_a_failure() -> None:

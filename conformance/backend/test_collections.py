@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.backend.effects import until
+from conformance.backend.effects import scoped, text_of, until
 from conformance.backend.judging import judge_all
+from conformance.backend.listing import max_size, walk
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
 from conformance.backend.views import (
     View,
     look,
     tellable,
+    view_of,
     viewers,
     wait_for,
     write,
@@ -166,8 +168,6 @@ def _batch_effects(
 
 
 def _text_name(made: Made) -> str:
-    from conformance.backend.effects import text_of
-
     pair = text_of(made.operation, made.arguments)
     return pair[0] if pair else "content"
 
@@ -390,18 +390,14 @@ def _filtered_view(
     subject: BackendSubject, operation: Operation, made: Made, asked: Mapping[str, Any]
 ) -> View:
     """Look for a record in a filtered list or search."""
-    from conformance.backend.effects import scoped
-    from conformance.backend.listing import max_size, walk
-    from conformance.backend.views import _found
-
     scope = {**scoped(operation, made.whole), **asked}
     effect = operation.effect
     assert effect is not None
     if effect.kind == "search":
         exchange = subject.send(operation, subject.world.arguments(operation, given=scope))
-        return _found(operation, exchange, made, "")
+        return view_of(operation, exchange, made, "")
     pages = walk(subject, operation, scope, max_size(operation)).pages
-    seen = [_found(operation, page.exchange, made, "") for page in pages]
+    seen = [view_of(operation, page.exchange, made, "") for page in pages]
     return max(seen, key=lambda view: view.count)
 
 

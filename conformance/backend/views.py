@@ -110,13 +110,13 @@ def look(
     words = text or _words(made)
     if effect.kind == "search":
         asked = search_arguments(subject, operation, made, words or made.id, key)
-        return _found(operation, subject.send(operation, asked, key=key), made, words)
+        return view_of(operation, subject.send(operation, asked, key=key), made, words)
     scope = {**scoped(operation, made.whole), **scoped(operation, made.arguments)}
     scope.update({n: made.whole[n] for n in required(operation) if n in made.whole})
     if not required(operation) <= set(scope):
         raise NotApplicable(f"{operation.id} needs what the record does not have")
     pages = walk(subject, operation, scope, max_size(operation), key, most=50).pages
-    seen = [_found(operation, page.exchange, made, words) for page in pages]
+    seen = [view_of(operation, page.exchange, made, words) for page in pages]
     best = max(seen, key=lambda view: view.count)
     return View(operation, best.exchange, sum(v.count for v in seen), sum(v.all for v in seen))
 
@@ -126,7 +126,7 @@ def _words(made: Made) -> str:
     return pair[1] if pair else ""
 
 
-def _found(operation: Operation, exchange: Exchange, made: Made, words: str) -> View:
+def view_of(operation: Operation, exchange: Exchange, made: Made, words: str) -> View:
     if not ok(exchange):
         raise Inconclusive(f"{operation.id} was answered {told(exchange)}; nothing to look at")
     effect = operation.effect

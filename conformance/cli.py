@@ -532,6 +532,16 @@ def teeth(
             "--defect", help="only defects whose id starts so (can be given more than once)"
         ),
     ] = None,
+    references_only: Annotated[
+        bool, typer.Option("--references-only", help="only the perfect references, no defect")
+    ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", min=1, help="judge the references on so many seeds, from --seed"),
+    ] = 1,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="defects two at once: each must be reported still")
+    ] = False,
     seed: Seed = 0,
     jobs: Annotated[int | None, typer.Option("--jobs", help="defects at once (one a core)")] = None,
 ) -> None:
@@ -542,7 +552,14 @@ def teeth(
     unknown = set(suite or ()) - set(matrix.SUITES)
     if unknown:
         raise _usage(f"--suite {', '.join(sorted(unknown))}: it takes {', '.join(matrix.SUITES)}")
-    made = matrix.bite(suite or matrix.SUITES, defect or [], seed=seed, jobs=jobs, console=console)
+    if references_only and (pairs or defect):
+        raise _usage("--references-only runs no defect: leave out --pairs and --defect")
+    able = [s for s in matrix.SUITES if not pairs or matrix.judges_pairs(s)]
+    alone = set(suite or ()) - set(able)
+    if alone:
+        raise _usage(f"--pairs: {', '.join(sorted(alone))} judges one defect at a time")
+    plan = matrix.Plan(defect or (), seed, seeds, references_only, pairs)
+    made = matrix.bite(suite or able, plan, jobs=jobs, console=console)
     if json_file is not None:
         write.file(json_file, matrix.dump(made), "--json")
     raise typer.Exit(matrix.show(console, made))

@@ -59,6 +59,7 @@ class Pipe:
     process: subprocess.Popen[bytes] = field(init=False)
     _lines: queue.SimpleQueue[bytes | DriverError | None] = field(init=False)
     _errors: bytearray = field(init=False, default_factory=bytearray)
+    _listener: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
         self._lines = queue.SimpleQueue()
@@ -71,8 +72,10 @@ class Pipe:
         except OSError as why:
             raise DriverError(f"cannot start {self.command[0]!r}: {why}") from why
         _pipes.add(self)
-        for work in (self._read, self._listen):
-            threading.Thread(target=work, daemon=True, name=f"driver-{self.process.pid}").start()
+        name = f"driver-{self.process.pid}"
+        self._listener = threading.Thread(target=self._listen, daemon=True, name=name)
+        self._listener.start()
+        threading.Thread(target=self._read, daemon=True, name=name).start()
 
     @property
     def ended(self) -> bool:
@@ -95,6 +98,7 @@ class Pipe:
         if isinstance(found, DriverError):
             raise found
         if found is None:
+            self._listener.join(2)  # its last words may come after its last line
             raise DriverError(f"the driver ended ({self._status()}){self._said()}")
         return found
 

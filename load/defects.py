@@ -205,6 +205,24 @@ async def missing_limit_header(wrong: Wrong, ask: Ask, forward: Forward) -> Repl
     return reply
 
 
+async def repeated_request_id(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Under load one answer in 30 gives the request id of the answer before."""
+    reply = await forward()
+    name = _id_header(ask)
+    given = reply.header(name)
+    before = wrong.memory.ids.get("request-id")
+    if given is not None:
+        wrong.memory.ids["request-id"] = given
+        if before is not None and _every(wrong, 30):
+            _set(reply, name, before)
+    return reply
+
+
+def _id_header(ask: Ask) -> str:
+    errors = ask.operation.errors if ask.operation else None
+    return ((errors.request_id_header if errors is not None else None) or "").lower()
+
+
 async def foreign_answer(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     """While others are being served, a read is answered with another key's data."""
     reply = await forward()
@@ -449,6 +467,7 @@ _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.wrong-reset", "sovant", "LD5", "answers", wrong_reset),
     _defect("load.remaining-over-limit", "memsy", "LD5", "answers", remaining_over_limit),
     _defect("load.missing-limit-header", "memsy-control", "LD5", "answers", missing_limit_header),
+    _defect("load.repeated-request-id", "sovant", "LD5", "answers", repeated_request_id),
     _defect("load.foreign-answer", "sovant", "LD5", "answers", foreign_answer),
     _defect("load.swapped-answers", "sovant", "LD5", "answers", swapped_answers),
     _defect("load.stale-read", "sovant", "LD12", "answers", stale_read),

@@ -23,7 +23,7 @@ from conformance.backend import words
 from conformance.report.results import Results, Run, SubjectEntry
 from conformance.report.run import redact
 from load import breakpoint as breakpoint_
-from load import ledger, pages, quota
+from load import ledger, pages, quota, request_ids
 from load.call import Origin, origin
 from load.engine import Buffer, Engine, Wire
 from load.gates import Figures
@@ -170,6 +170,7 @@ class Session:
             self.problems.append(f"{type(error).__name__}: {error}")
             engine.tally.notes.append(f"error: {type(error).__name__}: {error}")
             engine.tally.numbers["problems"] += 1
+        engine.tally.facts["request-ids"] = engine.ids.pack()
         return engine.tally
 
     def _play(self, engine: Engine) -> None:
@@ -222,8 +223,10 @@ class Session:
                 tally.numbers["problems"] += part.numbers["problems"]
                 tally.notes += part.notes
             parts = {}
-        for part in ({**self.live, **parts} if parts else {}).values():
+        parts = {**self.live, **parts} if parts else {}
+        for part in parts.values():
             tally.merge(unpack(pack(part)))
+        request_ids.compare(self.contract, tally, parts.values())
         tally.numbers["planned"] = self._planned(tally)
         if self.profile.kind == "breakpoint":
             tally.facts |= breakpoint_.facts(self.referee)

@@ -23,17 +23,18 @@ MEMORY = {
 }
 HEAD = (
     "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-ratelimit-limit: 1000000\r\n"
-    "x-ratelimit-remaining: {left}\r\nx-ratelimit-reset: {reset}\r\nx-request-id: req_{id}\r\n"
-    "content-length: {length}\r\n\r\n"
+    "x-ratelimit-remaining: {left}\r\nx-ratelimit-reset: {reset}\r\n"
+    "content-length: {length}\r\nx-request-id: req_"
 )
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
 
 class Memories:
-    """Answers made beforehand, by path."""
+    """Answers made beforehand, by path, but for the request id and what comes after it."""
 
     def __init__(self) -> None:
-        self.answers: dict[bytes, bytes] = {}
-        self.count = 0
+        self.answers: dict[bytes, tuple[bytes, bytes]] = {}
+        self.count = self.requests = 0
         for _ in range(64):
             self.create(f"made beforehand {self.count}")
 
@@ -42,15 +43,20 @@ class Memories:
         self.count += 1
         name = f"mem_{self.count:020d}"
         body = json.dumps({"id": name, "content": content, **MEMORY}).encode()
-        self.answers[b"/api/v1/memories/" + name.encode()] = self._answer("200 OK", name, body)
-        return self._answer("201 Created", name, body)
+        self.answers[b"/api/v1/memories/" + name.encode()] = self._answer("200 OK", body)
+        return self.whole(self._answer("201 Created", body))
 
-    def _answer(self, status: str, name: str, body: bytes) -> bytes:
+    def whole(self, answer: tuple[bytes, bytes]) -> bytes:
+        """Return an answer with a request id that none before it had."""
+        self.requests += 1
+        return b"%b%d%b" % (answer[0], self.requests, answer[1])
+
+    def _answer(self, status: str, body: bytes) -> tuple[bytes, bytes]:
         head = HEAD.format(
             status=status, left=999_999 - self.count % 1000, reset=int(time.time()) + 3600,
-            id=name, length=len(body),
+            length=len(body),
         )  # fmt: skip
-        return head.encode() + body
+        return head.encode(), b"\r\n\r\n" + body
 
 
 class Protocol(asyncio.Protocol):
@@ -71,7 +77,8 @@ class Protocol(asyncio.Protocol):
         verb, path, _ = data.split(b" ", 2)
         if verb == b"GET":
             answer = self.memories.answers.get(path)
-            self.write(answer or b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            whole = self.memories.whole(answer) if answer is not None else NOT_FOUND
+            self.write(whole)
             return
         content = json.loads(data.partition(b"\r\n\r\n")[2])["content"]
         self.write(self.memories.create(content))

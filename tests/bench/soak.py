@@ -41,7 +41,7 @@ class Canned:
         """Return the answer to one prepared request."""
         verb, path, _ = data.split(b" ", 2)
         if verb == b"GET":
-            raw = self.memories.answers[path]
+            raw = self.memories.whole(self.memories.answers[path])
             if not next(self._count) % WRONG_EVERY:
                 raw = raw.replace(b'"journal"', b'"nothing"')
         else:

@@ -258,6 +258,7 @@ def judge_sdks(
         select=select or None,
         deep=deep,
         progress=Reporter(f"sdk {subject or driver}"),
+        copies=jobs,
     )
 
 

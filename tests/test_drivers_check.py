@@ -20,6 +20,7 @@ DESCRIBED = {
     "slow": ("call[sync]", "no answer within"),
     "chatty": ("hello", "it is no JSON object"),
     "dies": ("call[sync]", "exit code 3); its last words: out of cheese"),
+    "dies-on-one": ("call[sync]", "exit code 3); its last words: out of cheese"),
     "lies-about-ids": ("hello", "answered with id 102"),
     "answers-twice": ("quiet", "a line that nobody asked for"),
     "invalid-json": ("hello", "it is no JSON object"),
@@ -41,6 +42,7 @@ DESCRIBED = {
     "keeps-clients": ("close[sync]", "still answers calls"),
     "speaks-another": ("hello.protocol", "protocol 2"),
     "of-another-api": ("hello.api", "'tasks', not 'notes'"),
+    "cuts-unseen": ("hello.longest_wait", "records none"),
     "no-record": ("hello.clock", "records no waits"),
 }
 

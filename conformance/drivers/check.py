@@ -227,6 +227,10 @@ class Examination:
         if hello.clock == "virtual" and not hello.records_sleeps:
             say("hello.clock", "its clock is virtual, and it records no waits: nothing could be "
                 "judged of them", "record each wait in `sleeps`, or run in real time")  # fmt: skip
+        if hello.longest_wait is not None and not hello.records_sleeps:
+            say("hello.longest_wait", f"it cuts waits to {hello.longest_wait:g} s and records "
+                "none: a gap between requests would not tell how long the SDK meant to wait",
+                "record each wait in `sleeps`, or scale all waits alike")  # fmt: skip
 
     def _quiet(self) -> None:
         """Wait a moment for what comes after the reply, so that it is told from the next one."""

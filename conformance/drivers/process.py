@@ -108,6 +108,7 @@ class DriverProcess:
         self._number = 0
         self._clients = 0
         self._lock = threading.RLock()
+        self._abandoned = False
 
     def __enter__(self) -> DriverProcess:
         return self
@@ -224,6 +225,13 @@ class DriverProcess:
                 self._pipe.end(STOP_TIMEOUT)
             self._forget()
 
+    def abandon(self) -> None:
+        """End the driver at once, whoever waits for it in another thread; it stays ended."""
+        self._abandoned = True
+        pipe = self._pipe
+        if pipe is not None:
+            pipe.end(0)
+
     # --- inside
 
     def _one(self, ask: p.AskCall | p.AskCancel, timeout: float | None) -> CallReply:
@@ -241,6 +249,9 @@ class DriverProcess:
             return
         self._forget()
         self._pipe = Pipe(self.command, self._env, self._cwd)
+        if self._abandoned:
+            self._kill()
+            raise DriverError("the driver is not wanted any more")
         self.starts += 1
         ask = p.AskHello(id=0, exceptions=self._exceptions)
         hello = self._ask(ask, p.ReplyHello, self._start_timeout)

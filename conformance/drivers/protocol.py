@@ -207,6 +207,10 @@ class ReplyHello(Reply):
     time_scale: float = Field(
         default=1.0, gt=0, description="real seconds that one second of the SDK's waits takes"
     )
+    longest_wait: float | None = Field(
+        default=None, gt=0,
+        description="real seconds that one wait is cut to, however long; null: none is cut",
+    )  # fmt: skip
     records_sleeps: bool = Field(
         default=False, description="false: `sleeps` is always empty; judge gaps between exchanges"
     )
@@ -284,6 +288,13 @@ class SleepInfo(Message):
     seconds: float
 
 
+class ConnectInfo(Message):
+    """One connection that the SDK asked the kernel for, taken or not."""
+
+    at: float = Field(description="when, monotonic seconds")
+    port: int
+
+
 class Ended(Message):
     """One call and what became of it."""
 
@@ -291,6 +302,9 @@ class Ended(Message):
     started: float
     ended: float
     sleeps: tuple[SleepInfo, ...] = ()
+    connects: tuple[ConnectInfo, ...] | None = Field(
+        default=None, description="null: the driver cannot see them"
+    )
     via: str | None = None
     said: str = Field(default="", description="the call as its caller would write it")
     dropped: tuple[str, ...] = Field(

@@ -37,6 +37,12 @@ SETTLE = 2.0
 """Longest wait (seconds) for the testbench to take note of how an exchange ended."""
 HANG = 8.0
 """Real seconds after which a call counts as hung, where the case names no other time."""
+WAITS = 24
+"""Waits of one call that are allowed for, where each takes real time but no more than it says."""
+WAITING = 600.0
+"""Seconds of an SDK's own waits in one call that are allowed for, where they take real time."""
+LONGEST = 30.0
+"""Real seconds that are allowed for them at most."""
 
 
 class Unconstructed(Inconclusive):
@@ -191,6 +197,16 @@ class SdkSubject:
         """What the retry oracle needs of this run."""
         return Context(virtual=self.hello.records_sleeps, scale=self.hello.time_scale)
 
+    @property
+    def allowance(self) -> float:
+        """Real seconds that the waits of one call may take; 0 on a virtual clock."""
+        hello = self.hello
+        if hello.clock == "virtual":
+            return 0.0
+        if hello.longest_wait is not None:
+            return WAITS * hello.longest_wait
+        return min(LONGEST, WAITING * hello.time_scale)
+
     def modes(self, operation: Operation) -> tuple[Mode, ...]:
         """Return the modes in which an operation can be called at all."""
         return tuple(m for m in ("sync", "async") if self.hello.can(operation.id, m))
@@ -291,7 +307,8 @@ class SdkSubject:
                 return self._unopened(script, mode, settings, client)
             if concurrency:
                 wanted = [(a.operation.id, a.arguments) for a in asks]
-                replies = self.driver.calls(client, wanted, concurrency, timeout * 2)
+                limit = timeout * 2 + self.allowance
+                replies = self.driver.calls(client, wanted, concurrency, limit)
             else:
                 replies = [self._one(session, client, ask, cancel_at, timeout) for ask in asks]
             _settle(session)
@@ -355,9 +372,10 @@ class SdkSubject:
         self, session: Session, client: str, ask: Ask, cancel_at: int, timeout: float
     ) -> CallReply:
         session.expect(ask.operation.id)
+        limit = timeout + self.allowance
         if cancel_at:
-            return self.driver.cancel(client, ask.operation.id, ask.arguments, cancel_at, timeout)
-        return self.driver.call(client, ask.operation.id, ask.arguments, timeout)
+            return self.driver.cancel(client, ask.operation.id, ask.arguments, cancel_at, limit)
+        return self.driver.call(client, ask.operation.id, ask.arguments, limit)
 
     def _unopened(
         self, script: Script, mode: Mode, options: Mapping[str, Any], outcome: Outcome
@@ -381,6 +399,8 @@ class SdkSubject:
                 raise RuntimeError(f"{ask.operation.id}: {reply.outcome.detail}")
             if reply.outcome.kind == "unsupported":
                 raise Inconclusive(f"{ask.operation.id}: {reply.outcome.detail}")
+            if reply.outcome.kind == "hang":
+                self._may_wait(made.script, reply)
             mine = [e.number for e in exchanges if reply.started <= e.sent <= reply.ended]
             calls.append(
                 Call(
@@ -401,6 +421,16 @@ class SdkSubject:
             made, history=history, printed="".join(r.printed for r in replies),
             replies=tuple(replies),
         )  # fmt: skip
+
+    def _may_wait(self, script: Script, reply: CallReply) -> None:
+        """Raise Inconclusive where a call that did not end may yet be waiting as it was told."""
+        hello = self.hello
+        answered = any(i.effect.kind == "respond" for i in script)
+        if answered and hello.clock == "real" and hello.longest_wait is None:
+            raise Inconclusive(
+                f"no end of the call after {reply.ended - reply.started:.0f} s: this driver's "
+                "waits take real time, and it does not say (`longest_wait`) how much at most"
+            )
 
     def covered(self, operation: Operation, mode: str, fault: str, note: str = "run") -> None:
         """Enter one cell of the coverage table."""

@@ -7,6 +7,7 @@ testbench, runs every contract that the release serves, and returns its one entr
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from conformance.faults.classes import classes_for
 from conformance.faults.testbench import Testbench
 from conformance.progress import Progress
 from conformance.report.results import SubjectEntry, finding_id, summarise
+from conformance.sdk import parallel
 from conformance.sdk.judging import CASES
 from conformance.sdk.reproduce import Unwritable, lacking, script
 from conformance.sdk.subject import KEY, SdkSubject
@@ -37,6 +39,8 @@ MODULES = (
     "test_robustness", "test_composed",
 )  # fmt: skip
 Clock = Literal["virtual", "real"]
+LATE = "composed."
+"""Cases that leave out what the others found."""
 
 
 def cases() -> tuple[Case, ...]:
@@ -58,8 +62,36 @@ def run(
     `operations` says of each case on which of its operations it runs; by default on all.
     """
     subject.seed = seed
+    return _in_turn(subject, _todo(subject, select, operations), progress)
+
+
+def run_copies(
+    subject: SdkSubject,
+    another: parallel.Another,
+    copies: int,
+    select: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[CaseResult]:
+    """Run the suite on a subject and on copies of it at once.
+
+    Cases that build on what all others found come after them, on the subject itself.
+    """
+    subject.seed = seed
+    todo = _todo(subject, select)
+    late = [t for t in todo if t[0].id.startswith(LATE)]
+    early = [t for t in todo if not t[0].id.startswith(LATE)]
+    results = parallel.run(subject, early, _execute, another, copies, progress)
+    return results + _in_turn(subject, late, progress)
+
+
+def _todo(
+    subject: SdkSubject,
+    select: Sequence[str] | None,
+    operations: Callable[[Case, Contract], Sequence[Operation]] | None = None,
+) -> list[parallel.Instance]:
     wanted = [c for c in cases() if not select or any(c.id.startswith(s) for s in select)]
-    todo = [
+    return [
         (case, operation, mode)
         for case in wanted
         for operation, mode in instances(case, subject.contract)
@@ -67,6 +99,11 @@ def run(
         or operation is None
         or operation in operations(case, subject.contract)
     ]
+
+
+def _in_turn(
+    subject: SdkSubject, todo: Sequence[parallel.Instance], progress: Progress | None
+) -> list[CaseResult]:
     results = []
     for number, (case, operation, mode) in enumerate(todo):
         if progress is not None:
@@ -112,12 +149,15 @@ def run_release(
     select: Sequence[str] | None = None,
     deep: bool = False,
     progress: Progress | None = None,
+    copies: int | None = None,
 ) -> list[SubjectEntry]:
     """Judge a release that `uv` can install, or any driver by its command; return its entry.
 
-    `deep` plays every fault on every operation. A release that serves several contracts is one
-    entry: its first contract's name, and the others' operations under their names
-    (`memsy-control:me`). What cannot be installed or started is inconclusive, with the reason.
+    `deep` plays every fault on every operation. `copies`: of a driver whose waits take real time,
+    so many run at once (None: `parallel.COPIES`); any other runs once. A release that serves
+    several contracts is one entry: its first contract's name, and the others' operations under
+    their names (`memsy-control:me`). What cannot be installed or started is inconclusive, with
+    the reason.
     """
     started = time.monotonic()
     try:
@@ -139,7 +179,13 @@ def run_release(
                 name = name or made.hello.sdk.name
                 version = version or made.hello.sdk.version
                 made.deep = deep
-                found = run(made, select, seed, progress)
+                if made.hello.clock == "real" and copies != 1:
+                    another = functools.partial(_another, target, made)
+                    found = run_copies(
+                        made, another, copies or parallel.COPIES, select, seed, progress
+                    )
+                else:
+                    found = run(made, select, seed, progress)
                 first = target is targets[0]
                 results += found if first else [_prefixed(r, target.contract.api) for r in found]
                 covered.append(coverage(made))
@@ -218,21 +264,37 @@ def _targets(
 def _one(
     target: Target, bench: Testbench, name: str, version: str, reported_as: str, clock: Clock
 ) -> SdkSubject:
-    client = target.contract.client
-    keys = {o.env: KEY for o in (client.options if client else ()) if o.env}
-    driver = DriverProcess(
-        target.command, env=keys, exceptions=documented_exceptions(target.contract)
-    )
     made = SdkSubject(
-        target.contract, driver, bench, name, version, clock=clock, reported_as=reported_as
-    )
+        target.contract, _driver(target), bench, name, version, clock=clock,
+        reported_as=reported_as,
+    )  # fmt: skip
     try:
         hello = made.hello
     except DriverError:
-        driver.stop()
+        made.driver.stop()
         raise
     made.name, made.version = name or hello.sdk.name, version or hello.sdk.version
     return made
+
+
+def _driver(target: Target) -> DriverProcess:
+    client = target.contract.client
+    keys = {o.env: KEY for o in (client.options if client else ()) if o.env}
+    return DriverProcess(
+        target.command, env=keys, exceptions=documented_exceptions(target.contract)
+    )
+
+
+@contextlib.contextmanager
+def _another(target: Target, like: SdkSubject) -> Iterator[SdkSubject]:
+    """Yield a subject like another one, with driver and testbench of its own, not yet started."""
+    with Testbench() as bench:
+        made = SdkSubject(
+            like.contract, _driver(target), bench, like.name, like.version, clock=like.clock,
+            reported_as=like.reported_as, deep=like.deep,
+        )  # fmt: skip
+        with contextlib.closing(made):
+            yield made
 
 
 def documented_exceptions(contract: Contract) -> tuple[str, ...]:

@@ -210,6 +210,7 @@ FAULTS: dict[str, Callable[[], None]] = {
         "say", lambda self, reply: _print(self, reply, "INFO calling…", json.dumps(reply))
     ),
     "dies": _call(_die),
+    "dies-on-one": _call(lambda _, call: _die() if call[1] == "notes.list" else None),
     "lies-about-ids": lambda: _instead(
         "say", lambda self, r: _print(self, r, json.dumps({**r, "id": r["id"] + 1}))
     ),
@@ -249,6 +250,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     ),
     "speaks-another": lambda: _after("do_hello", _with(protocol=2)),
     "of-another-api": lambda: _after("do_hello", _with(api="tasks")),
+    "cuts-unseen": lambda: _after("do_hello", _with(longest_wait=0.01)),
     "no-record": lambda: _after("do_hello", _with(clock="virtual")),
 }
 

@@ -77,7 +77,7 @@ const HANDLERS = {
     exceptions: mapped(exceptions.map((name) => [name, name]), (name) => (sdk[name]
       ? { found: `${API}.${name}`, exported: true, bases: bases(sdk[name]) }
       : { found: null, exported: false })),
-    clock: "real", time_scale: scale, records_sleeps: true, cancels: false,
+    clock: "real", time_scale: scale, longest_wait: LONGEST, records_sleeps: true, cancels: false,
   }),
   open: (asked) => {
     let outcome = { kind: "value" };

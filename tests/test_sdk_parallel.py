@@ -17,7 +17,7 @@ from conformance.faults.script import Script
 from conformance.faults.testbench import Testbench
 from conformance.sdk import parallel, suite
 from conformance.sdk.subject import SdkSubject
-from conformance.verdict import Verdict
+from conformance.verdict import Inconclusive, Verdict
 
 CLAIV = specs.load("claiv")
 MINIATURES = Path(__file__).parent / "miniatures"
@@ -183,3 +183,50 @@ def test_what_breaks_a_copy_is_raised(first: SdkSubject) -> None:
     todo = [(_case(f"case.{n}"), None, "") for n in range(4)]
     with pytest.raises(ZeroDivisionError):
         parallel.run(first, todo, execute, lambda: suite._another(target(), first), 2)
+
+
+# --- waits that take real time --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({"clock": "virtual"}, 0.0),
+        ({"clock": "real", "time_scale": 0.001}, 0.6),
+        ({"clock": "real", "time_scale": 1.0}, 30.0),
+        ({"clock": "real", "time_scale": 1.0, "longest_wait": 0.01}, 0.24),
+    ],
+)
+def test_real_waits_are_allowed_for(
+    first: SdkSubject, changes: dict[str, Any], seconds: float
+) -> None:
+    """A call gets the real time that its waits may take, as far as the driver says."""
+    first._hello = first.hello.model_copy(update=changes)
+    assert first.allowance == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("says", "script", "told"),
+    [
+        ({}, "notes.add 429", "inconclusive"),
+        ({}, "notes.add stall", "hang"),
+        ({"longest_wait": 0.01}, "notes.add 429", "hang"),
+        ({"clock": "virtual"}, "notes.add 429", "hang"),
+    ],
+)
+def test_a_call_that_may_be_waiting_is_not_called_hung(
+    monkeypatch: pytest.MonkeyPatch, says: dict[str, Any], script: str, told: str
+) -> None:
+    """Only where a driver says how long its waits take at most is a long one told from a hang."""
+    monkeypatch.setattr("conformance.sdk.subject.LONGEST", 0.1)
+    command = (sys.executable, str(MINIATURES / "mini.py"), "slow")
+    with subject(suite.Target(specs.load(MINIATURES / "notes.yaml"), command)) as slow:
+        slow._hello = slow.hello.model_copy(update=says)
+        ask = slow.ask(slow.contract["notes.add"])
+        with (
+            pytest.raises(Inconclusive, match="longest_wait")
+            if told == "inconclusive"
+            else (contextlib.nullcontext())
+        ):
+            made = slow.play(Script.parse(script), ask, timeout=0.5, alone=True)
+            assert made.call.outcome.kind == told

@@ -386,6 +386,10 @@ class Effect(Stated):
     )
     sets: tuple[Shown, ...] = Field(default=(), description="what other operations then show")
     secret: str | None = Field(default=None, description="pointer to what is shown only once")
+    expires: str | None = Field(
+        default=None,
+        description="create: request property that says when the made key ends (RFC 3339)",
+    )
     grants: Grants | None = Field(default=None, description="create: what the made key may do")
     spares: tuple[str, ...] = Field(
         default=(), description="delete: resources whose records it leaves as they are"

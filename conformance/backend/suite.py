@@ -27,6 +27,7 @@ MODULES = (
     "test_idempotency",
     "test_state",
     "test_verbatim",
+    "test_alike",
     "test_collections",
     "test_concurrent",
     "test_machine",

@@ -59,6 +59,12 @@ def test_every_defect_names_a_case_that_there_is() -> None:
     assert [] == [d.id for d in teeth.DEFECTS if d.case not in known]
 
 
+def test_every_case_is_proven_by_a_defect_that_names_it() -> None:
+    """A case that kills nothing could be one that cannot fail."""
+    named = {defect.case for defect in teeth.DEFECTS}
+    assert [] == [case.id for case in suite.cases() if case.id not in named]
+
+
 def test_every_requirement_of_backends_is_tested_and_seeded() -> None:
     """What the catalogue asks of backends has a case and a defect, or a reason why nothing can."""
     tested = {r for case in suite.cases() for r in case.requirements}

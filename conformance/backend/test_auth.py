@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from conformance.backend.judging import authenticated, judge_all
 from conformance.backend.registry import CASES
 from conformance.backend.requests import credentials
 from conformance.backend.subject import BackendSubject
-from conformance.backend.world import operations_on
+from conformance.backend.world import operations_on, properties
 from conformance.history import Exchange, Headers
 from conformance.oracles import envelope
 from conformance.oracles.found import found, ok, told, value_at
+from conformance.oracles.headers import date_of
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Contract, Operation
+
+LIVES = (2, 4, 8)
+"""Seconds that a key is made for; the longer where making it took the shorter."""
 
 
 def _refused(
@@ -236,6 +242,44 @@ def test_revoked(subject: BackendSubject, operation: Operation) -> Iterable[Find
         yield found(
             "AU4", "a revoked key still works", made.exchange, revoked, after,
             cause="revoked-key-works", operation=operation, basis=effect.basis,
+            expected=401, actual=after.status,
+        )  # fmt: skip
+
+
+def _expiring(contract: Contract) -> list[Operation]:
+    return [o for o in _secret_makers(contract) if o.effect and o.effect.expires]
+
+
+@CASES.case("auth.expiry", "AU4", each=_expiring)
+def test_expiry(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A key that was made with an end works until then, and not after."""
+    effect = operation.effect
+    assert effect is not None
+    assert effect.expires is not None
+    sample = _sample(subject.contract)
+    arguments = subject.world.arguments(sample)
+    for seconds in LIVES:
+        asked = subject.send(sample, arguments)
+        now = date_of(asked, subject.at[asked.number])  # by the server's clock
+        end = datetime.fromtimestamp(math.floor(now) + seconds, UTC)
+        given = {effect.expires: end.isoformat().replace("+00:00", "Z")}
+        made = subject.world.make(effect.resource or "", given=given)
+        secret = value_at(made.exchange, effect.secret)
+        if not isinstance(secret, str):
+            raise Inconclusive("the answer shows no key where it is declared")
+        auth = credentials(subject.contract, secret)
+        before = subject.send(sample, arguments, auth=auth)
+        if ok(before):
+            break
+    else:
+        raise Inconclusive(f"a key with {LIVES[-1]} s to live is answered {told(before)} at once")
+    subject.wait(seconds + 1.0, "waiting until a key has expired")
+    after = subject.send(sample, arguments, auth=auth)
+    if ok(after):
+        yield found(
+            "AU4", "a key works beyond the end that it was made with", made.exchange, before,
+            after, cause="expired-key-works", operation=operation,
+            basis=Basis(properties(operation)[effect.expires].get("x-basis", effect.basis)),
             expected=401, actual=after.status,
         )  # fmt: skip
 

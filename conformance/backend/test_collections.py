@@ -324,11 +324,11 @@ def _filtered(contract: Contract) -> list[Operation]:
     return [
         o for o in contract
         if o.effect and o.effect.kind in ("list", "search")
-        and creators(contract, o.effect.resource or "") and _filters(o, contract)
+        and creators(contract, o.effect.resource or "") and filters(o, contract)
     ]  # fmt: skip
 
 
-def _filters(operation: Operation, contract: Contract) -> list[str]:
+def filters(operation: Operation, contract: Contract) -> list[str]:
     """Return the arguments that select by a property which creation sets under the same name."""
     effect = operation.effect
     assert effect is not None
@@ -343,13 +343,13 @@ def _filters(operation: Operation, contract: Contract) -> list[str]:
 
 
 @CASES.case("state.filters", "ST2", each=_filtered)
-def test_filters(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+def testfilters(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
     """A filter shows what fits it and nothing else."""
     effect = operation.effect
     assert effect is not None
     maker = creators(subject.contract, effect.resource or "")[0]
-    for name in _filters(operation, subject.contract):
-        one, two = _two_values(subject, maker, name)
+    for name in filters(operation, subject.contract):
+        one, two = two_values(subject, maker, name)
         if one is None or one == two:
             continue
         fits = write(subject, maker, given={name: one})[0]
@@ -376,7 +376,8 @@ def _beside(maker: Operation, made: Made, without: str) -> dict[str, Any]:
     return {n: made.whole[n] for n in names & required(maker) if n in made.whole and n != without}
 
 
-def _two_values(subject: BackendSubject, maker: Operation, name: str) -> tuple[Any, Any]:
+def two_values(subject: BackendSubject, maker: Operation, name: str) -> tuple[Any, Any]:
+    """Return two values that a property can have; the same one twice where there is but one."""
     from specs.examples import example
 
     schema = properties(maker)[name]

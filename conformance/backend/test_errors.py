@@ -12,7 +12,7 @@ from typing import Any
 from conformance.backend.judging import judge_all, with_body, with_input
 from conformance.backend.mutations import mutations
 from conformance.backend.registry import CASES
-from conformance.backend.requests import build
+from conformance.backend.requests import build, credentials
 from conformance.backend.subject import BackendSubject, Prepared
 from conformance.backend.world import operations_on, required
 from conformance.history import Exchange, Request, header
@@ -272,12 +272,28 @@ def test_no_change(subject: BackendSubject, operation: Operation) -> Iterable[Fi
         exchange = subject.send(operation, mutation.arguments)
         if exchange.status is not None and 400 <= exchange.status < 500:
             refused.append(exchange)
-    unauthorised = subject.send(operation, base, key=None)
-    refused.append(unauthorised)
+    others = _otherwise_wrong(subject, operation, base)
+    refused += [e for e in others if e.status is not None and 400 <= e.status < 500]
     if not refused:
         raise Inconclusive("nothing was refused")
     after = subject.send(reader, read)
     yield from _unchanged(operation, refused, before, after)
+
+
+def _otherwise_wrong(
+    subject: BackendSubject, operation: Operation, arguments: Mapping[str, Any]
+) -> list[Exchange]:
+    """Send a call whose arguments are right and everything else is wrong, one thing at a time."""
+    exchanges = [
+        subject.send(operation, arguments, key=None),
+        subject.send(operation, arguments, auth=credentials(subject.contract, "memconform-no-key")),
+    ]
+    if operation.body is not None:
+        right = subject.request(operation, arguments).request.body
+        exchanges.append(subject.send(operation, arguments, media_type="text/plain"))
+        for body in (right[:-1], right + b"x", b"[" + right + b"]"):
+            exchanges.append(subject.send(operation, arguments, body=body))
+    return exchanges
 
 
 def _scoped(operation: Operation, scope: Mapping[str, Any]) -> dict[str, Any]:
@@ -339,7 +355,12 @@ def test_nothing_created(subject: BackendSubject, operation: Operation) -> Itera
             before = before | all_ids(subject, lister, scope)
         elif exchange.status is not None and exchange.status < 500:
             refused.append(exchange)
-    refused.append(subject.send(operation, arguments, key=None))
+    for exchange in _otherwise_wrong(subject, operation, arguments):
+        subject.world.note(operation, arguments, exchange, "a")
+        if ok(exchange):
+            before = before | all_ids(subject, lister, scope)
+        else:
+            refused.append(exchange)
     after = all_ids(subject, lister, scope)
     if after - before:
         yield found(

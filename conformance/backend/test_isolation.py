@@ -19,11 +19,12 @@ from conformance.backend.listing import all_ids
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
 from conformance.backend.test_collections import entries, entry
+from conformance.backend.test_figures import total
 from conformance.backend.views import look, tellable, wait_for, write, writer_of
 from conformance.backend.world import Made, creators, operations_on, properties, required
-from conformance.history import Exchange
+from conformance.history import Exchange, header
 from conformance.oracles import isolation as oracle
-from conformance.oracles.found import ok, value_at
+from conformance.oracles.found import ok, told, value_at
 from conformance.oracles.state import shown_value
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
@@ -246,6 +247,62 @@ def test_batch(subject: BackendSubject, operation: Operation) -> Iterable[Findin
         raise Inconclusive("nothing reads the record back")
     if after[1] != before[1]:
         yield from oracle.crossed(operation, exchange, "changes or deletes it")
+
+
+def _counting(contract: Contract) -> list[Operation]:
+    """Return the operations that report figures of use, and one that shows them in headers."""
+    reports = [o for o in contract if o.authenticated and any(t.calls for t in o.tallies)]
+    metered = [
+        o for o in contract
+        if o.usage and o.usage.figures and o.authenticated and o.safe and not required(o)
+    ]  # fmt: skip
+    return [*reports, *[o for o in metered if o not in reports][:1]]
+
+
+CALLS = (6, 9)
+"""How often one tenant calls while another's figures are watched, in each round."""
+
+
+@CASES.case("isolation.usage", "IS2", each=_counting)
+def test_usage(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """The figures of use that a tenant is shown do not count what another does."""
+    owner, other = subject.principals(2)
+    names = [n for t in operation.tallies for n in t.calls] or [operation.id]
+    counted = subject.contract[names[0]]
+    arguments = subject.world.arguments(counted, owner)
+    witness, grown = [], []
+    for calls in (0, *CALLS):
+        before = subject.send(operation, subject.world.arguments(operation, other), key=other)
+        for _ in range(calls):
+            exchange = subject.send(counted, arguments, key=owner)
+            subject.world.note(counted, arguments, exchange, owner)
+            if not ok(exchange):
+                raise Inconclusive(f"{counted.id} was answered {told(exchange)}")
+        after = subject.send(operation, subject.world.arguments(operation, other), key=other)
+        one, two = figures(operation, before), figures(operation, after)
+        grown.append({name: two[name] - one[name] for name in one if name in two})
+        witness += [before, after]
+    if not grown[0]:
+        raise Inconclusive("no figure is shown to the second tenant")
+    if any(value > 1 for name, value in grown[0].items() if "byte" not in name.lower()):
+        raise Inconclusive("somebody else uses the second key")
+    yield from oracle.counted_apart(operation, witness[-2:], grown[1:], CALLS)
+
+
+def figures(operation: Operation, exchange: Exchange) -> dict[str, float]:
+    """Return the figures of use that an answer shows: its headers', and its body's tallies."""
+    if not ok(exchange) or exchange.response is None:
+        return {}
+    found: dict[str, float] = {}
+    for figure in operation.usage.figures if operation.usage else ():
+        value = header(exchange.response.headers, figure.used)
+        if value is not None and value.strip().isdigit():
+            found[figure.used] = float(value)
+    for tally in operation.tallies:
+        shown = total(exchange, tally) if tally.calls else None
+        if shown is not None:
+            found[tally.pointer] = shown
+    return found
 
 
 def _setting(contract: Contract) -> list[Operation]:

@@ -22,6 +22,7 @@ from conformance.backend.listing import (
 )  # fmt: skip
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
+from conformance.backend.test_collections import filters, two_values
 from conformance.backend.world import creators, operations_on, properties, required
 from conformance.oracles import envelope, pages
 from conformance.oracles.found import found, ok, told, value_at, value_in
@@ -402,6 +403,41 @@ def _walk_while(
     if asked is not None:
         raise Inconclusive("the list is too long to be walked in pages of two")
     return Walk(tuple(read), ended=True, size=2)
+
+
+def _narrowable(contract: Contract) -> list[Operation]:
+    """Return the lists that an argument narrows by a property that creation sets."""
+    return [
+        o for o in _lists(contract)
+        if o.effect and creators(contract, o.effect.resource or "") and filters(o, contract)
+    ]  # fmt: skip
+
+
+@CASES.case("pagination.filtered", "PG1", "ST2", each=_narrowable)
+def test_filtered(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A filter holds from the first page of a traversal to the last, whatever the page size."""
+    have = filled(subject, operation, 2)
+    effect = operation.effect
+    assert effect is not None
+    if have.paging.limit is None:
+        raise NotApplicable("no page size can be asked for")
+    maker = creators(subject.contract, effect.resource or "")[0]
+    for name in filters(operation, subject.contract):
+        one, two = two_values(subject, maker, name)
+        if one is None or one == two:
+            continue
+        within = {n: v for n, v in have.scope.items() if n in properties(maker)}
+        made: dict[bool, set[str]] = {True: set(), False: set()}
+        for number in range(FILTERED):  # in turn, so that every page of a list of all has both
+            given = {**within, name: two if number % 2 else one}
+            record = subject.world.make(effect.resource or "", given=given, seed=number)
+            made[number % 2 == 0].add(record.id)
+        read = walk(subject, operation, {**have.scope, name: one}, 2)
+        yield from pages.narrowed(operation, read, name, made[True], made[False])
+
+
+FILTERED = 10
+"""Records made for a filtered traversal, half of which fit."""
 
 
 def _tokens(contract: Contract) -> list[Operation]:

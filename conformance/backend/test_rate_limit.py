@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from conformance.backend.judging import judge_all
 from conformance.backend.listing import all_ids
-from conformance.backend.quota import REACH, Spender, limited, spender
+from conformance.backend.quota import REACH, WAIT_MAX, Spender, limited, spender
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
 from conformance.backend.world import creators, operations_on, required
@@ -21,6 +21,10 @@ from conformance.oracles.limits import Ask, Quota
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
 
+LATE, LASTING = 0.7, 1.5
+"""Windows that pass before asking without a rest begins, and for how many it goes on."""
+PRESSURE = 8
+"""How many times the rate that the quota allows is asked for then."""
 CONFIRMED = 3
 """Tries in which too many are let in, one after another, before a limiter is blamed."""
 TIMES_OVER = 4
@@ -122,24 +126,41 @@ def _with_algorithm(*names: str) -> Callable[[Contract], list[Operation]]:
 
 @CASES.case("limits.sliding-window", "RL14", each=_with_algorithm("sliding-window"))
 def test_sliding_window(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
-    """In any interval as long as the window no more than the quota is let in."""
+    """In any interval as long as the window no more than the quota is let in, and no less."""
     return _bounded(subject, operation)
 
 
 @CASES.case("limits.bucket", "RL15", each=_with_algorithm("token-bucket", "gcra"))
 def test_bucket(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
-    """In any interval no more is let in than the bucket holds and what flows in meanwhile."""
+    """In any interval what the bucket holds is let in and what flows in meanwhile, and no more."""
     return _bounded(subject, operation)
 
 
 def _bounded(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
-    spending, _ = _spent(subject, operation)
+    """Ask once, then late in the window without a rest until the second one after it has begun.
+
+    A limiter that only looks right while one asks steadily lets in too much around the turn.
+    """
+    spending = spender(subject, operation)
+    spending.ask()
     quota = spending.quota()
     if quota is None:
         raise Inconclusive("nobody says what the limit is; name it with --quota REQUESTS/SECONDS")
-    spending.make_whole()
-    asks = [spending.asks[-1], *spending.spend(quota)]
-    yield from limits.admissions(operation, spending.limit, quota, asks, whole=False)
+    spending.in_reach(quota, round(PRESSURE * LASTING) + 1)
+    if (LATE + LASTING) * quota.w > WAIT_MAX:
+        raise Inconclusive(
+            f"a window lasts {quota.w:g} s and is watched for {(LATE + LASTING) * quota.w:.0f} s, "
+            f"more than {WAIT_MAX:g}; give a key whose window is shorter (--api-key limited=KEY)"
+        )
+    whole = spending.make_whole()
+    asks = [spending.asks[-1]]
+    subject.wait(LATE * quota.w, "waiting until late in a window")
+    end = subject.clock.monotonic() + LASTING * quota.w
+    while subject.clock.monotonic() < end:
+        asks.append(spending.ask())
+        subject.wait(quota.w / quota.q / PRESSURE, "asking without a rest")
+    yield from limits.intervals(operation, spending.limit, quota, asks)
+    yield from limits.refused_early(operation, spending.limit, quota, asks if whole else [])
 
 
 def _structured(contract: Contract) -> list[Operation]:

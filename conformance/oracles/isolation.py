@@ -6,7 +6,7 @@ repeats them in a message.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.history import Exchange
@@ -130,4 +130,28 @@ def not_shown(operation: Operation, exchange: Exchange, count: int) -> Iterator[
         yield found(
             "IS2", "a list or search shows another tenant's record", exchange,
             cause=f"foreign-shown {operation.id}", operation=operation,
+        )  # fmt: skip
+
+
+def counted_apart(
+    operation: Operation,
+    witness: Sequence[Exchange],
+    grown: Sequence[Mapping[str, float]],
+    calls: Sequence[int],
+) -> Iterator[Finding]:
+    """IS2: what one tenant does is not in the figures that another is shown.
+
+    `grown` holds by how much each figure of the one grew in several rounds, `calls` how often
+    the other called meanwhile. A figure that grew by that much in every round counts both.
+    """
+    shared = set.intersection(*(set(each) for each in grown)) if grown else set()
+    mixed = sorted(
+        name for name in shared
+        if all(each[name] >= n for each, n in zip(grown, calls, strict=True))
+    )  # fmt: skip
+    if mixed:
+        yield found(
+            "IS2", f"one tenant's calls show in another's figure {mixed[0]}", *witness,
+            cause=f"foreign-figure {operation.id} {mixed[0]}", operation=operation,
+            expected=f"less than {calls[-1]}", actual=grown[-1][mixed[0]],
         )  # fmt: skip

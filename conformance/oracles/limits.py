@@ -143,6 +143,102 @@ def _bound(algorithm: str | None, quota: Quota, asks: Sequence[Ask]) -> tuple[st
     return requirement, quota.q + math.floor(quota.q * took / quota.w)
 
 
+REQUIREMENT = {"sliding-window": "RL14", "token-bucket": "RL15", "gcra": "RL15"}
+"""Algorithm -> the requirement that states its bound; of all others it is RL13."""
+
+
+def most(algorithm: str | None, quota: Quota, seconds: float) -> int:
+    """Return how many may be let in within `seconds`, wherever they begin.
+
+    Of a fixed window an interval touches one more than it is long; a log lets in its quota in
+    less than a window; a bucket, and GCRA, which is one, what it holds and what flows in.
+    """
+    if algorithm == "sliding-window":
+        return quota.q * (math.floor(seconds / quota.w) + 1)
+    if algorithm in ("token-bucket", "gcra"):
+        return quota.q + math.floor(quota.q * seconds / quota.w)
+    return quota.q * (math.floor(seconds / quota.w) + 2)
+
+
+def fullest(algorithm: str | None, quota: Quota, asks: Sequence[Ask]) -> tuple[int, Sequence[Ask]]:
+    """Return by how many the worst interval exceeds its bound, and what was let in there.
+
+    An interval lasts from when its first request was sent until its last one was answered, which
+    is longer than it was for the server: who exceeds it has exceeded the real one.
+    """
+    let = [a for a in asks if a.admitted]
+    worst, where = 0, (0, 0)
+    for first, begin in enumerate(let):
+        for last in range(first + quota.q, len(let)):
+            bound = most(algorithm, quota, let[last].received - begin.sent)
+            if last - first + 1 - bound > worst:
+                worst, where = last - first + 1 - bound, (first, last + 1)
+    return worst, let[where[0] : where[1]]
+
+
+def fitting(quota: Quota, asks: Sequence[Ask]) -> list[str]:
+    """Return the algorithms under which nothing that was let in is too much."""
+    names = ("sliding-window", "token-bucket", "fixed-window")
+    return [n for n in names if not fullest(n, quota, asks)[0]]
+
+
+def intervals(
+    operation: Operation, limit: RateLimit, quota: Quota, asks: Sequence[Ask]
+) -> Iterator[Finding]:
+    """RL13–RL15: in no interval was more let in than the declared algorithm allows."""
+    excess, let = fullest(limit.algorithm, quota, asks)
+    if not excess:
+        return
+    seconds = let[-1].received - let[0].sent
+    others = fitting(quota, asks)
+    looks = f"; it fits a {others[0].replace('-', ' ')}" if others else ""
+    yield found(
+        REQUIREMENT.get(limit.algorithm or "", "RL13"),
+        f"{excess} more requests are let in within {seconds:.2f} s than the quota allows{looks}",
+        let[0].exchange, *[a.exchange for a in let[-3:]], cause="over-admission-interval",
+        operation=operation, basis=limit.basis, expected=len(let) - excess, actual=len(let),
+    )  # fmt: skip
+
+
+def refused_early(
+    operation: Operation, limit: RateLimit, quota: Quota, asks: Sequence[Ask]
+) -> Iterator[Finding]:
+    """RL17: nothing is refused while something is left. The quota was whole before the first ask.
+
+    For a window of any kind that is as long as less than the quota was let in within the last
+    one; for a bucket, as long as there must be a token whenever requests really arrived.
+    """
+    for number, ask in enumerate(asks):
+        if ask.admitted:
+            continue
+        let = [a for a in asks[:number] if a.admitted]
+        if limit.algorithm in ("token-bucket", "gcra"):
+            left = _tokens(quota, let, ask.sent) - SLACK
+        else:
+            left = quota.q - sum(a.received > ask.sent - quota.w - SLACK for a in let)
+        if left >= 1:
+            yield found(
+                "RL17", f"a request is refused while {math.floor(left)} of {quota.q} are left",
+                *[a.exchange for a in let[-2:]], ask.exchange, cause="refused-early",
+                operation=operation, basis=limit.basis, expected="2xx",
+                actual=told(ask.exchange),
+            )  # fmt: skip
+            return
+
+
+SLACK = 0.05
+"""Seconds, or tokens, by which clocks and their rounding may differ."""
+
+
+def _tokens(quota: Quota, let: Sequence[Ask], at: float) -> float:
+    """Return the fewest tokens that a bucket can hold at a time, after what it let in."""
+    tokens, since = float(quota.q), at
+    for ask in let:
+        tokens = min(float(quota.q), tokens + max(0.0, ask.sent - since) * quota.q / quota.w) - 1
+        since = ask.received
+    return min(float(quota.q), tokens + max(0.0, at - since) * quota.q / quota.w)
+
+
 def simultaneous(
     operation: Operation, limit: RateLimit, quota: Quota, asks: Sequence[Ask], whole: bool
 ) -> Iterator[Finding]:

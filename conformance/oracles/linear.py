@@ -88,11 +88,36 @@ def judge(
     ]  # fmt: skip
     events += [Event(e.sent, _end(e), saw=_shown(e, renamed)) for e in [*reads, after] if ok(e)]
     if not explains(initial, events):
+        told = [(e, f"writes {_words(change)}") for e, change in writes if e.response is not None]
+        told += [(e, f"reads {_words(_shown(e, renamed))}") for e in [*reads, after]]
         yield found(
-            "ST12", "no order of the concurrent writes explains what was read", before,
+            "ST12", f"no order of the concurrent writes explains what was read: from "
+            f"{_words(initial)}, {_timeline(told)}", before,
             *[e for e, _ in writes], *reads, after, cause=f"not-linearizable {operation.id}",
             operation=operation, basis=effect.basis,
         )  # fmt: skip
+
+
+def _timeline(told: Sequence[tuple[Exchange, str]]) -> str:
+    """Return who did what from when to when, in milliseconds since the first began."""
+    began = min(e.sent for e, _ in told)
+    lines = []
+    for number, (exchange, words) in enumerate(sorted(told, key=lambda pair: pair[0].sent), 1):
+        end = f"{(_end(exchange) - began) * 1000:.1f}"
+        lines.append(f"{number} ({(exchange.sent - began) * 1000:.1f}–{end} ms) {words}")
+    return "; ".join(lines)
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    """Return properties and the beginnings of their values: `title='amb…'`."""
+    shown = {n: repr(v) for n, v in values.items()}
+    return ", ".join(
+        f"{n}={v if len(v) <= SHORT else v[: SHORT - 1] + '…'}" for n, v in sorted(shown.items())
+    )
+
+
+SHORT = 24
+"""Characters that a value may take in a message."""
 
 
 def _end(exchange: Exchange) -> float:

@@ -6,7 +6,7 @@ Walks come in as sequences of keys and page facts; nothing here sends or knows a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from conformance.history import Exchange
@@ -73,6 +73,30 @@ def repeats(operation: Operation, walk: WalkLike) -> Iterator[Finding]:
         yield found(
             "PG2", f"{len(twice)} items come more than once in one traversal", *shown[:4],
             cause="item-twice", operation=operation, basis=_paging(operation).basis,
+        )  # fmt: skip
+
+
+def narrowed(
+    operation: Operation,
+    walk: WalkLike,
+    name: str,
+    fitting: Collection[str],
+    others: Collection[str],
+) -> Iterator[Finding]:
+    """PG1, ST2: a filtered traversal shows what fits, on every page, and nothing else."""
+    wrong = [p for p in walk.pages if set(p.keys) & set(others)]
+    if wrong:
+        yield found(
+            "ST2", f"a page of a traversal shows what does not fit its filter {name}",
+            walk.pages[0].exchange, wrong[0].exchange, cause=f"filter-forgotten {name}",
+            operation=operation, basis=_paging(operation).basis,
+        )  # fmt: skip
+    missing = set(fitting) - set(walk.keys)
+    if missing and walk.ended:
+        yield found(
+            "PG1", f"a traversal with the filter {name} misses {len(missing)} of "
+            f"{len(set(fitting))} items that fit", *[p.exchange for p in walk.pages[:4]],
+            cause=f"filter-gap {name}", operation=operation, basis=_paging(operation).basis,
         )  # fmt: skip
 
 

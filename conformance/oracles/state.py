@@ -14,12 +14,14 @@ from typing import Any
 from conformance.history import Exchange
 from conformance.oracles.found import MISSING, found, ok, told, value_at, value_in
 from conformance.verdict import Finding
-from specs import Operation
+from specs import Basis, Operation
 
 BOOKKEEPING = re.compile(
     r"^(updated|modified|changed|touched|last_|accessed)|(_at|_on|At)$|^(etag|version|revision)$"
 )
 """Names of properties that servers keep themselves: they may move without being named."""
+BEGINNING = re.compile(r"^(date_?)?(created|creation|inserted)", re.I)
+"""Names of properties that say when a record began: that never moves."""
 
 
 def differences(
@@ -66,7 +68,8 @@ def moved(before: Any, after: Any, named: Iterable[str], volatile: Iterable[str]
     allowed = {*named, *volatile}
     return sorted(
         name for name in {*before, *after} - allowed
-        if before.get(name) != after.get(name) and not BOOKKEEPING.search(str(name))
+        if not same(before.get(name), after.get(name))
+        and (BEGINNING.search(str(name)) or not BOOKKEEPING.search(str(name)))
     )  # fmt: skip
 
 
@@ -205,6 +208,65 @@ def others_unmoved(
             )  # fmt: skip
 
 
+def acted(
+    operation: Operation, before: Exchange, action: Exchange, after: Exchange
+) -> Iterator[Finding]:
+    """ST7: an action changes of its record what it is declared to change, and no more."""
+    effect = operation.effect
+    assert effect is not None
+    if not ok(after) or before.response is None or after.response is None:
+        yield found(
+            "ST7", f"after the action the record is answered {told(after)}", before, action, after,
+            cause=f"acted-gone {operation.id}", operation=operation, basis=effect.basis,
+        )  # fmt: skip
+        return
+    names = moved(
+        before.response.json_or_none(), after.response.json_or_none(), (), effect.volatile
+    )
+    if names:
+        yield found(
+            "ST7", f"the action changes the record's {', '.join(names[:4])} too", before, action,
+            after, cause=f"acted-on-others {operation.id}", operation=operation,
+            basis=effect.basis,
+        )  # fmt: skip
+
+
+def alike(
+    lister: Operation,
+    reads: tuple[Exchange, Exchange],
+    listed: Exchange,
+    entry: Any,
+    *,
+    whole: bool,
+) -> Iterator[Finding]:
+    """ST2: a list shows of a record what reading it shows.
+
+    `reads` are from before and after the list: what differs between them says nothing. With
+    `whole` the contract declares the entry by the same schema as the read record, so that what
+    the one shows the other shows too; else only what both show is compared.
+    """
+    effect = lister.effect
+    assert effect is not None
+    one, two = (r.response.json_or_none() if r.response else None for r in reads)
+    if not all(isinstance(each, Mapping) for each in (one, two, entry)):
+        return
+    steady = {n: v for n, v in one.items() if n in two and same(v, two[n])}
+    wrong = sorted(n for n, v in steady.items() if n in entry and not same(v, entry[n]))
+    lacking = sorted(n for n, v in steady.items() if n not in entry and v is not None)
+    if wrong:
+        yield found(
+            "ST2", f"a list shows another {', '.join(wrong[:4])} of a record than reading it does",
+            reads[0], listed, cause=f"listed-otherwise {lister.id}", operation=lister,
+            basis=effect.basis if whole else Basis.ASSUMED,
+        )  # fmt: skip
+    if lacking and whole:
+        yield found(
+            "ST2", f"a list leaves out a record's {', '.join(lacking[:4])}, which reading it shows",
+            reads[0], listed, cause=f"listed-without {lister.id}", operation=lister,
+            basis=effect.basis,
+        )  # fmt: skip
+
+
 def gone(
     operation: Operation, delete: Exchange, look: Exchange, where: str, shown: bool
 ) -> Iterator[Finding]:
@@ -329,7 +391,7 @@ def shown_value(exchange: Exchange, pointer: str, value: Any) -> bool:
 
 
 __all__ = [
-    "answered", "batch_answer", "count_changed", "differences", "gone", "moved", "others_unmoved",
-    "readable", "replaced", "same", "secret_kept", "shown_value", "succeeded", "updated",
-    "value_in",
+    "acted", "alike", "answered", "batch_answer", "count_changed", "differences", "gone", "moved",
+    "others_unmoved", "readable", "replaced", "same", "secret_kept", "shown_value", "succeeded",
+    "updated", "value_in",
 ]  # fmt: skip

@@ -89,6 +89,8 @@ class Call:
     """The stored body as it was before another request came between; only defects set it."""
     raced: bool = False
     """True where a defect lets this request run beside its twin."""
+    connection: str = ""
+    """Address of the client's end of the connection; only a defect asks."""
 
     def space(self, collection: str, tenant: str | None = None) -> int:
         """Return the caller's space of a collection."""

@@ -111,7 +111,7 @@ class Things:
         """Return the conditions that the request's filters mean."""
         found = []
         for name, value in filters(call).items():
-            if self._ignored(call, name, value):
+            if self._ignored(call, name, value) or _forgotten(call):
                 continue
             known = self.effect.renamed.get(name, name)
             found.append(self.resource.condition(known, value))
@@ -135,6 +135,13 @@ class Things:
     def visible(self, call: Call, body: Body) -> float:
         """Return from when on a new document can be seen."""
         return self.resource.visible(call, body) if self.resource.visible else call.now
+
+
+def _forgotten(call: Call) -> bool:
+    """Return whether a defect makes every page but the first forget its filters."""
+    declared = call.operation.pagination
+    place = declared and (declared.offset or declared.page or declared.cursor)
+    return bool(place and call.argument(place)) and "page.filter-forgotten" in call.defects
 
 
 def filters(call: Call) -> Body:
@@ -215,6 +222,8 @@ def update(things: Things) -> Handler:
     resource = things.resource
 
     def handle(call: Call) -> Reply:
+        if call.defects.active:
+            _revive(call, things)
         space, document = things.find(call, "isolation.write")
         before = call.stale or document.body
         changes = dict(call.values)
@@ -229,6 +238,8 @@ def update(things: Things) -> Handler:
             grown = {n: [*before[n], *v] for n, v in changes.items()
                      if isinstance(v, list) and isinstance(before.get(n), list)}  # fmt: skip
             body = {**body, **grown}
+        if "created_at" in body and "update.created-reset" in call.defects:
+            body["created_at"] = call.time
         _store_changed(call, things, space, document, body)
         old = "update.answers-old" in call.defects
         return Reply(things.wrap(before if old else body, things.effect.id))
@@ -285,6 +296,8 @@ def delete(things: Things) -> Handler:
             call.store.insert(_trash(call), document.id, document.body, call.now)
         elif "delete.does-nothing" not in defects:
             remove(call, things.resource, space, document)
+        if "update.revives-deleted" in defects:
+            call.store.insert(_trash(call), document.id, document.body, call.now)
         if "delete.takes-another" in defects:
             for other in call.store.find(space, call.now, limit=1):
                 remove(call, things.resource, space, other)
@@ -295,6 +308,14 @@ def delete(things: Things) -> Handler:
 
 def _trash(call: Call) -> int:
     return call.space("trash")
+
+
+def _revive(call: Call, things: Things) -> None:
+    """Where a defect says so, bring back a deleted document that an update names."""
+    kept = call.store.get(_trash(call), str(call.argument(things.effect.target or "")), call.now)
+    if kept is not None and "update.revives-deleted" in call.defects:
+        call.store.delete(_trash(call), kept)
+        call.store.insert(things.space(call), kept.id, kept.body, call.now)
 
 
 def _confirmation(things: Things, document: Document) -> Any:
@@ -355,7 +376,7 @@ def _page(things: Things, call: Call, space: int, where: list[Where], order: str
         found = found[:-1]
     if not found and "answer.fails-on-empty" in call.defects:
         raise RuntimeError("nothing to show")
-    shown = [resource.show(d.body) for d in found]
+    shown = [_listed(call, resource.show(d.body)) for d in found]
     last = found[-1].seq if found else None
     body, headers = pagination.render(
         call, declared, cut, shown, total=total, more=more, last=last, space=space
@@ -364,6 +385,15 @@ def _page(things: Things, call: Call, space: int, where: list[Where], order: str
 
 
 _NOT_NEWEST = Where("seq < (SELECT max(d.seq) FROM documents AS d WHERE d.space=documents.space)")
+
+
+def _listed(call: Call, shown: Body) -> Body:
+    """Return a list's entry as a defect would show it."""
+    if "list.times-lost" in call.defects:
+        return {name: value for name, value in shown.items() if not name.endswith("_at")}
+    if "created_at" in shown and "list.times-of-now" in call.defects:
+        return {**shown, "created_at": call.time}
+    return shown
 
 
 def _disordered(call: Call, order: str) -> str:

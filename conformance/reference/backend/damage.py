@@ -184,6 +184,20 @@ def lose_rate_headers(on: Callable[[Reply], bool]) -> Harm:
     return harm
 
 
+def lose_rate_headers_of_one(job: Job, plan: Plan | None, reply: Reply) -> bool:
+    """Drop the rate-limit headers where a request names a record in its path."""
+    inside = plan is not None and "{" in plan.operation.path
+    return inside and lose_rate_headers(_ok)(job, plan, reply)
+
+
+def unknown_path_served(job: Job, plan: Plan | None, reply: Reply) -> bool:
+    """Answer a path that there is not with 200, as a server does that sends one page for all."""
+    if plan is not None or job.allowed or reply.status != 404:
+        return False
+    reply.status, reply.body = 200, {"status": "ok"}
+    return True
+
+
 def _usage_names(job: Job) -> list[tuple[str, str | None]]:
     declared = job.service.contract.root.usage
     pairs = declared.figures if declared else ()
@@ -286,6 +300,8 @@ HARMS: dict[str, Harm] = {
     "limit.exceeded-is-503": fail_instead(429, 503),
     "limit.headers-missing-on-errors": lose_rate_headers(lambda r: (r.status or 0) >= 400),
     "limit.headers-missing-on-429": lose_rate_headers(_limited),
+    "limit.headers-missing-on-one": lose_rate_headers_of_one,
+    "path.unknown-is-200": unknown_path_served,
     "usage.header-missing": usage_damage(lambda value, job, n: None),
     "usage.shrinks": usage_damage(lambda value, job, n: str(max(0, 1000 - int(value)))),
     "usage.stuck": usage_damage(lambda value, job, n: "7"),

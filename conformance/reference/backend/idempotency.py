@@ -72,9 +72,19 @@ def _space(call: Call, declared: Idempotency) -> int:
 
 
 def _scoped(call: Call, declared: Idempotency, key: str) -> str:
+    if "idempotency.payload-decides" in call.defects:
+        key = _payload(call, declared)
+    if "idempotency.per-connection" in call.defects:
+        key = f"{call.connection} {key}"
     if declared.scope != "user":
         return key
     return json.dumps([call.values.get("user_id"), key])
+
+
+def _payload(call: Call, declared: Idempotency) -> str:
+    """Return what stands for a request's content without its key."""
+    kept = {name: value for name, value in call.values.items() if name != declared.name}
+    return json.dumps(kept, sort_keys=True)
 
 
 def _digest(call: Call) -> str:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.reference.backend import idempotency, limits
@@ -96,9 +97,19 @@ class Job:
             given = [p.quota for p in service.keys.values() if p.quota]
             own = min(given, key=lambda quota: quota.policy.q, default=None)
         if own is None:
-            return service.algorithm, service.policy
+            return self._miscounted(service.algorithm, service.policy)
         chosen = limits.ALGORITHMS[own.algorithm] if own.algorithm else service.algorithm
-        return chosen, own.policy
+        return self._miscounted(chosen, own.policy)
+
+    def _miscounted(
+        self, algorithm: limits.Algorithm, policy: Policy
+    ) -> tuple[limits.Algorithm, Policy]:
+        """Return algorithm and policy as a defect would have them."""
+        if algorithm is limits.sliding_window and "limit.window-fixed" in self.defects:
+            return limits.fixed_window, policy
+        if algorithm is limits.token_bucket and "limit.refill-doubled" in self.defects:
+            return algorithm, policy.model_copy(update={"w": policy.w / 2})
+        return algorithm, policy
 
     def _take(self) -> limits.Decision:
         service, name = self.service, self._partition()
@@ -213,6 +224,8 @@ class Job:
                 headers=[("allow", ", ".join(allow))],
             )
         operation = plan.operation
+        if self.raw in self.service.refusals and "idempotency.spent-by-refusal" in defects:
+            raise Problem("unauthenticated", "the API key is missing or not valid")
         if operation.authenticated or "auth.health-needs-key" in defects:
             self._check_key()
         assert self.decision is not None
@@ -250,7 +263,7 @@ class Job:
         return Call(
             service.realm, operation, who, arguments, body, self.request_id, self.now,
             service.store, defects, service.settings, service.tenants, self.headers,
-            service.meter, self.stale, self.raced,
+            service.meter, self.stale, self.raced, str(self.scope.get("client")),
         )  # fmt: skip
 
     def _body(self, plan: Plan) -> Any:
@@ -347,6 +360,8 @@ class Job:
     def _do_all_the_same(self, problem: Problem) -> None:
         """Where a defect says so, do what is being refused."""
         plan, effect = self.plan, self.plan.operation.effect if self.plan else None
+        if problem.kind == "unauthenticated" and plan and plan.operation.idempotency:
+            self.service.refusals.add(self.raw)
         kind = effect.kind if effect else ""
         wanted = (
             problem.kind == "rate-limited" and "limit.refused-yet-stored" in self.defects,
@@ -354,10 +369,14 @@ class Job:
             and "error.rejected-yet-stored" in self.defects,
             problem.kind == "invalid" and kind == "update"
             and "error.rejected-yet-changed" in self.defects,
+            problem.kind == "media-type" and kind == "create"
+            and "error.media-type-yet-stored" in self.defects,
         )  # fmt: skip
         if plan is None or self.who is None or not any(wanted):
             return
         with suppress(Problem, LookupError, TypeError, AttributeError, ValueError):
+            if problem.kind == "media-type":
+                self.refused = parse(self.raw, self.defects)
             if problem.kind == "rate-limited":
                 call = self._call(plan)
             else:
@@ -413,7 +432,7 @@ class Job:
             found += limits.headers(declared, self.decision, self.now, self.defects)
         usage = self.plan.operation.usage if self.plan else service.contract.root.usage
         if usage is not None and service.adapter.usage is not None and self.who is not None:
-            figures = service.adapter.usage(service.meter, self.who)
+            figures = service.adapter.usage(service.meter, self._billed(self.who))
             found += [(name.lower(), str(value)) for name, value in figures.items()]
         return found
 
@@ -423,7 +442,13 @@ class Job:
         operation = self.plan.operation.id if self.plan else "unknown"
         seconds = self.service.clock.monotonic() - self.started
         traffic = Traffic(1, int(status >= 400), len(self.raw), sent, seconds)
-        self.service.meter.count(self.who.tenant, operation, self.now, traffic)
+        self.service.meter.count(self._billed(self.who).tenant, operation, self.now, traffic)
+
+    def _billed(self, who: Principal) -> Principal:
+        """Return to whom a request is counted."""
+        if "usage.tenants-mixed" in self.defects:
+            return replace(who, tenant=self.service.tenants[0])
+        return who
 
 
 _ARTICLE = {"admin": "an administrator's key", "seat": "an assigned seat"}

@@ -49,6 +49,8 @@ class Principal:
     plan: str = "pro"
     quota: Quota | None = None
     """The key's own quota; None: the backend's."""
+    ends: float | None = None
+    """From when on the key is no longer valid, seconds since the epoch; None: never."""
 
     def rights(self, **changes: Any) -> dict[str, Any]:
         """Return what a key made by this one may do, as the store keeps it."""

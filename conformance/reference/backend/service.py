@@ -69,6 +69,7 @@ class Service:
         self.damage = Damage(defects)
         self.answered = 0
         self.arrivals: set[bytes] = set()
+        self.refusals: set[bytes] = set()
         self.under_way: set[bytes] = set()
         self.penalties: dict[str, float] = {}
         self.prefix = contract.root.base_path.rstrip("/").encode()
@@ -149,8 +150,9 @@ class Service:
         if granted is None:
             return self._stranger(key)
         tenant, rights = granted
-        scopes = tuple(rights.pop("scopes"))
-        return Principal(tenant, hashed[:16], scopes=scopes, **rights)
+        scopes, ends = tuple(rights.pop("scopes")), rights.get("ends")
+        expired = ends is not None and ends <= self.clock.time()
+        return Principal(tenant, hashed[:16], scopes=scopes, expired=expired, **rights)
 
     def _stranger(self, key: str) -> Principal | None:
         if "auth.any-key-accepted" in self.defects:

@@ -159,6 +159,11 @@ def recall_v2(call: Call) -> Reply:
 def _forgotten(call: Call) -> list[Document]:
     where, space = _scope(call), call.space("event")
     found = call.store.find(space, call.now + call.settings.processing_delay, where)
+    if "isolation.forget" in call.defects:
+        spaces = [call.space("event", tenant) for tenant in call.tenants]
+        for each in spaces:
+            for document in call.store.find(each, call.now, where):
+                crud.remove(call, EVENT, each, document)
     if "forget.leaves-one" in call.defects:
         found = found[1:]
     if "forget.does-nothing" not in call.defects:
@@ -237,7 +242,19 @@ def _report(call: Call, first: date, last: date) -> dict[tuple[str, str], Traffi
     assert call.meter is not None
     if "usage.report-empty" in call.defects:
         return {}
+    if "usage.report-mixed" in call.defects:
+        return _everybodys(call, first, last)
     return call.meter.report(call.principal.tenant, first, last)
+
+
+def _everybodys(call: Call, first: date, last: date) -> dict[tuple[str, str], Traffic]:
+    """Return every tenant's traffic in one report."""
+    assert call.meter is not None
+    found: dict[tuple[str, str], Traffic] = {}
+    for tenant in call.tenants:
+        for key, traffic in call.meter.report(tenant, first, last).items():
+            found.setdefault(key, Traffic()).add(traffic)
+    return found
 
 
 def _sum(found: Iterable[Traffic]) -> Traffic:

@@ -371,6 +371,8 @@ def _regenerate(resource: Resource, collection: str) -> Callable[[Call], Reply]:
             "prompt_meta": {"round": round},
             "updated_at": call.time,
         }
+        if "regenerate.focus-lost" in call.defects:
+            body["focus"] = body["name"]
         call.store.replace(space, document, body)
         return Reply(body)
 

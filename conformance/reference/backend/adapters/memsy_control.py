@@ -155,11 +155,12 @@ def create_key(call: Call) -> Reply:
     kept = {**key, "raw_key": secret} if "keys.secret-again" in call.defects else key
     crud.insert(call, KEY, "key", kept, call.now)
     scopes = tuple(key["scopes"])
-    expires = moment(key["expires_at"]) if key["expires_at"] else None
-    if expires is None or expires > call.now:
-        rights = call.principal.rights(scopes=scopes)
-        tenant = call.principal.tenant
-        call.store.grant(fingerprint(secret), call.realm, key["key_id"], tenant, rights)
+    ends = moment(key["expires_at"]) if key["expires_at"] else None
+    if "keys.expiry-ignored" in call.defects:
+        ends = None
+    rights = call.principal.rights(scopes=scopes, ends=ends)
+    tenant = call.principal.tenant
+    call.store.grant(fingerprint(secret), call.realm, key["key_id"], tenant, rights)
     shown = {name: key[name] for name in ("key_id", "prefix", "name", "scopes")}
     return Reply({**shown, "raw_key": secret})
 

@@ -20,8 +20,8 @@ MATTERS = 1.15
 """Smallest factor between medians that is worth a word."""
 FLOOR = 0.001
 """Seconds below which times are not told apart."""
-ENOUGH = 4
-"""Stretches of time that each run must have."""
+ENOUGH = 5
+"""Stretches of time that each run must have; of four against four nothing is ever certain."""
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,17 @@ from conformance.verdict import Finding, Inconclusive, NotApplicable
 from load import against
 from load.plan import Plan
 from load.profile import Gates, Latency, Profile
-from load.record import Histogram, OperationTally, Tally
+from load.record import Histogram, OperationTally, Point, Tally
 from load.schedule import Schedule
 from specs import Basis, Contract
 
 CASES = Registry("load")
 PLANNED = ("open", "breakpoint", "pagination")
 """Kinds of profile that plan a rate."""
+SETTLED = 10
+"""Answers of an operation from which on its median is compared with others'."""
+STRETCHES = against.ENOUGH
+"""Stretches of time that the beginning and the end of a run must each have, to tell a drift."""
 
 
 @dataclass
@@ -98,12 +102,16 @@ def latency(figures: Figures) -> Iterator[Finding]:
         raise NotApplicable("calls of SDKs wait on purpose while the backend fails")
     if not gates.latency.limits() and not gates.operation and gates.slowest_over_median is None:
         raise NotApplicable("the profile sets no latency gate")
-    yield from _slower("", total.response, gates.latency)
+    thin: list[str] = []
+    found = [*_slower("", total.response, gates.latency, thin)]
     for name, limits in gates.operation.items():
         if name in figures.tally.operations:
-            yield from _slower(name, figures.tally.operations[name].response, limits)
+            found += _slower(name, figures.tally.operations[name].response, limits, thin)
     if gates.slowest_over_median is not None:
-        yield from _one_slow(figures, gates.slowest_over_median)
+        found += _one_slow(figures, gates.slowest_over_median)
+    yield from found
+    if thin and not found:
+        raise Inconclusive("; ".join(thin))
 
 
 def _trust(figures: Figures) -> None:
@@ -113,11 +121,21 @@ def _trust(figures: Figures) -> None:
         raise Inconclusive("the generator was the bottleneck, so its times say nothing")
 
 
-def _slower(operation: str, times: Histogram, limits: Latency) -> Iterator[Finding]:
+def _slower(
+    operation: str, times: Histogram, limits: Latency, thin: list[str]
+) -> Iterator[Finding]:
+    """Yield the percentiles that lie too high; append in words which too few answers show."""
+    where = f"{operation}: " if operation else ""
     for name, percentile, limit in limits.limits():
         reached = times.percentile(percentile)
-        if reached > limit:
-            where = f"{operation}: " if operation else ""
+        beyond = (100 - percentile) / 100 * times.total
+        if reached > limit and percentile < 100 and beyond < 1 - 1e-9:
+            thin.append(
+                f"{where}the slowest answer took {_time(times.percentile(100))}, but "
+                f"{times.total} answers have no {name} to hold to {_time(limit)}: at least "
+                f"{100 / (100 - percentile):.0f} are wanted"
+            )
+        elif reached > limit:
             yield _finding(
                 "LD1", f"latency {operation} {name}".strip(),
                 f"{where}the response time's {name} is {_time(reached)}; "
@@ -130,7 +148,7 @@ def _one_slow(figures: Figures, factor: float) -> Iterator[Finding]:
     medians = {
         name: tally.service.percentile(50)
         for name, tally in figures.tally.operations.items()
-        if tally.service.total >= 5
+        if tally.service.total >= SETTLED
     }
     if len(medians) < 3:
         return
@@ -164,7 +182,7 @@ def not_worse(figures: Figures) -> Iterator[Finding]:
         yield _finding(
             "LD1", f"worse {worse.what}",
             f"{worse.what} went from {told[0]} to {told[1]} since the earlier run; noise alone "
-            f"shows so much once in {1 / max(worse.chance, 1e-9):,.0f} runs",
+            f"shows so much {_odds(worse.chance)}",
             f"as before: {told[0]}", told[1],
         )  # fmt: skip
 
@@ -176,21 +194,37 @@ def drift(figures: Figures) -> Iterator[Finding]:
     if limit is None:
         raise NotApplicable("the profile sets no drift gate")
     points = [p for _, p in sorted(figures.tally.series.points.items()) if p.times]
-    if len(points) < 4:
-        raise Inconclusive("fewer than four stretches of time have answers: no drift to judge")
-    quarter = max(1, len(points) // 4)
-    first, last = Histogram(), Histogram()
-    for point in points[:quarter]:
-        first.merge_counts(point.times)
-    for point in points[-quarter:]:
-        last.merge_counts(point.times)
-    before, after = first.percentile(50), last.percentile(50)
-    if after > limit * max(before, 0.002):
-        yield _finding(
-            "LD1", "drift",
-            f"the median response time grew from {_time(before)} to {_time(after)} over the run",
-            f"at most {limit:g} times the first quarter's", _time(after),
-        )  # fmt: skip
+    if len(points) < 2 * STRETCHES:
+        raise Inconclusive(
+            f"answers came in {len(points)} stretches of {figures.tally.series.width} s; at least "
+            f"{2 * STRETCHES} are wanted to tell a drift from a hiccup"
+        )
+    size = max(len(points) // 4, STRETCHES)
+    first, last = points[:size], points[-size:]
+    before, after = _median(*first), _median(*last)
+    if after <= limit * max(before, 0.002):
+        return
+    chance = against.rank_test([_median(p) for p in first], [_median(p) for p in last])
+    grown = f"the median response time grew from {_time(before)} to {_time(after)} over the run"
+    if chance >= against.CERTAIN:
+        raise Inconclusive(f"{grown}, but not steadily: noise shows so much {_odds(chance)}")
+    yield _finding(
+        "LD1", "drift", grown, f"at most {limit:g} times the beginning's", _time(after)
+    )  # fmt: skip
+
+
+def _median(*points: Point) -> float:
+    times = Histogram()
+    for point in points:
+        times.merge_counts(point.times)
+    return times.percentile(50)
+
+
+def _odds(chance: float) -> str:
+    """Return in words how often noise alone shows as much."""
+    return (
+        f"once in {1 / chance:,.0f} runs" if chance > 1e-6 else "less than once in a million runs"
+    )
 
 
 @CASES.case("load.errors", "LD2")

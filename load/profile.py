@@ -19,6 +19,8 @@ from conformance.backend import words
 HERE = Path(__file__).parent / "profiles"
 SHORTEST_STEP = 1.0
 """Seconds below which a step of a search says nothing."""
+FEWEST_STEPS = 6
+"""Steps below which a search finds nothing."""
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Kind = Literal["open", "closed", "breakpoint", "rate-limit", "retry-storm", "pagination"]
@@ -290,13 +292,18 @@ def within(profile: Profile, seconds: float) -> Profile:
             "stages": tuple(
                 s.model_copy(update={"seconds": s.seconds * part}) for s in profile.stages
             ),
-            "search": profile.search.model_copy(
-                update={"seconds": max(profile.search.seconds * part, SHORTEST_STEP)}
-            ),
+            "search": _shorter(profile.search, seconds, part),
             "storm": storm.model_copy(update=lasts),
             "gates": gates.model_copy(update={"evidence": math.ceil(gates.evidence * part)}),
         }
     )
+
+
+def _shorter(search: Search, seconds: float, part: float) -> Search:
+    """Return a search with shorter steps, and with fewer where they cannot be short enough."""
+    step = max(search.seconds * part, SHORTEST_STEP)
+    steps = max(int(seconds / step), FEWEST_STEPS)
+    return search.model_copy(update={"seconds": step, "steps": min(steps, search.steps)})
 
 
 def parse(raw: object, where: str = "profile") -> Profile:

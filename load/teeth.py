@@ -44,6 +44,7 @@ LIMITED = {
 WALKS = HERE / "teeth" / "walks.toml"
 STORM = HERE / "teeth" / "storm.toml"
 PROFILES = {
+    "load.leak-that-slows": HERE / "teeth" / "drift.toml",
     "load.wrong-body-in-1000": CLOSED,
     "load.drops-page-ends": WALKS,
     "load.repeats-items": WALKS,

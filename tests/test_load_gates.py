@@ -9,7 +9,7 @@ from conformance.verdict import Finding, Verdict
 from load.gates import CASES, Figures, judge
 from load.plan import make_plan
 from load.profile import Gates, Profile, Stage
-from load.record import Tally
+from load.record import Histogram, Tally
 from load.result import entry, exit_code, sentences
 from load.schedule import from_profile
 from specs.catalogue import requirements
@@ -33,7 +33,7 @@ def figures(change: Callable[[Figures], object] | None = None) -> Figures:
         tally.sent = tally.good = 40
         tally.response.add([5_000] * 40)
         tally.service.add([4_000] * 40)
-    for second in range(8):
+    for second in range(12):
         made.tally.series.at(second).times.update({5_000: 10})
     made.tally.lag.add([1_000] * 100)
     made.tally.numbers.update({"planned": 120, "taken": 120, "written": 40, "checked-lost": 40,
@@ -64,10 +64,17 @@ def _slow_search(f: Figures) -> None:
     f.tally.of("search").service.add([300_000] * 40)
 
 
+def _later(f: Figures, micros: int, *seconds: int) -> None:
+    """Let the answers of some seconds take so long."""
+    for second in seconds:
+        f.tally.series.at(second).times.clear()
+        f.tally.series.at(second).times.update({micros: 30})
+
+
 BREAKS: list[tuple[str, Callable[[Figures], object]]] = [
     ("load.latency", lambda f: f.tally.of("add").response.add([900_000] * 5)),
     ("load.latency", _slow_search),
-    ("load.drift", lambda f: f.tally.series.at(9).times.update({50_000: 30})),
+    ("load.drift", lambda f: _later(f, 50_000, 7, 8, 9, 10, 11, 12, 13)),
     ("load.errors", lambda f: f.tally.of("add").errors.update({"reset": 1})),
     ("load.errors", lambda f: f.tally.numbers.update({"unannounced": 60})),
     ("load.throughput", lambda f: f.tally.numbers.update({"planned": 400})),
@@ -103,6 +110,40 @@ UNTOLD: list[tuple[str, Callable[[Figures], object]]] = [
     ("load.complete", lambda f: setattr(f, "interrupted", "stopped")),
     ("load.complete", lambda f: f.tally.stages.clear()),
 ]
+
+
+def _few(f: Figures, slow: int) -> None:
+    """Leave 60 answers, of which some are slow."""
+    for tally in f.tally.operations.values():
+        tally.response = Histogram()
+    f.tally.of("add").response.add([5_000] * (60 - slow) + [900_000] * slow)
+
+
+TOO_SHORT: list[tuple[str, str, Callable[[Figures], object]]] = [
+    ("load.latency", "at least 100 are wanted", lambda f: _few(f, 2)),
+    ("load.drift", "from a hiccup", lambda f: [f.tally.series.points.pop(n) for n in range(3)]),
+    ("load.drift", "not steadily", lambda f: _later(f, 50_000, 8, 9, 11)),
+]
+
+
+@pytest.mark.parametrize(("case", "words", "change"), TOO_SHORT)
+def test_a_gate_that_too_little_was_seen_for_says_so(
+    case: str, words: str, change: Callable[[Figures], object]
+) -> None:
+    """Two slow answers of sixty are no p99, one hiccup no drift: neither broken nor held."""
+    result = next(r for r in judge(figures(change)) if r.case == case)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert words in result.reason
+
+
+def test_few_answers_that_are_all_fast_hold_every_percentile() -> None:
+    """Where even the slowest keeps the limit, there is nothing to doubt."""
+    assert verdicts(figures(lambda f: _few(f, 0)))["load.latency"] is Verdict.PASS
+
+
+def test_many_slow_answers_of_few_are_no_noise() -> None:
+    """The median of sixty answers is one, and held to its limit."""
+    assert verdicts(figures(lambda f: _few(f, 40)))["load.latency"] is Verdict.FAIL
 
 
 @pytest.mark.parametrize(("case", "change"), UNTOLD)

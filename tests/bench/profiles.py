@@ -73,7 +73,7 @@ def matrix(
     """Yield the cells of all pairs, in order, `jobs` at a time."""
     pairs = [(profile, api) for profile in profiles for api in apis]
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(lambda pair: play(*pair, seconds), pairs)
+        yield from pool.map(play, *zip(*pairs, strict=True), [seconds] * len(pairs))
 
 
 def table(cells: Sequence[Cell]) -> str:

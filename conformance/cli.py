@@ -258,6 +258,9 @@ def backend(
     also: Also = None,
     restart_command: RestartCommand = None,
     record: RecordFile = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with the run that --record wrote down")
+    ] = False,
     sensitivity: Sensitivity = False,
     baseline: BaselineFile = None,
 ) -> None:
@@ -270,7 +273,7 @@ def backend(
         "rate": rate, "ca": str(ca) if ca else None, "deep": deep, "fast": fast,
         "case": case or [],
         "quota": quota, "also": also or [], "restart-command": restart_command,
-        "record": str(record) if record else None, "sensitivity": sensitivity,
+        "record": str(record) if record else None, "resume": resume, "sensitivity": sensitivity,
     }  # fmt: skip
     _judged(
         lambda: [subjects.judge_backend(options)],

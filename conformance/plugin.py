@@ -27,8 +27,9 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--api", {"metavar": "NAME", "help": "contract to judge by: an API's name or a spec's path"}),
     ("--api-key", {"metavar": "KEY", "action": "append", "default": [],
                    "help": "key to call with; a second one, of another tenant, shows isolation; "
-                   "member=KEY, limited=KEY and expired=KEY name one without rights, one to use "
-                   "up, one that is past (can be given more than once)"}),
+                   "member=KEY, limited=KEY, free=KEY and expired=KEY name one without rights, "
+                   "one to use up, one of a plan without features, one that is past (can be "
+                   "given more than once)"}),
     ("--read-only", {"action": "store_true", "help": "send nothing that could change data"}),
     ("--max-requests", {"metavar": "N", "type": int, "help": "stop after N requests"}),
     ("--max-seconds", {"metavar": "S", "type": float, "help": "stop after S seconds"}),
@@ -41,6 +42,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
                 "help": "another API of the same product, which makes what this one shows"}),
     ("--restart-command", {"metavar": "COMMAND", "help": "restarts the backend, keeping its data"}),
     ("--record", {"metavar": "FILE", "help": "write the run down, for `memconform judge FILE`"}),
+    ("--resume", {"action": "store_true", "help": "go on with the run that --record names"}),
     ("--sensitivity", {"action": "store_true", "help": "say what the run would have noticed"}),
     ("--sdk", {"metavar": "SUBJECT", "help": "NAME, NAME==VERSION, a wheel or a folder"}),
     ("--driver", {"metavar": "COMMAND", "help": "driver of an SDK in another language"}),

@@ -116,7 +116,7 @@ def backend(options: Mapping[str, Any]) -> BackendSubject:
 def _backend_for_pytest(option: Get) -> tuple[Subject, str, Close]:
     names = ("base-url", "api", "api-key", "read-only", "max-requests", "max-seconds", "rate",
              "ca", "deep", "fast", "seed", "quota", "also", "restart-command", "record",
-             "sensitivity")  # fmt: skip
+             "resume", "sensitivity")  # fmt: skip
     options = {name: option(f"--{name}") for name in names}
     subject = backend(options)
     end = _recorded(subject, options)
@@ -129,11 +129,23 @@ def _backend_for_pytest(option: Get) -> tuple[Subject, str, Close]:
 
 
 def _recorded(subject: BackendSubject, options: Mapping[str, Any]) -> Callable[[], None]:
-    """Write the run down where that is wanted; return what ends the recording."""
-    from conformance.backend.recording import Recorder
+    """Write the run down where that is wanted; return what ends the recording.
 
-    path = options.get("record")
-    return Recorder(Path(path), subject).close if path else lambda: None
+    Raises Usage where a recording that should be gone on with is none, or of another run.
+    """
+    from conformance.backend.recording import Recorder, RecordingError
+    from conformance.backend.resuming import resume
+
+    path, again = options.get("record"), options.get("resume")
+    if not path:
+        if again:
+            raise Usage("--resume goes on with a recording: give its file with --record FILE")
+        return lambda: None
+    try:
+        kept = resume(Path(path), subject) if again else []
+    except (RecordingError, FileNotFoundError) as error:
+        raise Usage(f"--resume: {error}") from error
+    return Recorder(Path(path), subject, kept).close
 
 
 def _sensitivity(subject: BackendSubject, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import base64
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, get_args
@@ -63,32 +63,22 @@ class Kept:
 class Recorder:
     """Writes a run down while it lasts: a run that is interrupted leaves a valid recording."""
 
-    def __init__(self, path: Path, subject: BackendSubject) -> None:
-        self._file: IO[str] = path.open("w", encoding="utf-8")
+    def __init__(self, path: Path, subject: BackendSubject, kept: Sequence[str] = ()) -> None:
+        """Begin a recording at `path`; `kept` are lines of an earlier one that it goes on with."""
+        head = json.dumps({"format": FORMAT, **asdict(head_of(subject))}, ensure_ascii=False)
+        begun = path.with_name(f"{path.name}.part")
+        begun.write_text("\n".join((head, *kept, "")), encoding="utf-8")
+        begun.replace(path)  # what was there is lost only when what stays of it is safe
+        self._file: IO[str] = path.open("a", encoding="utf-8")
         self._subject = subject
-        quota = (subject.quota.q, subject.quota.w) if subject.quota else None
-        self._write(
-            {
-                "format": FORMAT,
-                "api": subject.api_name,
-                "base_url": subject.base_url,
-                "seed": subject.seed,
-                "run_id": subject.run_id,
-                "principals": list(subject.keys),
-                "deep": subject.deep,
-                "fast": subject.fast,
-                "read_only": subject.limits.read_only,
-                "quota": quota,
-                "restart": subject.restart is not None,
-                "also": [sibling.api_name for sibling in subject.siblings],
-            }
-        )
         subject.recorder = self
         for sibling in subject.siblings:
             sibling.recorder = partial(self._elsewhere, sibling.api_name)
 
     def __call__(self, exchange: Exchange, case: str, at: float) -> None:
-        """Write one exchange."""
+        """Write one exchange, unless it comes from a recording itself."""
+        if isinstance(self._subject.wire, ReplayTransport):
+            return
         response = exchange.response
         self._write(
             {
@@ -133,6 +123,23 @@ class Recorder:
     def _write(self, line: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
+
+
+def head_of(subject: BackendSubject) -> Head:
+    """Return what a recording says of a subject's run."""
+    return Head(
+        subject.api_name,
+        subject.base_url,
+        subject.seed,
+        subject.run_id,
+        tuple(subject.keys),
+        subject.deep,
+        subject.fast,
+        subject.limits.read_only,
+        (subject.quota.q, subject.quota.w) if subject.quota else None,
+        subject.restart is not None,
+        tuple(sibling.api_name for sibling in subject.siblings),
+    )
 
 
 def read(path: Path) -> tuple[Head, list[Kept]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from conformance.backend.damages import KINDS, Change, Scene
 from conformance.backend.judging import judge_all, sweep
-from conformance.backend.recording import Head, Kept, replayed
+from conformance.backend.recording import Kept, head_of, replayed
 from conformance.backend.suite import cases
 from conformance.backend.transport import Answer
 from conformance.cases import execute
@@ -73,12 +73,7 @@ class _Player:
 
     def __init__(self, subject: BackendSubject) -> None:
         self.subject = subject
-        quota = (subject.quota.q, subject.quota.w) if subject.quota else None
-        self.head = Head(
-            subject.api_name, subject.base_url, subject.seed, subject.run_id,
-            tuple(subject.keys), subject.deep, subject.fast, subject.limits.read_only, quota,
-            also=tuple(sibling.api_name for sibling in subject.siblings),
-        )  # fmt: skip
+        self.head = head_of(subject)
         self.recorded: dict[str, list[Kept]] = {}
         self._keep(subject, "")
         for sibling in subject.siblings:

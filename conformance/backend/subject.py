@@ -129,6 +129,8 @@ class BackendSubject:
         self.world = World(self)
         self.recorder: Callable[[Exchange, str, float], None] | None = None
         """Told of every exchange with its case and its time since the epoch."""
+        self.entered: Callable[[str], None] | None = None
+        """Told of every case instance that begins, before anything is sent for it."""
         self._exchanges: list[Exchange] = []
         self._lock = threading.Lock()
         self._started = self.clock.monotonic()
@@ -177,6 +179,8 @@ class BackendSubject:
             raise Inconclusive("left out of a fast run; it runs without --fast")
         self.case = case
         self._names = 0
+        if self.entered is not None:
+            self.entered(case)
         begin = getattr(self.wire, "enter", None)
         if begin is not None:
             begin(case)

@@ -1,0 +1,71 @@
+"""A recorded run that was cut off and gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conformance.backend import recording, resuming, suite, teeth
+from conformance.backend.transport import Answer, SocketTransport
+from conformance.history import Exchange
+from conformance.verdict import Verdict
+
+
+def test_a_run_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
+    """What the recording holds whole is not sent again; the rest is, and all is judged as ever."""
+    file = tmp_path / "run.jsonl"
+    select = ["contract.", "errors."]
+
+    def stop(exchange: Exchange, case: str, at: float) -> None:
+        writer(exchange, case, at)
+        if subject.exchanged > 60:
+            raise KeyboardInterrupt
+
+    with teeth.judged("octamem", seed=5) as subject:
+        writer = recording.Recorder(file, subject)
+        subject.recorder = stop
+        with pytest.raises(KeyboardInterrupt):
+            suite.run(subject, select=select)
+        subject.recorder = writer
+        subject.close()
+        writer.close()
+        mark, sent = subject.mark, subject.exchanged
+    whole = resuming.whole(recording.read(file)[1])
+    assert len(whole) > 5
+    with teeth.judged("octamem", seed=5) as subject:
+        kept = resuming.resume(file, subject)
+        writer = recording.Recorder(file, subject, kept)
+        live: list[str] = []
+        wire = subject.wire
+        assert isinstance(wire, SocketTransport)
+        exchange = wire.exchange
+
+        def noted(data: bytes, timeout: float, *, fresh: bool = False) -> Answer:
+            live.append(subject.case)
+            return exchange(data, timeout, fresh=fresh)
+
+        wire.exchange = noted  # type: ignore[method-assign]
+        results = suite.run(subject, select=select)
+        subject.close()
+        writer.close()
+        assert subject.mark == mark
+    assert {r.verdict for r in results} <= {Verdict.PASS, Verdict.NOT_APPLICABLE}
+    assert not set(live) & set(whole)
+    assert "probe" in live
+    played = recording.judge(file)
+    assert [r.verdict for r in results] == [r.verdict for r in suite.run(played, select=select)]
+    assert played.exchanged > sent - 20
+
+
+def test_a_recording_of_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    """Another seed would send something else: refused, with both seeds in the words."""
+    file = tmp_path / "run.jsonl"
+    with teeth.judged("octamem", seed=5) as subject:
+        recording.Recorder(file, subject).close()
+    words = "recorded with seed 5, this run has 6"
+    with (
+        teeth.judged("octamem", seed=6) as subject,
+        pytest.raises(recording.RecordingError, match=words),
+    ):
+        resuming.resume(file, subject)

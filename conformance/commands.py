@@ -18,6 +18,7 @@ def attach(app: typer.Typer, spec: typer.Typer, driver: typer.Typer) -> None:
     spec.command("trace")(spec_trace)
     driver.command("check")(driver_check)
     driver.command("init")(driver_init)
+    driver.command("protocol")(driver_protocol)
     app.command("replay")(replay)
 
 
@@ -69,6 +70,18 @@ def driver_init(
     from conformance.drivers import init
 
     raise typer.Exit(init.main(package, api, to))
+
+
+def driver_protocol(
+    schema: Annotated[
+        bool, typer.Option("--schema", help="the JSON Schema of every message instead")
+    ] = False,
+) -> None:
+    """Print the protocol that a driver in any language speaks."""
+    from importlib.resources import files
+
+    name = "protocol.schema.json" if schema else "PROTOCOL.md"
+    typer.echo(files("conformance.drivers").joinpath(name).read_text("utf-8"), nl=False)
 
 
 def replay(

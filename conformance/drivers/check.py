@@ -462,9 +462,16 @@ def main(command: str, api: str, *, write: Callable[[str], Any] = sys.stdout.wri
     for number, remark in enumerate(remarks, 1):
         write(f"{number}. {remark.check}: {remark.text}\n   → {remark.advice}\n")
     if remarks:
-        write(f"{len(remarks)} thing(s) to mend before this driver can be judged by.\n")
+        things = "1 thing" if len(remarks) == 1 else f"{len(remarks)} things"
+        write(
+            f"{things} to mend before an SDK can be judged by this driver. The protocol in words: "
+            "`memconform driver protocol`; as JSON Schema: with `--schema`.\n"
+        )
         return 1
-    write(f"Nothing wrong: this driver can be judged by ({len(contract.operations)} operations).\n")
+    write(
+        f"Nothing wrong: an SDK can be judged by this driver ({len(contract.operations)} "
+        f"operations). Next: memconform sdk --driver {shlex.quote(command)} --api {api}\n"
+    )
     return 0
 
 
@@ -486,6 +493,8 @@ def _shortened(why: str) -> str:
 
 
 def _advice(why: str) -> str:
+    if "nobody asked for" in why and '"reply"' in why:
+        return "answer each request once; write nothing else to standard output"
     if "nobody asked for" in why:
         return "write nothing but replies to standard output; logs belong on standard error"
     if "longer than" in why:
@@ -518,7 +527,7 @@ def _advice_on_line(line: bytes) -> str:
     if _json_of(line) is None:
         return "write nothing but replies to standard output, each as one line of JSON; logs " \
                "belong on standard error"  # fmt: skip
-    return "see the protocol's JSON Schema (conformance/drivers/protocol.schema.json)"
+    return "see the protocol's JSON Schema: `memconform driver protocol --schema`"
 
 
 def _json_of(line: bytes) -> Any:

@@ -20,7 +20,10 @@ Failure = Literal["refused", "reset", "timeout", "truncated", "garbage", "closed
 def header(headers: Headers, name: str) -> str | None:
     """Return the first value of a header, names compared without case; None where absent."""
     wanted = name.lower()
-    return next((value for key, value in headers if key.lower() == wanted), None)
+    for key, value in headers:
+        if key.lower() == wanted:
+            return value
+    return None
 
 
 def header_all(headers: Headers, name: str) -> tuple[str, ...]:
@@ -38,7 +41,11 @@ class _Body:
     @property
     def media_type(self) -> str:
         """The media type without parameters, lower case; '' where none is given."""
-        return (header(self.headers, "content-type") or "").split(";")[0].strip().lower()
+        return (self.header("content-type") or "").split(";")[0].strip().lower()
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, names compared without case; None where absent."""
+        return header(self.headers, name)
 
     def json(self) -> Any:
         """Return the decoded body. Raises ValueError where it is not JSON in UTF-8."""
@@ -80,6 +87,19 @@ class Response(_Body):
     headers: Headers = ()
     body: bytes = b""
     complete: bool = True
+    _fields: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """First value of each header by lower-case name, filled at the first question."""
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, names compared without case; None where absent.
+
+        Oracles ask one answer for dozens of headers, so the names are lower-cased once.
+        """
+        fields = self._fields
+        if not fields:
+            for key, value in self.headers:
+                fields.setdefault(key.lower(), value)
+        return fields.get(name.lower())
 
 
 @dataclass(frozen=True, slots=True)

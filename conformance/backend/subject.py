@@ -22,7 +22,6 @@ from conformance.backend.transport import Answer, Origin, SocketTransport, Trans
 from conformance.backend.words import PRINCIPALS, principals
 from conformance.backend.world import World
 from conformance.clock import Clock, SystemClock
-from conformance.faults.proxy import DroppingProxy
 from conformance.history import Exchange, Headers, History, Request, header
 from conformance.oracles.headers import retry_after_seconds
 from conformance.oracles.limits import Quota
@@ -289,6 +288,8 @@ class BackendSubject:
         A proxy between passes the request on, waits for the answer, and resets the connection.
         The exchange belongs to no operation: that it has no answer is ours, not the server's.
         """
+        from conformance.faults.proxy import DroppingProxy  # brings a client and a server along
+
         self._admit(prepared, 1)
         prepared = replace(prepared, operation=None)
         data = encode(prepared.request, self.origin.authority)

@@ -124,7 +124,7 @@ def _reset(limit: RateLimit, text: str | None, now: float) -> float | None:
 
 def date_of(exchange: Exchange, now: float) -> float:
     """Return the server's time of an answer (its Date field), else `now`; epoch seconds."""
-    given = header(exchange.response.headers, "date") if exchange.response else None
+    given = exchange.response.header("date") if exchange.response else None
     when = http_date(given) if given else None
     return now if when is None else when
 
@@ -153,7 +153,7 @@ def retry_after_rules(operation: Operation, exchange: Exchange, now: float) -> I
     assert exchange.response is not None
     limit = operation.rate_limit
     name = "retry-after"
-    value = header(exchange.response.headers, name)
+    value = exchange.response.header(name)
     status = exchange.response.status
     if value is None:
         if limit is not None and limit.retry_after and status == limit.exceeded_status:
@@ -181,8 +181,7 @@ def limit_rules(
 ) -> Iterator[Finding]:
     """HD6, RL3, RL4, RL6, RL11, RL12, RL20: what one answer says of its quota."""
     assert exchange.response is not None
-    fields = exchange.response.headers
-    missing = [name for name in names(limit) if header(fields, name) is None]
+    missing = [name for name in names(limit) if exchange.response.header(name) is None]
     if missing:
         yield found(
             "HD6", f"a {_group(exchange)} answer lacks the rate-limit header {missing[0]}",
@@ -192,7 +191,7 @@ def limit_rules(
         return
     if limit.headers == "none":
         return
-    reading = read_limit(limit, fields, now)
+    reading = read_limit(limit, exchange.response.headers, now)
     if reading is None:
         yield found(
             "RL4" if limit.headers.startswith("draft") else "RL11",
@@ -262,7 +261,7 @@ def _reset_rules(
         )  # fmt: skip
         return
     assert exchange.response is not None
-    wait = retry_after_seconds(header(exchange.response.headers, "retry-after"), now)
+    wait = retry_after_seconds(exchange.response.header("retry-after"), now)
     refused = exchange.response.status == limit.exceeded_status
     whole = limit.algorithm in (None, "fixed-window") and (reading.remaining or 0) == 0
     if refused and whole and wait is not None and wait < reset - SLACK:
@@ -276,8 +275,8 @@ def _reset_rules(
 def usage_rules(operation: Operation, usage: Usage, exchange: Exchange) -> Iterator[Finding]:
     """HD1: plan and figures are there, the figures whole numbers, none above its limit."""
     assert exchange.response is not None
-    fields = exchange.response.headers
-    if usage.plan and header(fields, usage.plan) is None:
+    response = exchange.response
+    if usage.plan and response.header(usage.plan) is None:
         yield found(
             "HD1", f"a {_group(exchange)} answer lacks the header {usage.plan.lower()}", exchange,
             cause=f"usage-header-missing {usage.plan.lower()} {_group(exchange)}",
@@ -285,8 +284,8 @@ def usage_rules(operation: Operation, usage: Usage, exchange: Exchange) -> Itera
         )  # fmt: skip
     for figure in usage.figures:
         for name in filter(None, (figure.used, figure.limit)):
-            value = header(fields, name)
-            if value is None and _optional(operation, exchange.response.status, name):
+            value = response.header(name)
+            if value is None and _optional(operation, response.status, name):
                 continue
             if value is None:
                 yield found(
@@ -332,7 +331,7 @@ def usage_counts(usage: Usage, exchanges: Sequence[Exchange]) -> Iterator[Findin
 def _figures(name: str, exchanges: Iterable[Exchange]) -> list[tuple[Exchange, float]]:
     values = []
     for exchange in exchanges:
-        value = header(exchange.response.headers, name) if exchange.response else None
+        value = exchange.response.header(name) if exchange.response else None
         if value is not None and value.strip().isdigit():
             values.append((exchange, float(value)))
     return values
@@ -352,7 +351,7 @@ def _never_shrinks(usage: Usage, name: str, exchanges: Sequence[Exchange]) -> It
 def _constant(usage: Usage, name: str, exchanges: Sequence[Exchange]) -> Iterator[Finding]:
     seen: dict[str, Exchange] = {}
     for exchange in exchanges:
-        value = header(exchange.response.headers, name) if exchange.response else None
+        value = exchange.response.header(name) if exchange.response else None
         if value is not None:
             seen.setdefault(value, exchange)
     if len(seen) > 1:
@@ -366,9 +365,9 @@ def _constant(usage: Usage, name: str, exchanges: Sequence[Exchange]) -> Iterato
 def _within(
     usage: Usage, used: str, limit: str, exchanges: Sequence[Exchange]
 ) -> Iterator[Finding]:
-    for exchange in exchanges:
-        pair = _figures(used, [exchange]), _figures(limit, [exchange])
-        if pair[0] and pair[1] and pair[0][0][1] > pair[1][0][1] > 0 and exchange.status != 429:
+    limits = {each.number: most for each, most in _figures(limit, exchanges)}
+    for exchange, figure in _figures(used, exchanges):
+        if exchange.status != 429 and figure > limits.get(exchange.number, math.inf) > 0:
             yield found(
                 "HD2", f"more is used than {limit.lower()} allows and yet admitted", exchange,
                 cause=f"usage-above-limit {used.lower()}", basis=usage.basis,
@@ -385,12 +384,6 @@ def _group(exchange: Exchange) -> str:
     return "2xx" if status.startswith("2") else status
 
 
-__all__ = [
-    "Basis", "Reading", "date_of", "judge", "limit_rules", "names", "policies", "read_limit",
-    "retry_after_rules", "retry_after_seconds", "usage_counts", "usage_over_time", "usage_rules",
-]  # fmt: skip
-
-
 def _optional(operation: Operation, status: int, name: str) -> bool:
     """Return True where the declared answer has the header and does not insist on it."""
     declared = operation.response(status)
@@ -398,3 +391,9 @@ def _optional(operation: Operation, status: int, name: str) -> bool:
         return False
     name = name.lower()
     return name in declared.headers and name not in declared.required_headers
+
+
+__all__ = [
+    "Basis", "Reading", "date_of", "judge", "limit_rules", "names", "policies", "read_limit",
+    "retry_after_rules", "retry_after_seconds", "usage_counts", "usage_over_time", "usage_rules",
+]  # fmt: skip

@@ -40,6 +40,7 @@ class Requirement(BaseModel):
 @cache
 def requirements() -> Mapping[str, Requirement]:
     """Return every requirement by id, in catalogue order."""
-    raw = yaml.safe_load((Path(__file__).parent / "requirements.yaml").read_text("utf-8"))
+    text = (Path(__file__).parent / "requirements.yaml").read_text("utf-8")
+    raw = yaml.load(text, Loader=yaml.CSafeLoader)
     made = (Requirement(id=key, **value) for key, value in raw.items())
     return MappingProxyType({r.id: r for r in made})

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from conformance.history import Exchange, Headers, header
@@ -123,6 +124,7 @@ def retry_after(value: str | None, now: float) -> float | None:
     return None if when is None else max(0.0, when - now)
 
 
+@lru_cache(maxsize=256)
 def http_date(text: str) -> float | None:
     """Return seconds since the epoch of an HTTP date in any of its three forms, UTC.
 

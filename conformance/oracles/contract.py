@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from conformance.history import Exchange, header
+from conformance.history import Exchange
 from conformance.oracles.found import found
 from conformance.verdict import Finding
 from specs import Basis, Operation
@@ -171,7 +171,7 @@ def _headers(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
     declared = operation.response(response.status)
     assert declared is not None
     for name, schema in declared.headers.items():
-        value = header(response.headers, name)
+        value = response.header(name)
         if value is None:
             if name in declared.required_headers:
                 yield found(

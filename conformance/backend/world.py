@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from conformance.backend.requests import UNSET
 from conformance.history import Exchange
 from conformance.oracles.found import MISSING, ok, told, value_at, value_in
 from conformance.verdict import Inconclusive, NotApplicable
@@ -21,8 +20,31 @@ from specs import Contract, Operation
 from specs import examples as spec_examples
 from specs.contract import Schema
 
-if TYPE_CHECKING:
-    from conformance.backend.subject import BackendSubject
+
+class Sender(Protocol):
+    """What making things takes: somebody who sends, and knows names that nobody else has."""
+
+    contract: Contract
+    keys: Mapping[str, str]
+
+    @property
+    def mark(self) -> str:
+        """What stands in everything that is made."""
+
+    def name(self, kind: str = "n") -> str:
+        """Return a fresh name."""
+
+    def enter(self, case: str) -> None:
+        """Say what the next exchanges belong to."""
+
+    def send(
+        self,
+        operation: Operation | str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = "a",
+    ) -> Exchange:
+        """Send one request and return the exchange."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +118,7 @@ def is_free_text(schema: Schema) -> bool:
 class World:
     """The records of one run."""
 
-    def __init__(self, subject: BackendSubject) -> None:
+    def __init__(self, subject: Sender) -> None:
         self._subject = subject
         self._made: list[Made] = []
         self._left: list[str] = []

@@ -15,9 +15,10 @@ import specs
 from conformance.clock import Clock, SystemClock
 from conformance.reference.backend import limits
 from conformance.reference.backend.calls import Settings
+from conformance.reference.backend.endpoint import Endpoint, Receive, Scope, Send
 from conformance.reference.backend.keys import KeySpec, principals
 from conformance.reference.backend.meter import Meter
-from conformance.reference.backend.service import Receive, Scope, Send, Service
+from conformance.reference.backend.service import Service
 from conformance.reference.backend.store import Store
 from conformance.reference.defects import Defects
 from specs import Contract
@@ -30,19 +31,20 @@ class Application(Starlette):
     """Every API at its base path; what goes to one is handed over without a detour."""
 
     def __init__(self, services: Sequence[Service], lifespan: Any) -> None:
-        routes: list[Any] = [Mount(s.contract.root.base_path.rstrip("/"), app=s) for s in services]
+        made = [(s.contract.root.base_path.rstrip("/"), Endpoint(s)) for s in services]
+        routes: list[Any] = [Mount(path, app=endpoint) for path, endpoint in made]
         routes.append(Route("/{rest:path}", _nowhere, methods=None))
         super().__init__(routes=routes, lifespan=lifespan)
         self.services = {s.contract.api: s for s in services}
-        self._mounted = [(s.prefix.decode() + "/", s) for s in services]
+        self._mounted = [(path + "/", endpoint) for path, endpoint in made]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or start up and shut down."""
         if scope["type"] == "http":
             path = scope["path"]
-            for prefix, service in self._mounted:
+            for prefix, endpoint in self._mounted:
                 if path.startswith(prefix):
-                    await service(scope, receive, send)
+                    await endpoint(scope, receive, send)
                     return
         await super().__call__(scope, receive, send)
 

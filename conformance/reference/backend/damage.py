@@ -7,16 +7,14 @@ Defects of behaviour are in the code that behaves.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from conformance.reference.backend.calls import Reply
+from conformance.reference.backend.job import Job
 from conformance.reference.backend.plan import Plan
 from conformance.reference.defects import Defects
 
-if TYPE_CHECKING:
-    from conformance.reference.backend.job import Job
-
-Harm = Callable[["Job", "Plan | None", Reply], bool]
+Harm = Callable[[Job, Plan | None, Reply], bool]
 """Changes a reply in place and says whether it had anything to change."""
 
 

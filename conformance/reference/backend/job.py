@@ -9,31 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from conformance.reference.backend import idempotency, limits
 from conformance.reference.backend.calls import Call, Problem, Reply
 from conformance.reference.backend.keys import Principal
 from conformance.reference.backend.meter import Traffic
 from conformance.reference.backend.plan import Plan, envelope
+from conformance.reference.backend.service import PROBLEM, Service
 from conformance.reference.backend.store import encode
 from conformance.reference.backend.validate import check, parameters, parse
 from specs import Contract
 from specs.vocabulary import Policy, Refusal
-
-if TYPE_CHECKING:
-    from conformance.reference.backend.service import Service
 
 Headers = list[tuple[str, str]]
 Rendered = tuple[int, Headers, bytes, Sequence[bytes] | None]
 """Status, headers, body and, where the answer is streamed, its events."""
 
 ANONYMOUS = "anonymous"
-PROBLEM = "application/problem+json"
-"""Media type of problem documents, RFC 9457."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -41,9 +37,15 @@ class Job:
     """One request on its way to its answer."""
 
     def __init__(
-        self, service: Service, scope: MutableMapping[str, Any], raw: bytes, oversized: bool
+        self,
+        service: Service,
+        damage: Callable[[Job, Plan | None, Reply], None],
+        scope: MutableMapping[str, Any],
+        raw: bytes,
+        oversized: bool,
     ) -> None:
         self.service, self.scope, self.raw, self.oversized = service, scope, raw, oversized
+        self.damage = damage
         self.defects = service.defects
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.now = service.clock.time()
@@ -399,10 +401,10 @@ class Job:
     # -- the wire ---------------------------------------------------------------------------
 
     def _rendered(self, reply: Reply, call: Call | None) -> Rendered:
-        service, plan, defects = self.service, self.plan, self.defects
+        plan, defects = self.plan, self.defects
         reply.headers.extend(self._about())
         if defects.active:
-            service.damage(self, plan, reply)
+            self.damage(self, plan, reply)
         status = reply.status or 500
         if reply.events is not None:
             events = [f"data: {encode(event)}\n\n".encode() for event in reply.events]

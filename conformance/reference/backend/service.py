@@ -1,23 +1,19 @@
-"""One API of the embedded backend: its contract made ready, and the ASGI way in and out.
+"""One API of the embedded backend, made ready: its contract compiled, its keys, quotas and plans.
 
-Requests are answered one at a time in the event loop: SQLite answers in microseconds, and what
-never waits needs no locks. What happens to a single request is in `job.py`.
+What every request needs and none changes, but for what defects keep between requests. What
+happens to a single request is in `job.py`, how requests come and answers go in `endpoint.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Mapping
 
 from conformance.clock import Clock
 from conformance.reference.backend import crud, limits
 from conformance.reference.backend.adapters import adapter
 from conformance.reference.backend.calls import Settings
-from conformance.reference.backend.damage import Damage
-from conformance.reference.backend.job import PROBLEM, Job
 from conformance.reference.backend.keys import Principal, fingerprint, presented
 from conformance.reference.backend.meter import Meter
 from conformance.reference.backend.plan import Plan, Routes, answers
@@ -26,12 +22,8 @@ from conformance.reference.backend.validate import Compiled, compile_operation
 from conformance.reference.defects import Defects
 from specs import Contract
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-MAX_DRAINED = 64 << 20
-"""Bytes of an oversized body read and thrown away so that its sender gets to hear the answer."""
+PROBLEM = "application/problem+json"
+"""Media type of problem documents, RFC 9457."""
 
 _COMPILED: dict[int, tuple[Contract, tuple[Compiled, ...]]] = {}
 
@@ -46,7 +38,7 @@ def _compiled(contract: Contract) -> tuple[Compiled, ...]:
 
 
 class Service:
-    """One API, served."""
+    """One API, ready to be served."""
 
     def __init__(
         self,
@@ -66,7 +58,6 @@ class Service:
         self.adapter = adapter(contract)
         self.realm = self.adapter.realm or contract.api
         self.meter = meters.setdefault(self.realm, Meter(store, self.realm, shared))
-        self.damage = Damage(defects)
         self.answered = 0
         self.arrivals: set[bytes] = set()
         self.refusals: set[bytes] = set()
@@ -104,33 +95,6 @@ class Service:
             answers=answers(self.contract, operation),
         )
 
-    # -- one request ------------------------------------------------------------------------
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            return
-        raw, oversized = await _read(receive, scope, self.settings.max_body)
-        if self.settings.delay:
-            await asyncio.sleep(self.settings.delay)
-        job = Job(self, scope, raw, oversized)
-        if job.defects.active:
-            await job.interleave()
-        status, headers, body, events = job.answer()
-        start = {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers],
-        }
-        await send(start)
-        if events is None or scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": body})
-            return
-        for event in events:
-            await send({"type": "http.response.body", "body": event, "more_body": True})
-            await asyncio.sleep(0)
-        await send({"type": "http.response.body", "body": b""})
-
     def request_id(self) -> str:
         """Return a name for a request that no other has."""
         return f"{self._id_start}{next(self._id_number):06x}"
@@ -167,25 +131,3 @@ class Service:
             if known.lower() == key.lower() and "auth.case-ignored" in self.defects:
                 return principal
         return None
-
-
-def _has_body(scope: Scope) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
-
-
-async def _read(receive: Receive, scope: Scope, most: int) -> tuple[bytes, bool]:
-    """Return the body and whether it had more than `most` bytes; then it is cut off."""
-    if scope["method"] == "GET" and not _has_body(scope):
-        return b"", False
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return (body, False) if len(body) <= most else (b"", True)
-    parts, size = [body], len(body)
-    while message.get("more_body") and size <= MAX_DRAINED:
-        message = await receive()
-        part = message.get("body", b"")
-        size += len(part)
-        if size <= most:
-            parts.append(part)
-    return (b"".join(parts), False) if size <= most else (b"", True)

@@ -483,4 +483,4 @@ def _fitting(schema: Schema, wish: str, example: Any) -> Any:
     return example
 
 
-__all__ = ["UNSET", "Made", "World", "created", "creators", "operations_on", "properties"]
+__all__ = ["Made", "Sender", "World", "created", "creators", "operations_on", "properties"]

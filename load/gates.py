@@ -24,6 +24,8 @@ from specs import Basis, Contract
 CASES = Registry("load")
 PLANNED = ("open", "breakpoint", "pagination")
 """Kinds of profile that plan a rate."""
+OPEN = "the run goes on"
+"""Why nothing is said yet of what only the end of a run can tell."""
 SETTLED = 10
 """Answers of an operation from which on its median is compared with others'."""
 STRETCHES = against.ENOUGH
@@ -82,12 +84,13 @@ def _finding(
 
 def _over(figures: Figures) -> None:
     if figures.running:
-        raise Inconclusive("the run goes on")
+        raise Inconclusive(OPEN)
 
 
 def _need(figures: Figures) -> OperationTally:
     total = figures.total()
     if not total.sent:
+        _over(figures)
         raise Inconclusive("no request of the schedule was sent, so there is nothing to judge")
     return total
 
@@ -195,6 +198,7 @@ def drift(figures: Figures) -> Iterator[Finding]:
         raise NotApplicable("the profile sets no drift gate")
     points = [p for _, p in sorted(figures.tally.series.points.items()) if p.times]
     if len(points) < 2 * STRETCHES:
+        _over(figures)
         raise Inconclusive(
             f"answers came in {len(points)} stretches of {figures.tally.series.width} s; at least "
             f"{2 * STRETCHES} are wanted to tell a drift from a hiccup"

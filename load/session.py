@@ -25,7 +25,7 @@ from conformance.report.run import redact
 from load import breakpoint as breakpoint_
 from load import ledger, pages, quota, request_ids
 from load.call import Origin, origin
-from load.engine import Buffer, Engine, Wire
+from load.engine import Engine, OnFlush, Wire
 from load.gates import Figures
 from load.lane import Lane
 from load.plan import Plan, make_plan
@@ -141,7 +141,7 @@ class Session:
         run_id: str,
         index: int = 0,
         workers: int = 1,
-        on_flush: Callable[[dict[str, Buffer], float], None] | None = None,
+        on_flush: OnFlush | None = None,
     ) -> Engine:
         """Return this process's engine: its lanes, its share of the tickets, its connections."""
         options = self.options
@@ -210,23 +210,22 @@ class Session:
         """Take a worker's tally: the last one counts, earlier ones are for looking at."""
         (self.reports if final else self.live)[worker] = unpack(raw)
 
-    def figures(self) -> Figures:
-        """Return all workers' counts, merged, with what they are judged against."""
-        tally = Tally()
-        parts: Mapping[str, Tally] = self.reports
+    def figures(self, running: bool = False) -> Figures:
+        """Return all workers' counts, merged, with what they are judged against.
+
+        While the run goes on (`running`), what workers have said so far stands for their last
+        report; at its end a worker without one is missing, whatever it said before.
+        """
+        parts = {**self.live, **self.reports} if running else self.reports
         if not parts and self.engine is not None:
             parts = {"here": self.engine.tally}
+        tally = Tally()
         if self.profile.kind == "breakpoint" and self.reports:
-            tally.merge(unpack(pack(self.referee.best)))
-            for part in self.reports.values():
-                tally.numbers["cpu-micros"] += part.numbers["cpu-micros"]
-                tally.numbers["problems"] += part.numbers["problems"]
-                tally.notes += part.notes
-            parts = {}
-        parts = {**self.live, **parts} if parts else {}
-        for part in parts.values():
-            tally.merge(unpack(pack(part)))
-        request_ids.compare(self.contract, tally, parts.values())
+            self._add_search(tally)
+        else:
+            for part in parts.values():
+                tally.merge(unpack(pack(part)))
+            request_ids.compare(self.contract, tally, parts.values())
         tally.numbers["planned"] = self._planned(tally)
         if self.profile.kind == "breakpoint":
             tally.facts |= breakpoint_.facts(self.referee)
@@ -241,7 +240,16 @@ class Session:
             against=self.earlier,
             interrupted=self.interrupted,
             problems=problems,
+            running=running,
         )  # fmt: skip
+
+    def _add_search(self, tally: Tally) -> None:
+        """Add the counts of the best step of a search, and what all its steps cost."""
+        tally.merge(unpack(pack(self.referee.best)))
+        for part in self.reports.values():
+            tally.numbers["cpu-micros"] += part.numbers["cpu-micros"]
+            tally.numbers["problems"] += part.numbers["problems"]
+            tally.notes += part.notes
 
     def _planned(self, tally: Tally) -> int:
         """Poisson schedules plan what they drew; a constant one what its area says."""
@@ -256,10 +264,8 @@ class Session:
         return self._entry(running=True)
 
     def _entry(self, running: bool = False) -> SubjectEntry:
-        figures = self.figures()
-        figures.running = running
         return entry(
-            figures,
+            self.figures(running),
             base_url=self.options.base_url,
             wall_seconds=time.perf_counter() - self.began,
         )

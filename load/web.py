@@ -12,18 +12,18 @@ from typing import Any
 
 from flask import Response, jsonify, request
 
-from conformance.report.results import SubjectEntry
-from load.gates import CASES
+from conformance.report.results import CaseEntry, SubjectEntry
+from conformance.verdict import Verdict
+from load.gates import CASES, OPEN
 from load.session import Session
 
 FRESH = 1.5
 """Seconds that one judgement is shown before another is made."""
-TABLES = (
+TABLES: tuple[dict[str, Any], ...] = (
     {
         "key": "gates",
         "structure": [
             {"key": "gate", "title": "Gate"},
-            {"key": "requirement", "title": "Requirement"},
             {"key": "verdict", "title": "Verdict"},
             {"key": "words", "title": "In words"},
         ],
@@ -34,11 +34,12 @@ TABLES = (
             {"key": "requirement", "title": "Requirement"},
             {"key": "operation", "title": "Operation"},
             {"key": "words", "title": "What is wrong"},
-            {"key": "witness", "title": "Seen in"},
-            {"key": "count", "title": "# times"},
+            {"key": "witness", "title": "First seen in"},
         ],
     },
 )
+SHORT = {Verdict.NOT_APPLICABLE: "n/a"}
+ORDER = ("error", "fail", "inconclusive", "open", "pass", "n/a")
 TABS = ({"title": "Gates", "key": "gates"}, {"title": "Findings", "key": "findings"})
 
 
@@ -67,24 +68,37 @@ class Page:
             words.setdefault(finding.case, []).append(finding.message)
         gates = [
             {
-                "gate": case.case.removeprefix("load."),
-                "requirement": ", ".join(CASES.cases[case.case].requirements),
-                "verdict": str(case.verdict),
-                "words": "; ".join(words.get(case.case, [])[:3]) or case.reason,
+                "gate": f"{case.case.removeprefix('load.')} "
+                f"({', '.join(CASES.cases[case.case].requirements)})",
+                "verdict": _verdict(case),
+                "words": _first(words.get(case.case, [])) or case.reason,
             }
-            for case in made.cases
+            for case in sorted(made.cases, key=_urgency)
         ]
         findings = [
             {
                 "requirement": finding.requirement,
                 "operation": finding.operation or "",
-                "words": finding.message,
+                "words": finding.message.removeprefix(f"{finding.operation}: "),
                 "witness": finding.timeline[0] if finding.timeline else "",
-                "count": finding.count,
             }
             for finding in made.findings
         ]
         return [{"key": "gates", "data": gates}, {"key": "findings", "data": findings}]
+
+
+def _urgency(case: CaseEntry) -> int:
+    """What broke comes first, what does not apply last."""
+    return ORDER.index(_verdict(case))
+
+
+def _verdict(case: CaseEntry) -> str:
+    return "open" if case.reason == OPEN else SHORT.get(case.verdict, str(case.verdict))
+
+
+def _first(words: list[str]) -> str:
+    more = f", and {len(words) - 1} more" if len(words) > 1 else ""
+    return f"{words[0]}{more}" if words else ""
 
 
 def extend(environment: Any) -> None:

@@ -1,12 +1,9 @@
-"""The SDK suite around its cases: lanes, timelines, reproductions, replays, what cannot be run."""
+"""The SDK suite around its cases: lanes, timelines, replays, what cannot be run."""
 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +11,6 @@ from rich.console import Console
 
 import specs
 from conformance.cases import execute
-from conformance.drivers.environment import EnvironmentUnavailable, prepare
-from conformance.drivers.hosting.table import Operation as Row
-from conformance.drivers.hosting.table import Option, Shape, Table, Way
 from conformance.faults.classes import classes_for
 from conformance.faults.script import Script
 from conformance.history import Call, Exchange, History, Outcome, Raised, Request, Response, Sleep
@@ -25,7 +19,6 @@ from conformance.report.results import Results, Run, SubjectEntry
 from conformance.sdk import cases, reference, replay, run, run_release, suite
 from conformance.sdk.judging import first, leaders
 from conformance.sdk.lanes import harmless
-from conformance.sdk.reproduce import LONGEST, Unwritable, Witness, script
 from conformance.sdk.timeline import timeline
 from conformance.verdict import Verdict
 
@@ -175,93 +168,6 @@ def test_timeline() -> None:
     )
 
 
-# --- reproductions --------------------------------------------------------------------------------
-
-TABLE = Table(
-    api="claiv", package="claiv-memory", module="claiv",
-    clients={"sync": "ClaivClient", "async": "AsyncClaivClient"},
-    operations={"ingest": Row(Way("ingest", Shape(rest="dict")))},
-    options={"api-key": Option("api_key"), "max-retries": Option("max_retries")},
-)  # fmt: skip
-FAKE = """
-import http.client, json, urllib.parse
-class ClaivClient:
-    def __init__(self, *, api_key, base_url, max_retries=2):
-        self.at = urllib.parse.urlsplit(base_url)
-    def ingest(self, request):
-        link = http.client.HTTPConnection(self.at.hostname, self.at.port)
-        link.request("POST", "/v1/ingest", json.dumps(request))
-        answer = link.getresponse()
-        return answer.status, answer.read()
-class AsyncClaivClient(ClaivClient):
-    async def ingest(self, request):
-        return super().ingest(request)
-"""
-
-
-def witness(text: str, mode: str = "sync") -> Witness:
-    """Return a call of `ingest` under a fault script."""
-    return Witness(
-        CLAIV["ingest"], mode, {"user_id": "u", "content": "hé"}, {"max-retries": 0},
-        Script.parse(text), None, (),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_reproductions_run(tmp_path: Path, mode: str) -> None:
-    """A reproduction needs the SDK and the standard library, and shows what came."""
-    (tmp_path / "claiv.py").write_text(FAKE)
-    text = script(CLAIV, TABLE, witness('ingest 503 body="busy"', mode), "claiv: RT5 (abc)")
-    (tmp_path / "show.py").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "show.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        check=True,
-    )  # fmt: skip
-    assert "got POST /v1/ingest HTTP/1.1" in done.stdout
-    assert "returned (503, b'busy')" in done.stdout
-
-
-FAULTS = ["* before-accept refuse", "ingest reset", "ingest stall", "",
-          "ingest#1 mid-response truncate", "ingest 429 retry-after={imf+30}"]  # fmt: skip
-
-
-@pytest.mark.parametrize("text", FAULTS)
-def test_reproductions_are_short(text: str) -> None:
-    """Every script fits on a screen and compiles."""
-    made = script(CLAIV, TABLE, witness(text), "title")
-    compile(made, "show.py", "exec")
-    assert made.count("\n") <= LONGEST
-
-
-def test_a_reproduction_answers_as_the_call_was_answered() -> None:
-    """Attempts that were not harmed succeed, and what earlier calls took is not given again."""
-    made = Script.parse("ingest#1 503; ingest#2 500; ingest#4 502")
-    later = replace(witness(""), script=made, before=("ingest", "other", "ingest"))
-    text = script(CLAIV, TABLE, later, "title")
-    answers = re.findall(r"^    b'HTTP/1.1 (\d+)", text, re.MULTILINE)
-    assert ["200", "502", "200"] == answers
-
-
-def test_a_refused_connection_is_shown_at_a_closed_port() -> None:
-    """Where nobody listens, the script closes its server before it calls."""
-    text = script(CLAIV, TABLE, witness("* before-accept refuse"), "title")
-    assert "server.close()" in text
-    assert "Thread" not in text
-
-
-def test_long_runs_are_multiplied() -> None:
-    """A body of five thousand digits is written as a product."""
-    made = script(CLAIV, TABLE, witness('ingest 200 body="' + "9" * 5000 + '"'), "title")
-    assert "b'9' * 5000" in made
-
-
-@pytest.mark.parametrize("text", ["ingest#1 trickle"])
-def test_what_a_socket_server_cannot_show(text: str) -> None:
-    """Faults beyond a plain server have no script, and the reason is said."""
-    with pytest.raises(Unwritable):
-        script(CLAIV, TABLE, witness(text), "title")
-
-
 # --- replays --------------------------------------------------------------------------------------
 
 
@@ -309,35 +215,3 @@ def test_a_missing_method_leaves_the_rest_judged() -> None:
         there = execute(by_id["surface.methods"], subject, lacking)
         wire = execute(by_id["wire.request"], subject, lacking, "sync")
     assert (there.verdict, wire.verdict) == (Verdict.FAIL, Verdict.NOT_APPLICABLE)
-
-
-SHOWN = {
-    "sovant==1.3.3": ("surface.exceptions", "surface.options", "surface.methods"),
-    "octamem==1.1.2": ("errors.network",),
-}
-"""Release -> cases whose findings are shown again by their scripts."""
-
-
-@pytest.mark.parametrize("release", SHOWN)
-def test_reproductions_show_what_the_finding_says(release: str, tmp_path: Path) -> None:
-    """Run with nothing but the published release, a script prints the contradiction."""
-    try:
-        python = prepare(release).python
-    except EnvironmentUnavailable as why:
-        pytest.skip(str(why))
-    [entry] = run_release(release, select=SHOWN[release])
-    scripts = entry.details["reproductions"]
-    said = {"ER16": "not in", "WR7": "unexpected keyword", "WR6": "no attribute", "ER12": "raised"}
-    assert {f.requirement for f in entry.findings} <= {*said, "ER13"}
-    for finding in entry.findings[:3] + entry.findings[-1:]:
-        text = scripts[finding.id]
-        assert text.count("\n") <= LONGEST
-        roots = {n.split(".")[0] for line in text.splitlines() if line.startswith("import ")
-                 for n in line.split("  #")[0].removeprefix("import ").split(", ")}  # fmt: skip
-        assert roots - set(sys.stdlib_module_names) == {entry.name}
-        (tmp_path / "show.py").write_text(text)
-        done = subprocess.run(
-            [python, "show.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
-            check=True,
-        )  # fmt: skip
-        assert said.get(finding.requirement, "raised") in done.stdout

@@ -19,6 +19,7 @@ from conformance.faults.answers import AnswerBook, fill
 from conformance.faults.script import Effect, Instruction, Playback, Script, Stage
 from conformance.history import Request
 from conformance.report.results import FindingEntry
+from conformance.sdk import telling
 from specs import Contract, Operation
 
 LONGEST = 40
@@ -42,86 +43,153 @@ class Witness:
     dropped: tuple[str, ...]
     before: tuple[str | None, ...] = ()
     """Operations of the requests that had come before the call began."""
+    cause: str = ""
+    """The finding's, and what it says was expected."""
+    expected: str = ""
+    sent: int = 0
+    """Requests that the call sent."""
+    raised: str | None = None
+    """Class of the exception that it ended with."""
 
 
 class Unwritable(ValueError):
     """The finding cannot be shown by a short script; the text says why."""
 
 
+KEY = "sk_test_0123456789abcdef0123"
 _TEMPLATE = '''"""{title}"""
-import asyncio, socket, struct, threading, time  # noqa: E401
-import {module}
+import {imports}  # noqa: E401
 
-ANSWERS = [  # one for each request, the last one again; None: reset; seconds: silence
-{answers}
-]
+KEY, requests, waits, result, error = "{key}", [], [], None, None
 server = socket.create_server(("127.0.0.1", 0))
 url = "http://127.0.0.1:%d" % server.getsockname()[1]
-
-def serve():
-    for number in range(100):
+{serve}
+{sleep}
+import {module}  # noqa: E402
+{start}
+client = {module}.{client}({keywords}, base_url=url)
+{began}try:
+    {call}
+except BaseException as caught:
+    error = caught
+{took}names = [c.__name__ for c in type(error).__mro__]
+raised = f"raised {{type(error).__module__}}.{{names[0]}}: {{str(error).partition(chr(10))[0]}}"
+outcome = raised if error else f"returned {{result!r:.300}}"
+{before}print({expected}, {seen})
+sys.exit(1 if {shows} else 0)
+'''
+_ANSWERS = """ANSWERS = [  # one for each request, the last one again
+{answers}
+]
+"""
+_SERVE = """def serve():
+    while True:
         connection, _ = server.accept()
         with connection.makefile("rb") as stream:
             head = list(iter(lambda: stream.readline().strip().decode("latin-1"), ""))
             lengths = [int(h[15:]) for h in head if h.lower().startswith("content-length:")]
-            body = stream.read(*lengths or [0])
-        print(time.strftime("%X"), "got", {shown})
-        answer = ANSWERS[min(number, len(ANSWERS) - 1)]
-        if answer is None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        elif isinstance(answer, int):
-            time.sleep(answer)
-        else:
-            connection.sendall(answer)
-        connection.close()
-
-{start}
-client = {module}.{client}({keywords}, base_url=url)
-try:
-    {call}
-    print("returned", repr(result)[:500])
-except BaseException as error:
-    print("raised", type(error).__mro__, error, getattr(error, "__dict__", {{}}))
-'''
-
-
+            requests.append((head, stream.read(*lengths or [0]), connection))
+"""
+_NEXT = "        answer = ANSWERS[min(len(requests), len(ANSWERS)) - 1]\n"
+_SEND = "connection.sendall(answer)\n"
+_RESET = 'connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))\n'
+_CLOSE = "        connection.close()\n"
+_TRICKLE = """        for piece in answer:
+            connection.sendall(piece)
+            threading.Event().wait({seconds})
+"""
+_SLEEP = {
+    "sync": """# what the SDK waits is noted and cut short
+time.sleep = lambda s, real=time.sleep: (waits.append(s), real(min(s, 0.01) if s < 9e9 else s))""",
+    "async": """# what the SDK waits is noted and cut short
+asyncio.sleep = lambda s, *_, w=asyncio.sleep: waits.extend([s] if s else []) or w(min(s, 0.01))""",
+}
 _SERVES = "threading.Thread(target=serve, daemon=True).start()"
 _REFUSES = "server.close()  # nobody listens there any more"
-_FIRST_LINE = "head[0]"
-_WHOLE = '"\\n".join(head), body.decode("utf-8", "replace")'
 
 
-def script(
-    contract: Contract, table: Table, witness: Witness, title: str, whole: bool = False
-) -> str:
+def script(contract: Contract, table: Table, witness: Witness, title: str) -> str:
     """Return the source of a script of at most LONGEST lines. Raises Unwritable.
 
-    `whole`: it prints all of each request, not its first line.
+    Its last lines say what was expected and what was seen; it ends with 1 where the deviation
+    shows and with 0 where it does not.
     """
     way = _way(table, witness)
     arguments = {n: v for n, v in witness.arguments.items() if n not in witness.dropped}
     called = f"client.{way.expression}({_written(table, way, arguments)})"
     if witness.mode == "async":
-        called = (
-            f"async def main():\n        return await {called}\n    result = asyncio.run(main())"
-        )
+        called = f"async def main(): return await {called}\n    result = asyncio.run(main())"
     else:
         called = f"result = {called}"
     name = table.clients.get(witness.mode)
     if name is None:
         raise Unwritable(f"there is no {witness.mode} client")
+    about = telling.About(
+        witness.cause, witness.expected, _base(contract, witness), witness.sent, witness.raised
+    )
+    told = telling.told(about)
+    answers = _answers(contract, witness)
     made = _TEMPLATE.format(
-        title=_plain(title), module=table.module, client=name, call=called,
-        keywords=_keywords(table, witness.options),
-        answers="\n".join(f"    {line}," for line in _answers(contract, witness)),
-        shown=_WHOLE if whole else _FIRST_LINE,
-        start=_REFUSES if _refused(witness) else _SERVES,
+        title=_plain(title), module=table.module, client=name, call=called, key=KEY,
+        imports="IMPORTS", keywords=_keywords(table, witness.options),
+        serve="" if _refused(witness) else _served(witness, answers),
+        sleep=_SLEEP[witness.mode], start=_REFUSES if _refused(witness) else _SERVES,
+        before="".join(f"{line}\n" for line in told.before),
+        began="began = time.monotonic()\n" if "took" in told.shows else "",
+        took="took = time.monotonic() - began\n" if "took" in told.shows else "",
+        expected=_expected(witness.expected), seen=told.seen, shows=told.shows,
     )  # fmt: skip
+    needed = [m for m in _MODULES if re.search(rf"\b{m}\.", made)]
+    made = made.replace("import IMPORTS", f"import {', '.join(needed)}", 1)
     lines = made.count("\n")
     if lines > LONGEST:
         raise Unwritable(f"it would take {lines} lines")
     compile(made, "reproduction", "exec")
     return made
+
+
+_MODULES = ("asyncio", "json", "pickle", "re", "socket", "struct", "sys", "threading", "time")
+
+
+def _base(contract: Contract, witness: Witness) -> str:
+    errors = witness.operation.errors
+    return errors.base if errors is not None else "Exception"
+
+
+def _given(witness: Witness, answers: Sequence[str]) -> str:
+    """Return the lines of the script's server that answer a request."""
+    deep = " " * 8
+    kinds = {next((w for w in _BARE.values() if w in line), "bytes") for line in answers}
+    reset, silence = _BARE["reset"], _BARE["stall"]
+    if kinds == {reset}:
+        return deep + _RESET + _CLOSE
+    if kinds == {silence}:
+        return f"{deep}# nothing is answered, and the connection stays open\n"
+    slow = [i.effect.seconds for i in witness.script if i.effect.kind == "trickle"]
+    if slow:
+        return _NEXT + _TRICKLE.format(seconds=slow[0] or 0.01) + _CLOSE
+    if kinds == {"bytes"}:
+        return _NEXT + deep + _SEND + _CLOSE
+    lines = _NEXT
+    if reset in kinds:
+        lines += f"{deep}if answer == {reset}:\n{deep}    {_RESET}"
+    branch = "elif" if reset in kinds else "if"
+    if silence not in kinds:
+        return lines + f"{deep}else:\n{deep}    {_SEND}{_CLOSE}"
+    if "bytes" in kinds:
+        lines += f"{deep}{branch} answer != {silence}:\n{deep}    {_SEND}"
+    return lines + f"{deep}if answer != {silence}:\n    {_CLOSE}"
+
+
+def _served(witness: Witness, answers: Sequence[str]) -> str:
+    server = _SERVE + _given(witness, answers)
+    listed = "\n".join(f"    {line}," for line in answers)
+    return (_ANSWERS.format(answers=listed) if "ANSWERS" in server else "") + server
+
+
+def _expected(text: str) -> str:
+    plain = " ".join(text.split())
+    return repr(f"expected: {plain if len(plain) <= 200 else plain[:199] + '…'}; seen:")
 
 
 def _plain(title: str) -> str:
@@ -139,7 +207,7 @@ def _way(table: Table, witness: Witness) -> Way:
 
 
 def _keywords(table: Table, options: Mapping[str, Any]) -> str:
-    given: dict[str, Any] = {"api-key": "sk_test_0123456789abcdef0123", **options}
+    given: dict[str, Any] = {"api-key": _Source("KEY"), **options}
     named = [
         f"{table.options[role].documented}={value!r}"
         for role, value in given.items()
@@ -234,15 +302,19 @@ def _success(witness: Witness) -> int:
     return int(declared) if declared.isdigit() else 200
 
 
-_BARE = {"reset": "None", "close": 'b""', "stall": "3600"}
+_BARE = {"reset": "'reset'", "stall": "'silence'"}
 """Ways not to answer at all, as the script's server knows them."""
 
 
 def _answer(book: AnswerBook, operation: Operation, effect: Effect, stage: Stage | None) -> str:
-    if effect.kind in _BARE and stage is not Stage.MID_RESPONSE:
+    inside = stage is Stage.MID_RESPONSE
+    if effect.kind in _BARE and not inside:
         return _BARE[effect.kind]
-    odd = effect.size is not None or effect.framing != "length"
-    if effect.kind not in ("respond", "truncate", "reset") or odd:
+    if effect.kind == "close" and not inside:
+        return "b''"
+    trickled = effect.kind == "trickle" and inside
+    odd = (effect.size is not None and not trickled) or effect.framing != "length"
+    if not (effect.kind in ("respond", "truncate", "reset") or trickled) or odd:
         raise Unwritable(f"a plain socket server does not {effect.kind} so")
     answer = book.answer(operation, Request("", ""), effect.status or 200)
     body = effect.body if effect.body is not None else answer.body
@@ -250,6 +322,9 @@ def _answer(book: AnswerBook, operation: Operation, effect: Effect, stage: Stage
     headers += list(effect.headers)
     headers = [(n, _dated(value)) for n, value in headers]
     status = effect.status or answer.status
+    if trickled:
+        body = body.ljust(effect.size or 0)
+        return f"[{_head(status, headers, len(body))!r}, *(b'%c' % c for c in {_bytes(body)})]"
     sent = body if effect.kind == "respond" else body[: len(body) // 2]
     written = _bytes(_head(status, headers, len(body)) + sent)
     if len(written) > MOST_BYTES:
@@ -290,23 +365,36 @@ def _head(status: int, headers: Sequence[tuple[str, str]], length: int) -> bytes
 # --- what is missing ------------------------------------------------------------------------------
 
 _LACKING = '''"""{title}"""
+import sys
 import {module}
 
 {look}
+print({expected}, {seen})
+sys.exit(1 if found is None else 0)
 '''
 _LOOKS = {
-    "ER16": 'print("{name}:", getattr({module}, "{name}", "not in {module}"))',
-    "WR6": """client = {module}.{client}({keywords})
-try:
-    print("{name}:", client.{name})
-except AttributeError as error:
-    print("{name}:", error)""",
-    "WR7": """try:
-    print({module}.{client}({keywords}, {name}=None))
-except TypeError as error:
-    print("{name}:", error)""",
+    "ER16": (
+        'found = getattr({module}, "{name}", None)',
+        '"there is no {name} in {module}" if found is None else found',
+    ),
+    "WR6": (
+        'found, why = None, ""\n'
+        "try:\n"
+        "    found = {module}.{client}({keywords}).{name}\n"
+        "except AttributeError as error:\n"
+        "    why = error",
+        "why if found is None else found",
+    ),
+    "WR7": (
+        'found, why = "taken", "taken"\n'
+        "try:\n"
+        "    {module}.{client}({keywords}, {name}=None)\n"
+        "except TypeError as error:\n"
+        "    found, why = (None if '{name}' in str(error) else found), error",
+        "why",
+    ),
 }
-"""Requirement -> how to look for what the document names."""
+"""Requirement -> how to look for what the document names, and what was seen."""
 
 
 def lacking(tables: Sequence[Table], finding: FindingEntry, release: str) -> str | None:
@@ -321,13 +409,15 @@ def lacking(tables: Sequence[Table], finding: FindingEntry, release: str) -> str
     if finding.requirement not in _LOOKS or client is None:
         return None
     module = table.exceptions_module or table.module if kind == "exception" else table.module
-    look = _LOOKS[finding.requirement].format(
-        module=module,
-        client=client,
-        name=named[1],
-        keywords=_keywords(table, {"base-url": "http://127.0.0.1:9"}),
-    )
+    words = {
+        "module": module, "client": client, "name": named[1],
+        "keywords": _keywords(table, {"api-key": KEY, "base-url": "http://127.0.0.1:9"}),
+    }  # fmt: skip
+    look, seen = (text.format(**words) for text in _LOOKS[finding.requirement])
     title = f"{release}: {finding.requirement} {finding.cause} ({finding.id})"
-    made = _LACKING.format(title=_plain(title), module=module, look=look)
+    made = _LACKING.format(
+        title=_plain(title), module=module, look=look, seen=seen,
+        expected=_expected(str(finding.expected)),
+    )  # fmt: skip
     compile(made, "reproduction", "exec")
     return made

@@ -122,6 +122,8 @@ class Play:
                 arguments=shown.arguments, options=self.options, script=self.script,
                 via=shown.via, dropped=reply.dropped if reply else (),
                 before=tuple(e.operation for e in self.history if e.number < first),
+                cause=changed.cause, expected=str(changed.expected), sent=len(shown.exchanges),
+                raised=shown.outcome.error.name if shown.outcome.error else None,
             ),
         )  # fmt: skip
         return changed.at(replay=replay_command(subject, changed))

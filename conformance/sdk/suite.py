@@ -337,8 +337,7 @@ def reproductions(subject: SdkSubject, table: Table | None) -> dict[str, str]:
         identity = finding_id(subject.reported_as, subject.name, requirement, cause)
         title = f"{subject.name} {subject.version}: {requirement} {cause} ({identity})"
         with contextlib.suppress(Unwritable):
-            whole = requirement.startswith(("AU", "WR"))
-            found[identity] = script(subject.contract, table, witness, title, whole)
+            found[identity] = script(subject.contract, table, witness, title)
     return found
 
 

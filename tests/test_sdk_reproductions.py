@@ -1,0 +1,198 @@
+"""Stand-alone scripts: short, of the SDK and the standard library only, and they tell the truth."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import specs
+from conformance.drivers.environment import EnvironmentUnavailable, prepare
+from conformance.drivers.hosting.table import Operation as Row
+from conformance.drivers.hosting.table import Option, Shape, Table, Way
+from conformance.faults.script import Script
+from conformance.sdk import run_release
+from conformance.sdk.reproduce import LONGEST, Unwritable, Witness, script
+from conformance.sdk.telling import About, told
+
+CLAIV = specs.load("claiv")
+TABLE = Table(
+    api="claiv", package="claiv-memory", module="claiv",
+    clients={"sync": "ClaivClient", "async": "AsyncClaivClient"},
+    operations={"ingest": Row(Way("ingest", Shape(rest="dict")))},
+    options={"api-key": Option("api_key"), "max-retries": Option("max_retries")},
+)  # fmt: skip
+FAKE = """
+import http.client, json, urllib.parse
+class ClaivError(Exception):
+    pass
+class ClaivClient:
+    def __init__(self, *, api_key, base_url, max_retries=2):
+        self.at = urllib.parse.urlsplit(base_url)
+    def ingest(self, request):
+        link = http.client.HTTPConnection(self.at.hostname, self.at.port)
+        link.request("POST", "/v1/ingest", json.dumps(request))
+        answer = link.getresponse()
+        if answer.status == 500:
+            raise ClaivError(answer.read())
+        return answer.status, answer.read()
+class AsyncClaivClient(ClaivClient):
+    async def ingest(self, request):
+        return super().ingest(request)
+"""
+
+
+def witness(text: str, mode: str = "sync", cause: str = "value-for:503") -> Witness:
+    """Return a call of `ingest` under a fault script."""
+    return Witness(
+        CLAIV["ingest"], mode, {"user_id": "u", "content": "hé"}, {"max-retries": 0},
+        Script.parse(text), None, (), cause=cause, expected="ClaivError (documented)", sent=1,
+    )  # fmt: skip
+
+
+def shown(text: str, folder: Path, python: Path | str = sys.executable) -> tuple[int, str]:
+    """Run a script and return its exit code and last line."""
+    (folder / "show.py").write_text(text)
+    done = subprocess.run(
+        [python, "show.py"], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize(("status", "code"), [(503, 1), (500, 0)])
+def test_a_script_says_whether_it_shows(tmp_path: Path, mode: str, status: int, code: int) -> None:
+    """Exit 1 and the contradiction in the last line where it shows; exit 0 where it does not."""
+    (tmp_path / "claiv.py").write_text(FAKE)
+    text = script(CLAIV, TABLE, witness(f'ingest {status} body="busy"', mode), "claiv: ER1 (abc)")
+    seen = {503: "returned (503, b'busy')", 500: "raised claiv.ClaivError: b'busy'"}[status]
+    assert shown(text, tmp_path) == (code, f"expected: ClaivError (documented); seen: {seen}")
+
+
+FAULTS = ["* before-accept refuse", "ingest reset", "ingest stall", "",
+          "ingest#1 mid-response truncate", "ingest 429 retry-after={imf+30}",
+          "ingest close", "ingest#1+ mid-response trickle size=150 seconds=0.01"]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("text", FAULTS)
+def test_scripts_are_short(text: str, mode: str) -> None:
+    """Every script fits on a screen and compiles, whatever its server has to do."""
+    made = script(
+        CLAIV, TABLE, witness(text, mode, {"sync": "pickle", "async": "leak:x"}[mode]), "title"
+    )
+    compile(made, "show.py", "exec")
+    assert made.count("\n") <= LONGEST
+    assert max(map(len, re.sub(r"(?m)^    .*,$", "", made).splitlines())) <= 120
+
+
+MIXED = [
+    "ingest#1 stall ; ingest#2 reset",
+    "ingest#1 reset ; ingest#2 503",
+    "ingest#1 stall ; ingest#2 503",
+]
+
+
+@pytest.mark.parametrize("text", MIXED)
+def test_a_script_answers_in_several_ways(text: str) -> None:
+    """Resets, silence and answers may follow each other."""
+    made = script(CLAIV, TABLE, witness(text), "title")
+    for word, kind in (("'reset'", "reset"), ("'silence'", "stall"), ("HTTP/1.1 503", "503")):
+        assert (word in made) == (kind in text)
+
+
+def test_a_script_answers_as_the_call_was_answered() -> None:
+    """Attempts that were not harmed succeed, and what earlier calls took is not given again."""
+    made = Script.parse("ingest#1 503; ingest#2 500; ingest#4 502")
+    later = replace(witness(""), script=made, before=("ingest", "other", "ingest"))
+    text = script(CLAIV, TABLE, later, "title")
+    answers = re.findall(r"^    b'HTTP/1.1 (\d+)", text, re.MULTILINE)
+    assert ["200", "502", "200"] == answers
+
+
+def test_a_refused_connection_is_shown_at_a_closed_port(tmp_path: Path) -> None:
+    """Where nobody listens, the script closes its server before it calls."""
+    (tmp_path / "claiv.py").write_text(FAKE)
+    text = script(CLAIV, TABLE, witness("* before-accept refuse", cause="leak:x"), "title")
+    assert "Thread" not in text
+    code, line = shown(text, tmp_path)
+    assert (code, "ConnectionRefusedError" in line) == (1, True)
+
+
+def test_long_runs_are_multiplied() -> None:
+    """A body of five thousand digits is written as a product."""
+    made = script(CLAIV, TABLE, witness('ingest 200 body="' + "9" * 5000 + '"'), "title")
+    assert "b'9' * 5000" in made
+
+
+@pytest.mark.parametrize("text", ["ingest#1 trickle", "ingest 200 framing=chunked"])
+def test_what_a_socket_server_cannot_show(text: str) -> None:
+    """Faults beyond a plain server have no script, and the reason is said."""
+    with pytest.raises(Unwritable):
+        script(CLAIV, TABLE, witness(text), "title")
+
+
+LOOKED: list[tuple[str, str, str]] = [
+    ("early:retry-after:429", "at least 2 s before attempt 3: …", "sum(waits[1:2]) < 1.99"),
+    ("backoff:too-long", "at most 2.000 s before attempt 2: …", "sum(waits[0:1]) > 2.1"),
+    ("attribute-value:E.retry_after", '"7", from header:retry-after (d)',
+     "getattr(error, 'retry_after', None) not in ['7', 7.0]"),
+    ("target:get:GET /v6/a/{id}", "GET /v1/a/{id} (observed)",
+     "not re.match('GET /v1/a/[^/ ]+[ ?]', requests[0][0][0])"),
+    ("body:create:/:additionalProperties:ttl", "",
+     "bool({'ttl'} & set(json.loads(requests[0][1])))"),
+    ("header-value:x-plan:usage.plan", "`usage.plan` = 'pro'",
+     "str(getattr(getattr(result, 'usage', None), 'plan', None)) != 'pro'"),
+    ("attribute-value:E.detail", '"cut off …, from message (d)',
+     "len(requests) == 2 and names[0] == 'Odd'"),
+    ("something-new", "", "len(requests) == 2 and names[0] == 'Odd'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cause", "expected", "shows"), LOOKED, ids=[c for c, _, _ in LOOKED])
+def test_what_is_looked_at(cause: str, expected: str, shows: str) -> None:
+    """Each kind of cause has its own look; a new kind is seen by how the call ends."""
+    made = told(About(cause, expected, "Base", sent=2, raised="Odd"))
+    assert made.shows == shows
+    compile(made.seen, "seen", "eval")
+    compile(made.shows, "shows", "eval")
+
+
+# --- against the published releases ---------------------------------------------------------------
+
+RELEASES = {
+    "sovant==1.3.3": ("surface.exceptions", "surface.options", "surface.methods", "wire.request"),
+    "claiv-memory==0.2.1": ("retry.cap", "robust.slow-body", "wire.encoding", "errors.unsure"),
+    "memsy==0.3.1": ("headers.surfaced", "retry-after.odd", "retry-after.spread"),
+    "octamem==1.1.2": ("errors.network", "answers.odd", "errors.documented"),
+}
+"""Release -> cases that find one of each kind: names, retries, errors, headers, bodies, leaks."""
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_scripts_show_what_the_findings_say(release: str, tmp_path: Path) -> None:
+    """Run with nothing but the published release, each script shows its finding: exit 1."""
+    try:
+        python = prepare(release).python
+    except EnvironmentUnavailable as why:
+        pytest.skip(str(why))
+    [entry] = run_release(release, select=RELEASES[release])
+    scripts = entry.details["reproductions"]
+    assert set(scripts) == {f.id for f in entry.findings}
+    kinds = {f.cause.partition(":")[0]: f for f in entry.findings}
+    assert len(kinds) >= 2
+    for finding in kinds.values():
+        text = scripts[finding.id]
+        assert text.count("\n") <= LONGEST
+        roots = {n.split(".")[0] for line in text.splitlines() if line.startswith("import ")
+                 for n in line.split("  #")[0].removeprefix("import ").split(", ")}  # fmt: skip
+        own = roots - set(sys.stdlib_module_names)
+        assert own == {entry.name.split("-")[0]}
+        code, line = shown(text, tmp_path, python)
+        assert (finding.cause, code) == (finding.cause, 1)
+        assert line.startswith(f"expected: {' '.join(str(finding.expected).split())[:40]}")

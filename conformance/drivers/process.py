@@ -55,6 +55,8 @@ class CallReply:
     printed: str = ""
     """The end of what the SDK printed and logged meanwhile; keys are not redacted in it."""
     cancelled: bool | None = None
+    connects: tuple[tuple[float, int], ...] | None = None
+    """(time, port) of each connection that was asked for; None: the driver cannot see them."""
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -339,6 +341,7 @@ def _call_reply(done: p.Ended) -> CallReply:
         warnings=done.warnings,
         printed=done.printed,
         cancelled=done.cancelled,
+        connects=None if done.connects is None else tuple((c.at, c.port) for c in done.connects),
     )
 
 

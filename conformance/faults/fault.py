@@ -15,7 +15,7 @@ from specs import Contract, Operation
 
 Group = Literal[
     "status", "documented", "interim", "redirect", "body", "framing", "headers", "network",
-    "retry-after", "rate-limit", "usage", "stream",
+    "connect", "retry-after", "rate-limit", "usage", "stream",
 ]  # fmt: skip
 Build = Callable[[Contract, Operation], Instruction]
 Applies = Callable[[Contract, Operation], bool]
@@ -49,7 +49,7 @@ class FaultClass:
     def build(self, contract: Contract, operation: Operation, times: int | None = 1) -> Script:
         """Return the script: the fault on the first `times` attempts, None: on every one."""
         made = self.instruction(contract, operation)
-        if made.effect.kind == "refuse":
+        if made.effect.kind in ("refuse", "late"):
             return Script.of(made)
         if self.once or self.every:
             times = 1 if self.once else None

@@ -22,6 +22,7 @@ from conformance.faults.script import (
     Stage,
     close,
     garbage,
+    late,
     refuse,
     reset,
     respond,
@@ -145,6 +146,22 @@ def _network() -> Iterator[FaultClass]:
         )  # fmt: skip
 
 
+def _slow_connects() -> Iterator[FaultClass]:
+    for name, words, seconds in (
+        ("late", "Takes the connection a second late.", 0.1),
+        ("never", "Never takes the connection: connecting hangs.", None),
+    ):
+        yield FaultClass(
+            f"connect-{name}", "connect", words, _late(seconds), always,
+            timeout=seconds is None, bulky=seconds is not None,
+        )  # fmt: skip
+
+
+def _late(seconds: float | None) -> Build:
+    made = Instruction(None, None, None, Stage.BEFORE_ACCEPT, late(seconds))
+    return lambda contract, operation: made
+
+
 _ROUGH = (
     (Stage.BEFORE_ACCEPT, "reset", "Resets the connection before the request is read.", False),
     (Stage.BEFORE_ACCEPT, "close", "Closes the connection before the request is read.", False),
@@ -154,6 +171,7 @@ _ROUGH = (
     (Stage.BEFORE_HANDLER, "garbage", "Answers with bytes that are no HTTP.", True),
     (Stage.AFTER_COMMIT, "reset", "Does what was asked, then resets the connection.", True),
     (Stage.AFTER_COMMIT, "close", "Does what was asked, then closes the connection.", False),
+    (Stage.AFTER_COMMIT, "truncate", "Does what was asked, ends inside the head.", False),
     (Stage.AFTER_COMMIT, "garbage", "Does what was asked, answers with no HTTP.", False),
     (Stage.MID_RESPONSE, "reset", "Resets the connection inside the body.", True),
     (Stage.MID_RESPONSE, "truncate", "Closes the connection inside the body.", True),
@@ -208,7 +226,8 @@ def _waits() -> Iterator[FaultClass]:
         )  # fmt: skip
 
 
-_FIGURES: tuple[tuple[str, str, str], ...] = (
+_FIGURES: tuple[tuple[str, str, str | None], ...] = (
+    ("right", "as declared", None),
     ("absent", "left out", "{drop}"),
     ("empty", "empty", ""),
     ("garbage", "words", "plenty"),
@@ -236,10 +255,13 @@ def _figures() -> Iterator[FaultClass]:
 
 
 def _figured(
-    named: Callable[[Operation], tuple[str, ...]], value: str, status: int | None
+    named: Callable[[Operation], tuple[str, ...]], value: str | None, status: int | None
 ) -> Build:
+    """Return what gives all these headers one value; None: those of the declared example."""
+
     def build(contract: Contract, operation: Operation) -> Instruction:
-        headers = tuple((name, value) for name in named(operation))
+        names = named(operation) if value is not None else ()
+        headers = tuple((name, value or "") for name in names)
         if status is not None:
             return first(operation, respond(status, headers=headers))
         return first(
@@ -315,6 +337,7 @@ def table() -> Iterator[FaultClass]:
     yield from _framings()
     yield from _junk()
     yield from _network()
+    yield from _slow_connects()
     yield from _waits()
     yield from _figures()
     yield from _broken_streams()

@@ -24,14 +24,15 @@ the fault is played), `mid-response` (the head of the answer went out whole), `a
 (the whole answer went out).
 
 **Effect.** A status code alone is `respond`; the others are `reset` (RST), `close` (FIN),
-`truncate`, `garbage`, `stall`, `trickle` and `refuse` (the port is closed). They may be followed
-by the status of the answer that they harm, and by words `name=value`:
+`truncate`, `garbage`, `stall`, `trickle`, `refuse` (the port is closed) and `late` (it listens and
+takes nobody for a while). They may be followed by the status of the answer that they harm, and by
+words `name=value`:
 
 ============  ==========================================================================
 `after=N`     bytes sent before the effect bites; counted from the body's first byte in
               `mid-response`, from the status line's before it. `respond`: body bytes that
               are sent of the whole that was announced
-`seconds=S`   `stall`: how long (left out: for ever); `trickle`: pause between two bytes
+`seconds=S`   `stall`, `late`: how long (left out: for ever); `trickle`: pause between bytes
 `size=N`      the body is padded with spaces to N bytes (JSON stays JSON)
 `framing=F`   `length` (default), `chunked`, `close` (no length, ended by FIN),
               `none` (no length and no end)
@@ -60,7 +61,7 @@ from typing import Any, Literal, get_args
 from conformance.history import Headers, header
 
 Kind = Literal[
-    "respond", "reset", "close", "truncate", "garbage", "stall", "trickle", "refuse"
+    "respond", "reset", "close", "truncate", "garbage", "stall", "trickle", "refuse", "late"
 ]  # fmt: skip
 Framing = Literal["length", "chunked", "close", "none"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -89,8 +90,9 @@ _SENSELESS: dict[tuple[Stage, Kind], str] = {
         for kind in ("respond", "truncate", "garbage", "trickle")
     },
     **{
-        (stage, "refuse"): "a connection that was accepted cannot be refused any more"
+        (stage, kind): "a connection that was accepted cannot be refused or made wait any more"
         for stage in Stage
+        for kind in ("refuse", "late")
         if stage is not Stage.BEFORE_ACCEPT
     },
     (Stage.MID_RESPONSE, "respond"): "an answer inside an answer is `garbage`",
@@ -105,6 +107,7 @@ _ANSWERLESS: dict[Kind, tuple[Stage, ...]] = {
     "close": (Stage.BEFORE_ACCEPT, Stage.BEFORE_HANDLER, Stage.AFTER_COMMIT),
     "stall": (Stage.BEFORE_ACCEPT,),
     "refuse": tuple(Stage),
+    "late": tuple(Stage),
 }
 
 
@@ -198,7 +201,7 @@ class Script:
     @property
     def needs_own_port(self) -> bool:
         """True where a port must be closed, which a shared one cannot be."""
-        return any(i.effect.kind == "refuse" for i in self)
+        return any(i.effect.kind in ("refuse", "late") for i in self)
 
     def short(self) -> str:
         """Return the text form, `ingest#1 before-handler 503 retry-after=2; …`."""
@@ -233,7 +236,7 @@ class Playback:
         self.total += 1
         self.attempts[operation] = self.attempts.get(operation, 0) + 1
         for index, instruction in enumerate(self.script):
-            if self._fits(index, instruction, operation):
+            if instruction.effect.kind != "late" and self._fits(index, instruction, operation):
                 self.played[index] += 1
                 return index
         return None
@@ -344,6 +347,11 @@ def refuse() -> Effect:
     return Effect("refuse")
 
 
+def late(seconds: float | None = None) -> Effect:
+    """Take no connection for `seconds` (None: never): the client's SYN is not answered."""
+    return Effect("late", seconds=seconds)
+
+
 def _pairs(headers: HeadersLike) -> Headers:
     items = headers.items() if isinstance(headers, Mapping) else headers
     return tuple((str(name), str(value)) for name, value in items)
@@ -376,8 +384,8 @@ def _effect_problems(effect: Effect) -> Iterator[str]:
     if effect.size is not None and not 0 <= effect.size <= MAX_SIZE:
         yield f"`size` is 0 to {MAX_SIZE} bytes, not {effect.size}"
     if effect.seconds is not None:
-        if effect.kind not in ("stall", "trickle"):
-            yield "only `stall` and `trickle` take `seconds`"
+        if effect.kind not in ("stall", "trickle", "late"):
+            yield "only `stall`, `trickle` and `late` take `seconds`"
         if not (math.isfinite(effect.seconds) and effect.seconds >= 0):
             yield f"`seconds` is a length of time; {effect.seconds} is none"
     for name, value in effect.headers:
@@ -398,11 +406,13 @@ def _instruction_problems(i: Instruction) -> Iterator[str]:
         yield "there is no answer here that could have a status, headers, a body or `after`"
     if i.stage is Stage.AFTER_RESPONSE and i.effect.after is not None:
         yield "the answer went out whole, so there is nothing to count `after` in"
-    if i.effect.kind == "refuse" and (i.operation is not None or i.times is not None):
+    if i.effect.kind in ("refuse", "late") and (i.operation is not None or i.times is not None):
         yield (
-            "a refused connection is seen by nobody, so it can be neither counted nor told "
-            "by operation; write `*` or `*#n+`"
+            "a connection that is not taken is seen by nobody, so it can be neither counted nor "
+            "told by operation; write `*` or `*#n+`"
         )
+    if i.effect.kind == "late" and i.attempt is not None:
+        yield "a port is late from its beginning; write `*`"
     if i.operation is not None and not _OPERATION.fullmatch(i.operation):
         yield f"{i.operation!r} is no operation id"
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from conformance.clock import SystemClock
 from conformance.faults import answers, wire
 from conformance.faults.answers import Answer, AnswerBook, Default
-from conformance.faults.script import Instruction, Playback, Script, Stage
+from conformance.faults.script import Effect, Instruction, Playback, Script, Stage
 from conformance.history import Exchange, Failure, Headers, Request, Response, header
 from specs import Contract, Operation
 
@@ -243,6 +243,15 @@ class Session:
                 self._port.refuse()
                 return True
         return False
+
+    @property
+    def late(self) -> Effect | None:
+        """The effect that keeps the port from taking connections; None where there is none."""
+        for index, instruction in enumerate(self._playback.script):
+            if instruction.effect.kind == "late":
+                self._playback.played[index] = 1
+                return instruction.effect
+        return None
 
     def _below(self, target: str) -> str:
         """Return a target as it stands below the base URL."""

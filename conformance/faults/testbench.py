@@ -206,13 +206,34 @@ class OwnPort:
     def __init__(self, bench: Testbench) -> None:
         self._bench = bench
         self._server: asyncio.Server | None = None
+        self._filler: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._socket = _bound(0)
         self.number: int = self._socket.getsockname()[1]
 
     async def listen(self, session: Session) -> None:
-        """Serve a session, unless its script begins with a refusal."""
+        """Serve a session; not if its script begins with a refusal, later where it says so."""
         if session.closes_next:
             return
+        late = session.late
+        if late is None:
+            await self._serve(session)
+            return
+        self._fill()
+        if late.seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(
+                late.seconds, lambda: self._bench.spawn(self._serve(session))
+            )
+
+    def _fill(self) -> None:
+        """Fill the queue of connections that wait to be taken: the kernel answers no SYN then."""
+        self._socket.listen(0)
+        self._filler = socket.create_connection((HOST, self.number))
+
+    async def _serve(self, session: Session) -> None:
+        if self._filler is not None:
+            self._socket.accept()[0].close()
+            self._filler.close()
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self._bench, session, "a"), sock=self._socket, backlog=BACKLOG
         )
@@ -227,6 +248,10 @@ class OwnPort:
 
     def close(self) -> None:
         """Give the port back."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._filler is not None:
+            self._filler.close()
         if self._server is not None:
             self._server.close()
         self._socket.close()

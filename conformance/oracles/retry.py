@@ -10,6 +10,7 @@ whether it speaks of the last attempt.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -448,17 +449,23 @@ def _same(
                     witness=(exchanges[0].number, again.number), cause=f"changed:{part}",
                 )  # fmt: skip
         names = {n.lower() for n, _ in (*first.headers, *other.headers)} - context.ignore
-        for name in sorted(names & _STABLE):
+        for name in sorted(n for n in names if n in _STABLE or not _OF_ATTEMPT.search(n)):
             if header(first.headers, name) != header(other.headers, name):
                 yield Finding(
                     "RT10", "changes a header of a request from one attempt to the next",
                     expected=f"the same {name} in every attempt", actual=f"{name} differs",
+                    basis=Basis.DOCUMENTED if name in _STABLE else Basis.ASSUMED,
                     witness=(exchanges[0].number, again.number), cause=f"changed:header:{name}",
                 )  # fmt: skip
         yield from _same_key(operation.idempotency, exchanges[0], again)
 
 
 _STABLE = frozenset({"content-type", "authorization", "accept", "x-api-key", "user-agent"})
+_OF_ATTEMPT = re.compile(
+    r"retry|attempt|request-?id|correlation|trace|span|idempotency|signature|nonce"
+    r"|^(date|timestamp|connection|keep-alive|content-length|transfer-encoding|x-amz-date)$"
+)
+"""Headers that each attempt may have of its own: counts, ids, traces, times, framing."""
 
 
 def _same_json(part: str, before: object, after: object) -> bool:

@@ -19,7 +19,7 @@ from conformance.oracles import exceptions, retry
 from conformance.oracles.answers import Answer, answer_of
 from conformance.oracles.retry import Options
 from conformance.sdk.subject import Ask, Mode, Play, SdkSubject
-from conformance.verdict import Finding, NotApplicable
+from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
 
 CASES = Registry("sdk")
@@ -88,13 +88,12 @@ def chosen(
     In a deep run there are no others. Raises NotApplicable at the end where all that was wanted
     is left to other operations: nothing was played, so nothing was passed.
     """
-    kinds = leaders(subject.contract)
     wanted = played = 0
     for place, fault in enumerate(subject.faults(operation)):
         if not want(fault):
             continue
         wanted += 1
-        why = "" if subject.deep else _spread(subject.contract, kinds, operation, fault, place)
+        why = "" if subject.deep else _spread(subject, operation, fault, place)
         subject.covered(operation, mode, fault.id, *([why] if why else []))
         if not why:
             played += 1
@@ -103,24 +102,20 @@ def chosen(
         raise NotApplicable("its faults are played on other operations; --deep plays them here")
 
 
-def _spread(
-    contract: Contract,
-    kinds: Sequence[Operation],
-    operation: Operation,
-    fault: FaultClass,
-    place: int,
-) -> str:
+def _spread(subject: SdkSubject, operation: Operation, fault: FaultClass, place: int) -> str:
     """Return why a fault class is left to other operations; '' where it is played here.
 
-    Documented answers are played everywhere. The first operation takes every fault, and alone
-    those that take real time. A rare one goes to one other kind of operation as well, by turns; a
-    common one to every kind, and to every third of the operations that share their kind with
-    another.
+    Documented answers are played everywhere. Of the operations that a fault applies to the first
+    takes it always, and alone where it takes real time. A rare one goes to one other kind of
+    operation as well, by turns; a common one to every kind, and to every third of the operations
+    that share their kind with another.
     """
+    contract, kinds = subject.contract, takers(subject, fault)
     if fault.timeout or fault.bulky:
         what = "silence" if fault.timeout else "bulk"
         reason = f"not run: {what} takes real time, so it is played on one operation"
-        return "" if [operation] == first(contract) else reason
+        alone = next((o for o in first(contract) if o in kinds), kinds[0])
+        return "" if operation == alone else reason
     if fault.group == "documented" or operation == kinds[0]:
         return ""
     if not fault.core:
@@ -131,6 +126,16 @@ def _spread(
     if operation in kinds or (place + list(contract).index(operation)) % SHARE == 0:
         return ""
     return f"not run: played on one in {SHARE} of the operations of one kind, by turns"
+
+
+def takers(subject: SdkSubject, fault: FaultClass) -> Sequence[Operation]:
+    """Return one operation of each kind that a fault applies to."""
+    found = subject.takers.get(fault.applies)
+    if found is None:
+        contract = subject.contract
+        able = [o for o in contract if fault.applies(contract, o)]
+        found = subject.takers[fault.applies] = [o for o in leaders(contract) if o in able] or able
+    return found
 
 
 # --- playing ------------------------------------------------------------------------------------
@@ -176,15 +181,19 @@ def remembered(
 def visible(made: Play) -> Play:
     """Return a play that also shows attempts which the testbench cannot see: refused ones.
 
-    Nobody hears a refused connection; there was one before each wait and one after the last.
+    The driver tells of each connection that was asked for, where it can see them. Else there was
+    one before each wait and one after the last.
     """
     refused = any(i.effect.kind == "refuse" for i in made.script)
     if not refused or made.history.exchanges or not made.history.calls:
         return made
     calls = []
     exchanges: list[Exchange] = []
-    for call in made.history.calls:
-        times = [s.at - 1e-6 for s in call.sleeps] + [call.ended]
+    for place, call in enumerate(made.history.calls):
+        told = made.replies[place].connects if place < len(made.replies) else None
+        times = [at for at, port in told or () if port == made.port]
+        if not times:
+            times = [s.at - 1e-6 for s in call.sleeps] + [call.ended]
         numbers = []
         for at in times:
             numbers.append(len(exchanges) + 1)
@@ -326,6 +335,15 @@ def without_retries(
         if rule.duty is not retry.Duty.RETRY:
             return {}
     return {"max-retries": 0} if subject.option("max-retries") else {}
+
+
+def needs_option(subject: SdkSubject, operation: Operation, mode: str, role: str) -> None:
+    """Raise where a call cannot be made with an option: NotApplicable, as `needs` does, where it
+    cannot be made at all; Inconclusive where the constructor takes no such option.
+    """
+    subject.needs(operation, mode)
+    if not subject.option(role):
+        raise Inconclusive(f"the constructor has no option for {role}: a finding of its own (WR7)")
 
 
 def options_of(settings: Mapping[str, Any]) -> Options:

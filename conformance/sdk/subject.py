@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from conformance.drivers.process import CallReply, DriverProcess
 from conformance.drivers.protocol import ReplyHello
 from conformance.faults.answers import Default
 from conformance.faults.classes import FaultClass, classes_for
+from conformance.faults.fault import Applies
 from conformance.faults.script import Script
 from conformance.faults.session import BUDGET, Session
 from conformance.faults.testbench import Testbench
@@ -76,6 +78,8 @@ class Play:
     closed: Outcome | None = None
     """How closing the client ended."""
     replies: tuple[CallReply, ...] = ()
+    port: int = 0
+    """The testbench's port that the client was pointed to."""
     subject: SdkSubject | None = field(default=None, repr=False)
 
     @property
@@ -169,6 +173,8 @@ class SdkSubject:
     """Whether every fault is played on every operation, where otherwise it is spread over them."""
     bundled: bool = True
     """Whether plays that leave no trace may share a client."""
+    takers: dict[Applies, Sequence[Operation]] = field(default_factory=dict, repr=False)
+    """What a fault class asks of an operation -> one of each kind that it applies to."""
     ran: dict[tuple[str, str, str], str] = field(default_factory=dict)
     """(operation, mode, fault class) -> `run`, or why not: the coverage table."""
 
@@ -322,7 +328,7 @@ class SdkSubject:
             made = Play(
                 History(unconsumed=session.unconsumed()), script, mode, settings,
                 session.commits, connections.opened, connections.open, closed=closed,
-                subject=self,
+                port=urlsplit(session.base_url).port or 0, subject=self,
             )  # fmt: skip
             return self._told(made, asks, replies, session.exchanges())
         finally:

@@ -56,8 +56,12 @@ def test_multiplied(subject: SdkSubject, operation: Operation, mode: str) -> lis
     """Retries of the client are not multiplied by those of its transport."""
     ready = subject.needs(operation, mode)
     found: list[Finding] = []
-    for fault in ("503", "before-accept close", "before-handler reset", "before-handler close"):
-        script = Script.parse(f"{operation.id}#1+ {fault}")
+    every = f"{operation.id}#1+"
+    for text in (
+        f"{every} 503", f"{every} before-accept close", f"{every} before-handler reset",
+        f"{every} before-handler close", "* before-accept refuse",
+    ):  # fmt: skip
+        script = Script.parse(text)
         made = visible(subject.play(script, subject.ask(operation), mode=ready))
         told = retry.predict(operation, planned(made))
         found += made.witnessed(attempts.judge_multiplied(told.maximum, made.attempts))

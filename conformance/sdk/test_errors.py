@@ -17,6 +17,7 @@ from conformance.sdk.judging import (
     judge_leak,
     judge_odd,
     leaders,
+    needs_option,
     once,
     play,
     without_retries,
@@ -157,8 +158,7 @@ def _is_rough(fault: FaultClass) -> bool:
 def test_timeouts(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """A server that falls silent, at any stage, raises the documented timeout error in time."""
     faults = list(chosen(subject, operation, mode, lambda f: _is_silent(f) or _is_unending(f)))
-    if not subject.option("timeout"):
-        raise Inconclusive("the constructor has no option for the timeout")
+    needs_option(subject, operation, mode, "timeout")
     found: list[Finding] = []
     options = {**without_retries(subject), "timeout": SHORT}
     for fault in faults:

@@ -40,6 +40,11 @@ def metered(contract: Contract) -> list[Operation]:
 def test_surfaced(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """Usage and rate-limit headers are at their documented attributes, with their values."""
     found: list[Finding] = []
+    for fault in chosen(subject, operation, mode, _is_right):
+        made = play(subject, operation, mode, fault)
+        if made.attempts and made.call.outcome.kind == "value":
+            answer = answer_of(made.attempts[-1])
+            found += made.witnessed(surfaced.judge_figures(operation, made.call, answer))
     headers = _figures(operation)
     for shift in (0, 1000):
         pairs = " ".join(
@@ -111,9 +116,13 @@ def _harm(operation: Operation, fault: FaultClass) -> str:
     return "RL7" if draft and fault.group == "rate-limit" else "HD5"
 
 
+def _is_right(fault: FaultClass) -> bool:
+    return fault.id in ("rate-limit-right-success", "usage-right-success")
+
+
 def _is_figure(fault: FaultClass, absent: bool) -> bool:
     shown = fault.group in ("rate-limit", "usage") and fault.id.endswith("-success")
-    return shown and ("-absent-" in fault.id) == absent
+    return shown and not _is_right(fault) and ("-absent-" in fault.id) == absent
 
 
 def _is_limited(fault: FaultClass) -> bool:

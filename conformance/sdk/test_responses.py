@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conformance.faults.classes import FaultClass
@@ -13,15 +13,18 @@ from conformance.oracles.answers import answer_of
 from conformance.sdk.judging import (
     CASES,
     MODES,
+    SHORT,
     chosen,
     every,
+    hanging,
     judge_leak,
+    needs_option,
     once,
     play,
     streaming,
     without_retries,
 )
-from conformance.sdk.subject import Play, SdkSubject
+from conformance.sdk.subject import HANG, Play, SdkSubject
 from conformance.verdict import Finding
 from specs import Operation
 from specs.examples import example_response
@@ -132,10 +135,14 @@ def _is_huge(fault: FaultClass) -> bool:
 # --- streams --------------------------------------------------------------------------------------
 
 
-def _stream(subject: SdkSubject, operation: Operation, mode: str, script: Script) -> Play:
+def _stream(
+    subject: SdkSubject, operation: Operation, mode: str, script: Script,
+    options: Mapping[str, Any] | None = None, timeout: float = HANG,
+) -> Play:  # fmt: skip
     assert operation.stream is not None
     ask = subject.ask(operation, {operation.stream.parameter: True})
-    return subject.play(script, ask, mode=subject.needs(operation, mode))
+    ready = subject.needs(operation, mode)
+    return subject.play(script, ask, mode=ready, options=options, timeout=timeout)
 
 
 @CASES.case("stream.events", "CT14", each=streaming, modes=MODES)
@@ -236,6 +243,23 @@ def _broken(operation: Operation, made: Play) -> Iterator[Finding]:
             expected="one attempt", actual=f"{len(made.attempts)} attempts",
             cause="stream:retried",
         )  # fmt: skip
+
+
+@CASES.case("stream.stalls", "RB8", "ER9", each=streaming, modes=MODES)
+def test_stream_stalls(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """A stream that falls silent ends with a documented error within the client's timeout."""
+    faults = list(chosen(subject, operation, mode, lambda f: f.id == "stream-stall"))
+    needs_option(subject, operation, mode, "timeout")
+    found: list[Finding] = []
+    options = {**without_retries(subject), "timeout": SHORT}
+    for fault in faults:
+        script = fault.build(subject.contract, operation)
+        made = _stream(subject, operation, mode, script, options, timeout=4.0)
+        if made.call.outcome.kind == "hang":
+            found += made.witnessed([hanging(made)])
+        else:
+            found += [f for f in made.witnessed(_broken(operation, made)) if f.requirement != "RT8"]
+    return once(found)
 
 
 @CASES.case("stream.odd", "CT14", "ER9", each=streaming, modes=MODES)

@@ -22,6 +22,7 @@ from conformance.sdk.judging import (
     is_wild,
     judge_retries,
     leaders,
+    needs_option,
     once,
     options_of,
     play,
@@ -151,8 +152,7 @@ def _status(status: int) -> Any:
 @CASES.case("retry.max-retries", "RT13", "WR7", each=promising_leaders, modes=MODES)
 def test_max_retries(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """The option for the number of retries is obeyed: 0 switches them off, 1 and 5 are kept."""
-    if not subject.option("max-retries"):
-        raise Inconclusive("the constructor has no option for it, which is a finding of its own")
+    needs_option(subject, operation, mode, "max-retries")
     found: list[Finding] = []
     for wanted in (0, 1, 5):
         settings = {"max-retries": wanted}
@@ -176,8 +176,7 @@ def test_backoff_base(subject: SdkSubject, operation: Operation, mode: str) -> l
     client = subject.contract.client
     if client is None or not any(o.role == "backoff-base" for o in client.options):
         raise NotApplicable("the document names no such option")
-    if not subject.option("backoff-base"):
-        raise Inconclusive("the constructor has no option for it, which is a finding of its own")
+    needs_option(subject, operation, mode, "backoff-base")
     means = []
     for base in (0.5, 8.0):
         made = play(subject, operation, mode, failing(operation), options={"backoff-base": base})
@@ -302,8 +301,7 @@ def test_cap(subject: SdkSubject, operation: Operation, mode: str) -> list[Findi
     said = retries.backoff
     if said.cap is None or said.base is None:
         raise NotApplicable("the contract names no longest wait")
-    if not subject.option("max-retries"):
-        raise Inconclusive("the constructor has no option for the number of retries")
+    needs_option(subject, operation, mode, "max-retries")
     settings = {"max-retries": 12}
     made = subject.play(
         failing(operation), *asks(subject, operation, 4),
@@ -358,8 +356,7 @@ def _is_rough(fault: FaultClass) -> bool:
 @CASES.case("retry.timeouts", "RT19", "RT1", each=promising_first, modes=MODES)
 def test_timeouts(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """A server that falls silent is timed out and retried where that is promised."""
-    if not subject.option("timeout"):
-        raise Inconclusive("the constructor has no option for the timeout")
+    needs_option(subject, operation, mode, "timeout")
     settings = {"timeout": SHORT}
     script = Script.parse(f"{operation.id}#1+ stall")
     made = play(subject, operation, mode, script, options=settings)
@@ -415,6 +412,14 @@ def test_cancel(subject: SdkSubject, operation: Operation) -> list[Finding]:
             Finding(
                 "RT12", "does not let a cancellation through", expected="CancelledError",
                 actual=raised.name if raised else "a value", cause="cancel:swallowed",
+            )
+        )  # fmt: skip
+    if len(made.call.sleeps) > 1:
+        found.append(
+            Finding(
+                "RT12", "waits on after its call was cancelled", expected="an end at once",
+                actual=f"a further wait of {made.call.sleeps[-1].seconds:g} s",
+                cause="cancel:waits-on",
             )
         )  # fmt: skip
     if len(made.attempts) > 1:

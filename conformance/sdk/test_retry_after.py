@@ -53,8 +53,9 @@ def _retry_after(
         return fault.group == "retry-after" and inside
 
     found: list[Finding] = []
+    faults = list(chosen(subject, operation, mode, wanted))
     deaf = _deaf(subject, operation, mode) if requirement == "RA3" else frozenset()
-    for fault in chosen(subject, operation, mode, wanted):
+    for fault in faults:
         if (mode, fault.id) in subject.hung:
             subject.covered(operation, mode, fault.id, "not run: it hung before")
             continue

@@ -18,13 +18,14 @@ from conformance.sdk.judging import (
     first,
     judge_error,
     judge_leak,
+    needs_option,
     once,
     play,
     without_retries,
 )
 from conformance.sdk.subject import Play, SdkSubject
 from conformance.sdk.test_wire import takes_text
-from conformance.verdict import Finding, Inconclusive, NotApplicable
+from conformance.verdict import Finding, NotApplicable
 from specs import Contract, Operation
 from specs.examples import example_response
 
@@ -87,8 +88,7 @@ def _only(made: Play, number: int) -> Play:
 @CASES.case("robust.slow-body", "RB8", each=first, modes=MODES)
 def test_slow_body(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """A body that comes byte by byte does not hold a call much longer than its timeout."""
-    if not subject.option("timeout"):
-        raise Inconclusive("the constructor has no option for the timeout")
+    needs_option(subject, operation, mode, "timeout")
     script = Script.parse(f"{operation.id}#1+ mid-response trickle seconds=0.01 size=150")
     options = {**without_retries(subject), "timeout": SHORT}
     made = play(subject, operation, mode, script, options=options, timeout=6.0)
@@ -101,6 +101,31 @@ def test_slow_body(subject: SdkSubject, operation: Operation, mode: str) -> list
             basis=_assumed(), cause="timeout:not-overall",
         )
     ])  # fmt: skip
+
+
+@CASES.case("robust.slow-connect", "RB8", "ER9", each=every, modes=MODES)
+def test_slow_connect(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """A connection that is taken late serves its call; one that is never taken ends in time."""
+    faults = list(chosen(subject, operation, mode, lambda f: f.group == "connect"))
+    found: list[Finding] = []
+    for fault in faults:
+        options: dict[str, Any] = {}
+        if fault.timeout:
+            needs_option(subject, operation, mode, "timeout")
+            options = {**without_retries(subject), "timeout": SHORT}
+        made = play(subject, operation, mode, fault, options=options, timeout=6.0)
+        words = "a connection that is never taken" if fault.timeout else "one that is taken late"
+        found += judge_leak(operation, made, words)
+        raised = made.call.outcome.error
+        if not fault.timeout and raised is not None:
+            found += made.witnessed([
+                Finding(
+                    "RB8", "fails where the server takes a second to take the connection",
+                    expected="the answer's value", actual=f"raised {raised.name}",
+                    basis=_assumed(), cause="connect:late",
+                )
+            ])  # fmt: skip
+    return once(found)
 
 
 def _assumed() -> Any:

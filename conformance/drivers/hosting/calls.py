@@ -288,6 +288,7 @@ def ended(
         "started": started or now,
         "ended": now,
         "sleeps": [{"at": at, "seconds": s} for at, s in (recorder.sleeps if recorder else ())],
+        "connects": [{"at": at, "port": p} for at, p in (recorder.connects if recorder else ())],
         "via": prepared.via if prepared else None,
         "said": prepared.said if prepared else "",
         "dropped": list(prepared.dropped) if prepared else [],

@@ -51,6 +51,8 @@ class Recorder:
     offset: float = 0.0
     sleeps: list[tuple[float, float]] = field(default_factory=list)
     """(real monotonic time, seconds asked for) of each wait."""
+    connects: list[tuple[float, int]] = field(default_factory=list)
+    """(real monotonic time, port) of each connection asked for."""
     cancel_at: int = 0
     """Cancel `task` when this many waits have begun; 0: never."""
     task: asyncio.Task[Any] | None = None
@@ -108,6 +110,7 @@ def recording(virtual: bool, cancel_at: int = 0) -> Iterator[Recorder]:
 def install(package: str) -> None:
     """Replace the functions that wait and tell time; `package` is the SDK's import name."""
     _state.package = package
+    sys.addaudithook(_audit)
     setattr(time, "sleep", _sleep)  # noqa: B010 - what is replaced has other types
     setattr(asyncio, "sleep", _async_sleep)  # noqa: B010
     setattr(threading.Event, "wait", _event_wait)  # noqa: B010
@@ -115,6 +118,15 @@ def install(package: str) -> None:
         _move(name, lambda recorder: recorder.offset)
     _move("time", lambda recorder: recorder.slept)
     datetime.datetime = _Datetime  # type: ignore[misc]
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    """Take note of connections that a call asks for: nobody else sees one that is refused."""
+    if event != "socket.connect":
+        return
+    recorder, address = _recorder(), arguments[1]
+    if recorder is not None and isinstance(address, tuple) and len(address) > 1:
+        recorder.connects.append((_real_monotonic(), int(address[1])))
 
 
 def real_loop() -> asyncio.AbstractEventLoop:

@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import httpx
+
 from conformance.oracles.answers import Answer, Network
 from conformance.reference.defects import Defects
 from conformance.reference.sdk import messages, policy, walking
@@ -70,6 +72,8 @@ class State:
     closed_until: float = 0.0
     """Monotonic time until which the quota that the server told of is used up."""
     last: list[Any] = field(default_factory=list)
+    spoiled: bool = False
+    """True once a call failed, where a defect makes that matter."""
 
 
 Step = Send | Pause
@@ -90,6 +94,8 @@ def conversation(
     request = replace(request, url=url) if url is not None else request
     if state.closed_until > time.monotonic():
         yield Pause(state.closed_until - time.monotonic())
+    if state.spoiled:
+        raise _own(state, operation, "the client is closed")
     most = policy.attempts(operation, state.settings, defects)
     first: Answer | None = None
     number = 0
@@ -149,6 +155,8 @@ def _again(request: Outgoing, number: int, operation: Operation, defects: Defect
     if "retry.target-changed" in defects:
         mark = "&" if "?" in request.url else "?"
         return replace(request, url=f"{request.url}{mark}retry={number}")
+    if "retry.header-changed" in defects:
+        return replace(request, headers={**request.headers, "accept-encoding": "identity"})
     if "retry.credentials-dropped" in defects:
         return replace(request, headers={
             k: v for k, v in request.headers.items() if k.lower() != "authorization"
@@ -166,6 +174,8 @@ def _finish(state: State, operation: Operation, came: Arrived) -> Any:
     kit, defects = state.kit, state.kit.defects
     if came.lines is not None:
         return came
+    if "answer.type-needed" in defects:
+        came.answer.header("content-type").split(";")  # type: ignore[union-attr]
     try:
         body = messages.decoded(operation, came.answer, defects)
     except Malformed as error:
@@ -191,12 +201,15 @@ def _fail(
 ) -> Any:  # fmt: skip
     """Raise the exception that the last answer calls for."""
     kit, defects = state.kit, state.kit.defects
+    state.spoiled = "client.spoiled" in defects
     if "error.swallowed" in defects and (last.status or 0) >= 500:
         return None
     if operation.pagination is not None and "paging.error-as-empty" in defects:
         return _empty_page(operation)
     answer = first if number > 1 and "retry.first-error" in defects else last
     if cause is not None and "error.leak-transport" in defects:
+        raise cause
+    if isinstance(cause, httpx.RemoteProtocolError) and "transport.protocol-leak" in defects:
         raise cause
     _malformed(answer, defects)
     if number > 1 and operation.errors is not None and "retry.generic-error" in defects:
@@ -213,9 +226,11 @@ def _empty_page(operation: Operation) -> Any:
 
 
 def _malformed(answer: Answer, defects: Defects) -> None:
-    """Trip over error bodies that are not JSON objects, where a defect says so."""
+    """Trip over odd answers (bodies that are not JSON objects, …), where a defect says so."""
     if answer.network is not None:
         return
+    if 300 <= (answer.status or 0) < 400 and "answer.place-crash" in defects:
+        answer.header("location").strip()  # type: ignore[union-attr]
     if "error.html-crash" in defects:
         json.loads(answer.body.decode("utf-8"))
     value = answer.json()
@@ -248,6 +263,8 @@ class Events:
         try:
             event = json.loads(text)
         except ValueError as error:
+            if "stream.json-crash" in self.state.kit.defects:
+                raise
             raise _own(self.state, self.operation, "an event is not JSON") from error
         stream = self.operation.stream
         assert stream is not None
@@ -268,8 +285,6 @@ class Events:
 
 def events(state: State, operation: Operation, came: Arrived, again: Any) -> Iterator[Any]:
     """Yield the events of a stream one by one; raise where it breaks."""
-    import httpx
-
     defects = state.kit.defects
     reader = Events(state, operation)
     handed = 0
@@ -295,8 +310,6 @@ def events(state: State, operation: Operation, came: Arrived, again: Any) -> Ite
 
 async def async_events(state: State, operation: Operation, came: Arrived) -> AsyncIterator[Any]:
     """Yield the events of a stream one by one; raise where it breaks."""
-    import httpx
-
     reader = Events(state, operation)
     try:
         async for line in came.lines:
@@ -443,6 +456,8 @@ class AsyncEngine:
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
+            if "async.cancel-waits-out" in self.state.kit.defects:
+                await asyncio.sleep(seconds)
             if "async.cancel-sends-on" in self.state.kit.defects and self.sent is not None:
                 await self.transport.send(self.sent)
             if "async.cancel-swallowed" not in self.state.kit.defects:

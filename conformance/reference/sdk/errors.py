@@ -130,8 +130,22 @@ def exception_for(
     attributes = _attributes(errors, rule, answer, defects)
     if answer.network is None and not answer.body and "error.body-hides-status" in defects:
         name = errors.base
+    if _unreadable(operation, answer, body, defects):
+        name = errors.base
     text = _message(errors, answer, key, defects)
     return made[name](text, **attributes)  # type: ignore[no-any-return]
+
+
+def _unreadable(operation: Operation, answer: Answer, body: Any, defects: Defects) -> bool:
+    """True where a defect gives up on an answer that holds something odd."""
+    if answer.network is not None:
+        return False
+    if answer.status not in (400, 500) and not isinstance(body, dict):
+        return "error.bare-status" in defects
+    limit = operation.rate_limit
+    told = answer.header(limit.remaining) if limit and limit.remaining else None
+    odd = answer.status == 429 and told is not None and not told.isdecimal()
+    return odd and "error.figures-hide-limit" in defects
 
 
 def _attributes(

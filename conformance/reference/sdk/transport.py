@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from typing import Any
 
 import httpx
@@ -58,10 +59,16 @@ class SyncTransport:
 
     def __init__(self, timeout: float, defects: Defects) -> None:
         self.timeout, self.defects = timeout, defects
-        self.client = httpx.Client(**_settings(timeout, defects))
+        settings = _settings(timeout, defects)
+        if "transport.stale-leak" in defects:
+            settings["transport"] = Kept()
+        self.client = httpx.Client(**settings)
 
     def send(self, out: Outgoing) -> Arrived:
         """Send one request. Raises Failed or TooLong."""
+        if "transport.client-per-call" in self.defects:
+            self.client.close()
+            self.client = httpx.Client(**_settings(self.timeout, self.defects))
         for _ in range(2):
             try:
                 return self._once(out)
@@ -74,8 +81,9 @@ class SyncTransport:
         headed = False
         try:
             request = self.client.build_request(
-                out.method, out.url, headers=dict(out.headers), content=out.body
-            )
+                out.method, out.url, headers=dict(out.headers), content=out.body,
+                **_unbounded(out, self.defects),
+            )  # fmt: skip
             response = self.client.send(request, stream=True, auth=None)
             headed = True
             if _is_stream(out, response):
@@ -91,7 +99,7 @@ class SyncTransport:
         try:
             for piece in response.iter_bytes():
                 body += piece
-                _check(len(body), until)
+                _check(len(body), until, self.defects)
                 if len(body) > 10_000_000 and "transport.big-crash" in self.defects:
                     raise MemoryError
         finally:
@@ -110,6 +118,28 @@ class SyncTransport:
             self.client.close()
 
 
+class Kept(httpx.BaseTransport):
+    """One connection, sent on without a look whether it is still open; for a defect only."""
+
+    def __init__(self) -> None:
+        self.link: HTTPConnection | None = None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request and read its answer; lets out whatever goes wrong."""
+        if self.link is None:
+            self.link = HTTPConnection(request.url.host, request.url.port, timeout=10)
+            self.link.connect()
+        target = request.url.raw_path.decode("ascii")
+        self.link.request(request.method, target, request.read(), dict(request.headers))
+        answer = self.link.getresponse()
+        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self.link is not None:
+            self.link.close()
+
+
 class AsyncTransport:
     """Asynchronous connections of one client."""
 
@@ -122,8 +152,9 @@ class AsyncTransport:
         headed = False
         try:
             request = self.client.build_request(
-                out.method, out.url, headers=dict(out.headers), content=out.body
-            )
+                out.method, out.url, headers=dict(out.headers), content=out.body,
+                **_unbounded(out, self.defects),
+            )  # fmt: skip
             response = await self.client.send(request, stream=True, auth=None)
             headed = True
             if _is_stream(out, response):
@@ -139,7 +170,7 @@ class AsyncTransport:
         try:
             async for piece in response.aiter_bytes():
                 body += piece
-                _check(len(body), until)
+                _check(len(body), until, self.defects)
         finally:
             await response.aclose()
         return bytes(body)
@@ -158,15 +189,22 @@ class AsyncTransport:
 
 
 def _settings(timeout: float, defects: Defects) -> dict[str, Any]:
-    timed: float | None = timeout
+    timed: Any = timeout
     if "transport.timeout-ignored" in defects:
         timed = None
+    if "transport.connect-unbounded" in defects:
+        timed = httpx.Timeout(timeout, connect=None)
     return {
         "timeout": timed,
         "follow_redirects": "auth.follows-redirects" in defects,
         "trust_env": False,
         "limits": httpx.Limits(max_connections=128, max_keepalive_connections=64),
     }
+
+
+def _unbounded(out: Outgoing, defects: Defects) -> dict[str, None]:
+    """Return what takes the timeout off a stream, where a defect says so."""
+    return {"timeout": None} if out.streams and "stream.waits-for-ever" in defects else {}
 
 
 def _headers(response: httpx.Response) -> tuple[tuple[str, str], ...]:
@@ -178,8 +216,8 @@ def _is_stream(out: Outgoing, response: httpx.Response) -> bool:
     return out.streams and response.status_code == 200 and media_type == "text/event-stream"
 
 
-def _check(length: int, until: float) -> None:
+def _check(length: int, until: float, defects: Defects) -> None:
     if length > MOST:
         raise TooLong(f"the answer is longer than {MOST} bytes")
-    if time.monotonic() > until:
+    if time.monotonic() > until and "transport.timeout-per-read" not in defects:
         raise httpx.ReadTimeout("the answer took longer than the timeout")

@@ -113,7 +113,7 @@ def what(answer: Answer) -> str:
 
 
 def _about(answer: Answer, odd: str) -> str:
-    return f"{what(answer)} with a body that is {odd}" if odd else what(answer)
+    return f"{what(answer)} with an odd body ({odd})" if odd else what(answer)
 
 
 def _requirement(answer: Answer, odd: str) -> str:
@@ -133,11 +133,14 @@ def _value_instead(told: Promise, answer: Answer, odd: str) -> Finding:
 def _leak(errors: Errors, told: Promise, raised: Raised, answer: Answer, odd: str) -> Finding:
     return Finding(
         "ER9", f"lets a foreign exception out: {full_name(raised)}",
-        expected=f"{told.exception}, or another {errors.base} "
-        f"({said(told.basis, told.source)})",
+        expected=f"{_or_base(told.exception, errors.base)} ({said(told.basis, told.source)})",
         actual=f"{full_name(raised)} for {_about(answer, odd)}",
         basis=told.basis, cause=f"leak:{family(raised)}",
     )  # fmt: skip
+
+
+def _or_base(exception: str, base: str) -> str:
+    return f"{base} or a subclass" if exception == base else f"{exception}, or at least {base}"
 
 
 def family(raised: Raised) -> str:
@@ -257,7 +260,7 @@ def _message(raised: Raised, answer: Answer) -> Iterator[Finding]:
         yield Finding(
             "ER12", "raises an exception without any message",
             expected="a text that says what went wrong",
-            actual=f"str() of {raised.name} is empty",
+            actual=f"str() of {raised.name} is empty", basis=Basis.ASSUMED,
             cause=f"message-empty:{'network' if answer.network else 'status'}",
         )  # fmt: skip
 
@@ -313,7 +316,7 @@ def judge_owned(
     return [
         Finding(
             "ER9", f"lets a foreign exception out: {full_name(raised)}",
-            expected=f"a value or an {errors.base} ({said(errors.basis, errors.source)})",
+            expected=f"a value, or {errors.base} ({said(errors.basis, errors.source)})",
             actual=f"{full_name(raised)} for {condition}", basis=basis,
             cause=f"leak:{family(raised)}",
         )

@@ -318,7 +318,7 @@ def _attempts(
     sent, told = len(exchanges), prediction
     if sent in told.ends or sent == 0:
         return
-    names = [a.name for a in told.answers[:sent]]
+    names = [_kind(a.name) for a in told.answers[:sent]]
     witness = tuple(e.number for e in exchanges)
     if sent > told.maximum or sent > len(told.rules):
         stop = told.rules[-1]

@@ -203,7 +203,9 @@ def _figures(
             continue
         if not same_value(got, sent):
             yield Finding(
-                requirement, f"hands out another value than the {name} header has",
+                requirement,
+                f"does not hand out the value of the {name} header" if got is None
+                else f"hands out another value than the {name} header has",
                 operation=operation.id,
                 expected=f"`{path}` = {sent!r} ({said(basis, source)})",
                 actual=repr(got), basis=basis, cause=f"header-value:{name}:{path}",

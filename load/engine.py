@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -35,7 +35,10 @@ class Wire(Protocol):
     """What the engine needs of a transport: one connection, one request at a time."""
 
     greenlet: Any
+    """The greenlet that waits for an answer; None where nothing is asked."""
     busy_since: float
+    shot: Any
+    """What is being asked, as whoever asks notes it."""
     opened: int
     unannounced: int
 
@@ -46,15 +49,27 @@ class Wire(Protocol):
         """Close the connection."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Buffer:
     """What one operation did since the last flush: plain lists, appended to at full speed."""
 
     response: list[int] = field(default_factory=list)
     service: list[int] = field(default_factory=list)
-    sent: int = 0
-    good: int = 0
+    """Empty where nothing is planned ahead: each request is then meant when it is sent."""
     received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What one operation did between two flushes, counted."""
+
+    count: int
+    response: Mapping[int, int]
+    """Response time in microseconds -> how many."""
+    received: int
+
+
+OnFlush = Callable[[Mapping[str, Fresh]], None]
 
 
 @dataclass(eq=False)
@@ -68,7 +83,7 @@ class Engine:
     index: int = 0
     workers: int = 1
     tally: Tally = field(default_factory=Tally)
-    on_flush: Callable[[dict[str, Buffer], float], None] | None = None
+    on_flush: OnFlush | None = None
     """Called with what each operation did since the last time: feeds Locust's own table."""
 
     def __post_init__(self) -> None:
@@ -76,13 +91,14 @@ class Engine:
         self.finished = Event()
         self.rest = Event()
         self.t0 = 0.0
-        self.busy: dict[Wire, Shot] = {}
         self._wires: list[Wire] = []
         self._lag: list[int] = []
         self._buffers: list[Buffer] = [Buffer() for _ in self.lanes[0].plan.tasks]
-        self._tickets: Iterator[float] = self._all_tickets()
+        self._closed = self.profile.kind == "closed"
+        self._tickets: Iterator[tuple[int, float]] = iter(())
         self._taken = 0
-        self._pending = 0
+        self._playing = 0
+        """Users that hold a ticket, or are about to take one."""
         self._judged: Callable[..., Any] = Judge.quick if self.profile.judged else _unjudged
         self._cpu = 0.0
         self._over = False
@@ -92,7 +108,7 @@ class Engine:
         self._note = self.ids.head if self.ids.in_heads and self.profile.judged else None
 
     def _all_tickets(self) -> Iterator[float]:
-        if self.profile.kind == "closed":
+        if self._closed:
             end = self.schedule.seconds
             while (now := perf_counter() - self.t0) < end:
                 yield now
@@ -125,7 +141,8 @@ class Engine:
 
     def round(self, schedule: Schedule) -> None:
         """Let the users play one schedule to its end, stragglers included."""
-        self.schedule, self._tickets, self._over = schedule, self._all_tickets(), False
+        self.schedule, self._over = schedule, False
+        self._tickets = enumerate(self._all_tickets(), self._taken + 1)
         self.rest.clear()
         self.t0 = self._last_flush = perf_counter() + 0.02
         self.started.set()
@@ -158,7 +175,7 @@ class Engine:
             if perf_counter() > end + self.profile.drain:
                 break
             gevent.sleep(min(0.05, max(end - perf_counter(), 0.005)))
-        while self._pending and perf_counter() < end + self.profile.drain:
+        while self._playing and perf_counter() < end + self.profile.drain:
             gevent.sleep(0.005)
 
     def play(self) -> None:
@@ -172,56 +189,52 @@ class Engine:
 
     def _take(self, wire: Wire) -> None:
         """Take tickets until there are none."""
-        lanes, count, tickets = self.lanes, len(self.lanes), self._tickets
-        lag, t0, closed = self._lag.append, self.t0, self.profile.kind == "closed"
+        lanes, count = self.lanes, len(self.lanes)
+        t0, closed, lag = self.t0, self._closed, self._lag.append
         sleep: Any = gevent.sleep
-        while not self._over:
-            offset = next(tickets, None)
-            if offset is None:
-                self._over = True
-                return
-            self._taken += 1
-            self._pending += 1
-            number = self._taken
-            intended = t0 + offset
-            if not closed:
-                wait = intended - perf_counter()
-                if wait > 0:
+        self._playing += 1
+        try:
+            for number, offset in self._tickets:
+                self._taken = number
+                intended = t0 + offset
+                if not closed and (wait := intended - perf_counter()) > 0:
                     sleep(wait)
                     lag(int((perf_counter() - intended) * 1e6))
-            lane = lanes[number % count]
-            self.send(wire, lane, lane.shoot(), intended)
-            self._pending -= 1
+                lane = lanes[number % count]
+                self.send(wire, lane, lane.shoot(), intended)
+                if self._over:
+                    return
+            self._over = True
+        finally:
+            self._playing -= 1
 
     def send(self, wire: Wire, lane: Lane, shot: Shot, intended: float | None) -> Any:
         """Send one request, judge and count it; return the decoded good answer, else BAD.
 
         With `intended` None it is no part of the schedule: judged, but not timed.
         """
-        task, judged = shot.task, self._judged
-        self.busy[wire] = shot
+        task, note = shot.task, self._note
+        wire.shot = shot
         sent = wire.busy_since = perf_counter()
         try:
             status, head, body = wire.exchange(shot.data)
             done = perf_counter()
-            value = judged(task.judge, status, head, body, shot.asked, self._epoch + done)
-            note = self._note
+            value = self._judged(task.judge, status, head, body, shot.asked, self._epoch + done)
             if value is BAD or shot.replay_of is not None or (note is not None and note(head)):
-                value = self.look(lane, shot, (status, head, body), sent, done, intended)
-            else:
-                if task.teaches:
-                    lane.learn(shot, value)
-                if intended is not None:
-                    buffer = self._buffers[task.index]
-                    buffer.response.append(int((done - intended) * 1e6))
+                return self.look(lane, shot, (status, head, body), sent, done, intended)
+            if task.teaches:
+                lane.learn(shot, value)
+            if intended is not None:
+                buffer = self._buffers[task.index]
+                buffer.response.append(int((done - intended) * 1e6))
+                if not self._closed:
                     buffer.service.append(int((done - sent) * 1e6))
-                    buffer.received += len(body)
+                buffer.received += len(body)
             return value
         except Trouble as trouble:
             self._failed(lane, shot, trouble.kind, sent, perf_counter(), intended)
             return BAD
         finally:
-            del self.busy[wire]
             for resource in shot.held:  # lane.release, without a call for each request
                 resource.users -= 1
                 if not resource.users:
@@ -317,6 +330,10 @@ class Engine:
         self._wires.append(wire)
         return wire
 
+    def _waiting(self) -> list[Wire]:
+        """Return the connections on which an answer to a shot is waited for."""
+        return [w for w in self._wires if w.greenlet is not None and w.shot is not None]
+
     def _watch(self) -> None:
         """Once in a while: end what takes too long, flush the buffers, feel the own pulse."""
         pulse = 0.05
@@ -326,8 +343,8 @@ class Engine:
             now = perf_counter()
             if self.started.is_set() and not self._over:
                 self._lag.append(int(max(now - before - pulse, 0) * 1e6))
-            for wire in self.busy:
-                if wire.greenlet is not None and now - wire.busy_since > self.profile.timeout:
+            for wire in self._waiting():
+                if now - wire.busy_since > self.profile.timeout:
                     get_hub().loop.run_callback(_give_up, wire, wire.busy_since)
             if self.started.is_set() and now - self._last_flush >= 1.0:
                 self.flush(now)
@@ -337,36 +354,39 @@ class Engine:
         point = self.tally.series.at(max(self._last_flush - self.t0, 0.0))
         fed = {}
         for task, buffer in zip(self.lanes[0].plan.tasks, self._buffers, strict=True):
-            response, service = buffer.response, buffer.service
-            if not response:
+            count = len(buffer.response)
+            if not count:
                 continue
             tally = self.tally.of(task.name)
-            count = len(response)
             tally.sent += count
             tally.good += count
             tally.received += buffer.received
-            for value, times in tally.response.add(response).items():
+            fresh = tally.response.add(buffer.response)
+            if self._closed:
+                tally.service.merge_counts(fresh)
+            else:
+                tally.service.add(buffer.service)
+            for value, times in fresh.items():
                 point.times[coarse(value)] += times
-            tally.service.add(service)
             point.sent += count
             point.answered += count
-            fed[task.name] = Buffer(response, service, count, count, buffer.received)
-            buffer.response, buffer.service, buffer.received = [], [], 0
+            fed[task.name] = Fresh(count, fresh, buffer.received)
+            buffer.response.clear()
+            buffer.service.clear()
+            buffer.received = 0
         self.tally.lag.add(self._lag)
         self._lag.clear()
         self._last_flush = now
         if self.on_flush is not None:
-            self.on_flush(fed, now)
+            self.on_flush(fed)
 
     def _settle(self, now: float) -> None:
         """Flush, and count what is still in flight as failures of its age."""
         self._over = True
         self.flush(now)
-        for wire, shot in list(self.busy.items()):
-            if wire.greenlet is None:
-                continue
+        for wire in self._waiting():
             self.tally.numbers["in-flight"] += 1
-            tally = self.tally.of(shot.task.name)
+            tally = self.tally.of(wire.shot.task.name)
             tally.sent += 1
             tally.errors["in-flight"] += 1
             age = int((now - wire.busy_since) * 1e6)

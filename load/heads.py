@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from conformance.oracles import headers
 from specs import Operation, Response
 
 LAYOUTS = 4
 """Patterns kept per operation and status; other heads are looked up field by field."""
-_FIGURE = rb"[ \t]*(\d{1,18})[ \t]*"
+_FIGURE = rb"(\d{1,18})"
 _NUMBER = re.compile(rb"\d{1,18}(\.\d*)?")
 
 Place = tuple[int, ...]
 """Groups of a pattern that hold limit, remaining and reset; empty where nothing is limited."""
+Fits = Callable[[bytes], re.Match[bytes] | None]
 
 
 class Heads:
@@ -48,7 +48,7 @@ class Heads:
         usage = operation.usage if operation.authenticated else None
         given = [n for f in usage.figures for n in (f.used, f.limit) if n] if usage else []
         self._figures = tuple(_line(name) for name in given)
-        self._known: tuple[tuple[Callable[[bytes], Any], Place], ...] = ()
+        self._known: tuple[tuple[Fits, Place], ...] = ()
 
     def agree(self, head: bytes, now: float) -> bool:
         """Return True where a head says all that it must, and its figures can be true together.
@@ -66,8 +66,10 @@ class Heads:
         return self._look(head, now)
 
     def _weigh(self, limit: int, remaining: int, reset: float, now: float) -> bool:
-        away = reset / self._unit - now if self._unit else reset
-        return 0 <= remaining <= limit and -1.0 <= away <= self._window
+        """Return True where three figures, none of them negative, can be true together."""
+        unit = self._unit
+        away = reset / unit - now if unit else reset
+        return remaining <= limit and -1.0 <= away <= self._window
 
     def _look(self, head: bytes, now: float) -> bool:
         """Look every field up; keep what a good head looks like."""
@@ -95,29 +97,38 @@ class Heads:
         if made is not None:
             self._known += (made,)
 
-    def _layout(self, head: bytes) -> tuple[Callable[[bytes], Any], Place] | None:
-        """Return the pattern of heads that say the same as this good one; None for an odd one."""
+    def _layout(self, head: bytes) -> tuple[Fits, Place] | None:
+        """Return the pattern of heads that say the same as this good one; None for an odd one.
+
+        Spaces around a figure are held fast too: a server always writes them alike.
+        """
         status, *fields, end = head.split(b"\r\n")
         lines = [re.escape(status)]
         order: list[bytes] = []
         for field in fields:
-            name, colon, _ = field.partition(b":")
+            name, colon, value = field.partition(b":")
             line = b"\r\n" + name.lower() + b":"
             if not colon or b"\n" in field or b"\r" in field:
                 return None
             if line in self._limit and line not in order:  # of several, the first is read
                 order.append(line)
-                lines.append(re.escape(name) + b":" + _FIGURE)
+                lines.append(_around(name, value, _FIGURE))
             elif line in self._figures:
-                lines.append(re.escape(name) + b":" + _FIGURE.replace(b"(", b"(?:"))
+                lines.append(_around(name, value, _FIGURE.replace(b"(", b"(?:")))
             elif line == b"\r\ncontent-type:":
                 lines.append(re.escape(field))
             else:
-                lines.append(re.escape(name) + rb":[^\r\n]*")
+                lines.append(re.escape(name) + b":.*")  # to the end of its line
         pattern = re.compile(rb"\r\n".join([*lines, b""]))
         if end or pattern.fullmatch(head) is None:
             return None
         return pattern.fullmatch, tuple(order.index(line) + 1 for line in self._limit)
+
+
+def _around(name: bytes, value: bytes, figure: bytes) -> bytes:
+    """Return the pattern of a field whose figure may change, and nothing else."""
+    before, after = value.split(value.strip(), 1)
+    return re.escape(name + b":" + before) + figure + re.escape(after)
 
 
 def _json_of(response: Response) -> bytes:

@@ -23,6 +23,7 @@ from conformance.verdict import Finding
 from load.heads import Heads
 from specs import Basis, Operation, pointer
 
+Agree = Callable[[bytes, float], bool]
 BAD: Any = type("Bad", (), {"__repr__": lambda self: "BAD"})()
 """What `quick` returns where an answer must be explained."""
 EMPTY: Any = type("Empty", (), {"__repr__": lambda self: "EMPTY"})()
@@ -52,14 +53,14 @@ class Judge:
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self._good: dict[int, tuple[Heads, Callable[[Any], bool] | None]] = {}
-        """Declared success -> what its head must say, and the check of its body if it has one."""
+        self._good: dict[int, tuple[Agree, Callable[[Any], bool] | None]] = {}
+        """Declared success -> the check of its head, and that of its body if it has one."""
         for status in range(200, 300):
             response = operation.response(status)
             if response is None or response.status == "default":
                 continue
             valid = _validator(response.schema) if response.schema is not None else None
-            self._good[status] = Heads(operation, response), valid
+            self._good[status] = Heads(operation, response).agree, valid
         effect = operation.effect
         shown = effect is not None and effect.kind in ("read", "update", "replace")
         self._id = effect.id if effect is not None and shown and effect.target else None
@@ -76,8 +77,8 @@ class Judge:
         good = self._good.get(status)
         if good is None:
             return BAD
-        heads, valid = good
-        if not heads.agree(head, now):
+        agree, valid = good
+        if not agree(head, now):
             return BAD
         if valid is None:
             return BAD if body and status == 204 else EMPTY
@@ -87,20 +88,20 @@ class Judge:
             return BAD
         if not valid(value):
             return BAD
-        if asked is not PLAIN and self._differs(value, body, asked):
+        if asked is PLAIN:
+            return value
+        mark, key, wanted = asked.mark, self._key, asked.id
+        if mark is not None and mark not in body:
             return BAD
+        if key is not None and wanted is not None:
+            if value.__class__ is not dict or value.get(key) != wanted:
+                return BAD
+        elif self._deep:
+            return BAD
+        for foreign in asked.foreign:
+            if foreign in body:
+                return BAD
         return value
-
-    def _differs(self, value: Any, body: bytes, asked: Asked) -> bool:
-        if asked.mark is not None and asked.mark not in body:
-            return True
-        if self._deep:
-            return True
-        if self._key is not None and asked.id is not None:
-            given = value.get(self._key) if isinstance(value, dict) else None
-            if given != asked.id:
-                return True
-        return bool(asked.foreign) and any(foreign in body for foreign in asked.foreign)
 
     def explain(self, exchange: Exchange, asked: Asked, now: float) -> list[Finding]:
         """Return what is wrong with an answer; empty where it is a well-formed error answer.

@@ -8,8 +8,9 @@ and hands back what came.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from random import Random
 from typing import Any
 
@@ -98,27 +99,20 @@ class Deck:
     """
 
     def __init__(self, plan: Plan, seed: int, rounds: int) -> None:
-        self._plan = plan
-        self._random = Random(f"deck/{seed}")
-        self._cards: deque[Task] = deque()
-        self._rounds = rounds
         self.owed: deque[Task] = deque()
+        packs = _packs(plan, Random(f"deck/{seed}"), rounds)
+        self.deal: Callable[[], Task] = chain.from_iterable(packs).__next__
+        """Returns the next operation by weight."""
 
-    def deal(self) -> Task:
-        """Return the next operation by weight."""
-        if not self._cards:
-            self._fill()
-        return self._cards.popleft()
 
-    def _fill(self) -> None:
-        tasks = self._plan.tasks
-        if self._rounds > 0:
-            self._rounds -= 1
-            self._cards.extend(sorted(tasks, key=_journey))
-            return
-        cards = [task for task in tasks for _ in range(task.weight)]
-        self._random.shuffle(cards)
-        self._cards.extend(cards)
+def _packs(plan: Plan, random: Random, rounds: int) -> Iterator[list[Task]]:
+    """Yield, without end, packs of cards: first so many with each operation once, in order."""
+    for _ in range(rounds):
+        yield sorted(plan.tasks, key=_journey)
+    while True:
+        cards = [task for task in plan.tasks for _ in range(task.weight)]
+        random.shuffle(cards)
+        yield cards
 
 
 _ORDER = (
@@ -261,13 +255,17 @@ class Lane:
         pool = self.pools.get(need.resource)
         if not pool:
             return None
-        for _ in range(min(len(pool), 16)):
-            candidate = pool[0]
+        each = pool[0]
+        if not (each.deleted or each.exclusive or each.parents or need.alone):  # the usual case
             pool.rotate(-1)
-            if candidate.deleted:
+            return each
+        for _ in range(min(len(pool), 16)):
+            each = pool[0]
+            pool.rotate(-1)
+            if each.deleted:
                 pool.pop()
-            elif _usable(candidate, need):
-                return candidate
+            elif _usable(each, need):
+                return each
         return None
 
     def _lease(self, task: Task) -> tuple[Resource, ...] | None:
@@ -275,19 +273,25 @@ class Lane:
 
         What the target was made in goes with it: a role is asked for in its own organisation.
         """
-        if not task.uses:
+        uses = task.uses
+        if not uses:
             return ()
-        chosen: list[Resource] = []
-        for need in task.uses:
-            own = chosen[0].parents.get(need.name) if chosen else None
-            candidate = own or self._free(need)
-            if candidate is None:
+        target = self._free(uses[0])
+        if target is None:
+            return None
+        if len(uses) == 1:
+            target.users += 1
+            target.exclusive = uses[0].alone
+            return (target,)
+        chosen = [target]
+        for need in uses[1:]:
+            other = target.parents.get(need.name) or self._free(need)
+            if other is None:
                 return None
-            chosen.append(candidate)
-        for need, each in zip(task.uses, chosen, strict=True):
+            chosen.append(other)
+        for need, each in zip(uses, chosen, strict=True):
             each.users += 1
-            if need.alone:
-                each.exclusive = True
+            each.exclusive = each.exclusive or need.alone
         return tuple(chosen)
 
     def release(self, resource: Resource) -> None:
@@ -300,7 +304,7 @@ class Lane:
         index = task.index
         turn = self._turn[index]
         self._turn[index] = turn + 1
-        if turn % REPLAY_EVERY == REPLAY_EVERY - 1 and index in self._answered and not held:
+        if not held and turn % REPLAY_EVERY == REPLAY_EVERY - 1 and index in self._answered:
             first, value = self._answered.pop(index)
             return Shot(task, first.data, self._plain, key=first.key, replay_of=value)
         variants = self._templates[index]

@@ -147,7 +147,7 @@ class _Driver:
     def _one(self, wire: Wire) -> None:
         engine, shot = self.engine, self.lane.shoot(self.task)
         self.sent += 1
-        engine.busy[wire] = shot
+        wire.shot = shot
         sent = wire.busy_since = perf_counter()
         try:
             status, head, body = wire.exchange(shot.data)
@@ -155,7 +155,6 @@ class _Driver:
             engine.tally.of(self.task.name).errors[trouble.kind] += 1
             return
         finally:
-            del engine.busy[wire]
             for resource in shot.held:
                 self.lane.release(resource)
         now = time.time()

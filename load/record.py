@@ -24,6 +24,10 @@ SERIES_MAX = 600
 """Points of the time series; a longer run halves their number and doubles their width."""
 
 
+EXACT = 2048
+"""Microseconds below which every value stands for itself."""
+
+
 def quantise(micros: int) -> int:
     """Return the value that stands for a duration: its eleven leading bits."""
     shift = micros.bit_length() - 11
@@ -45,8 +49,9 @@ class Histogram:
 
     def add(self, micros: Iterable[int]) -> Counter[int]:
         """Count raw durations and return them counted, so that others need not count again."""
-        fresh: Counter[int] = Counter()
-        for value, count in Counter(micros).items():
+        fresh = Counter(micros)
+        for value in [v for v in fresh if not 0 <= v < EXACT]:
+            count = fresh.pop(value)
             fresh[quantise(max(value, 0))] += count
         self.merge_counts(fresh)
         return fresh

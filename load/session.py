@@ -25,7 +25,7 @@ from conformance.report.run import redact
 from load import breakpoint as breakpoint_
 from load import ledger, pages, quota, request_ids
 from load.call import Origin, origin
-from load.engine import Buffer, Engine, Wire
+from load.engine import Engine, OnFlush, Wire
 from load.gates import Figures
 from load.lane import Lane
 from load.plan import Plan, make_plan
@@ -141,7 +141,7 @@ class Session:
         run_id: str,
         index: int = 0,
         workers: int = 1,
-        on_flush: Callable[[dict[str, Buffer], float], None] | None = None,
+        on_flush: OnFlush | None = None,
     ) -> Engine:
         """Return this process's engine: its lanes, its share of the tickets, its connections."""
         options = self.options

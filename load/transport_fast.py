@@ -69,7 +69,7 @@ class Connection:
     __slots__ = (
         "_address", "_begun", "_body", "_done", "_early", "_fresh", "_hub", "_idle",
         "_parser", "_sock", "_waiting", "_watcher",
-        "busy_since", "closed_idle", "greenlet", "opened", "unannounced",
+        "busy_since", "closed_idle", "greenlet", "opened", "shot", "unannounced",
     )  # fmt: skip
 
     def __init__(self, address: tuple[str, int]) -> None:
@@ -92,6 +92,8 @@ class Connection:
         """The greenlet that waits in `exchange`, None when idle; a watcher may throw into it."""
         self.busy_since = 0.0
         """When the last exchange began, by `perf_counter`; set by whoever calls `exchange`."""
+        self.shot: Any = None
+        """What is being asked, as whoever calls `exchange` notes it; nothing here reads it."""
         self.opened = 0
         self.closed_idle = 0
         """Times the server closed a connection that had been idle for a while: its right."""

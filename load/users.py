@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from locust import LoadTestShape, User, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
 from conformance.report import write
-from load.engine import Buffer
+from load.engine import Fresh
 from load.plan import settling
 from load.profile import ProfileError, length, names
 from load.record import Tally, pack, unpack
@@ -346,14 +346,13 @@ class Feed:
         self._session: Session = environment.memconform
         self._failed: Counter[tuple[str, str]] = Counter()
 
-    def __call__(self, fresh: dict[str, Buffer], now: float) -> None:
+    def __call__(self, fed: Mapping[str, Fresh]) -> None:
         """Add what each operation did since the last time."""
         session = self._session
         verbs = {t.name: t.operation.verb for t in session.plan.tasks}
-        for name, buffer in fresh.items():
-            times = Counter(_bucket(micros) for micros in buffer.response)
+        for name, fresh in fed.items():
             for each in (self._stats.get(name, verbs[name]), self._stats.total):
-                _add(each, times, buffer)
+                _add(each, fresh)
         if session.engine is None:
             return
         for name, tally in session.engine.tally.operations.items():
@@ -373,20 +372,20 @@ def _bucket(micros: int) -> int:
     return int(round(millis, -1)) if millis < 1000 else int(round(millis, -2))
 
 
-def _add(each: Any, times: Counter[int], buffer: Buffer) -> None:
+def _add(each: Any, fresh: Fresh) -> None:
     """Add counted times to one row (a StatsEntry) of Locust's table."""
-    count = len(buffer.response)
-    low, high = min(buffer.response) / 1000, max(buffer.response) / 1000
-    each.num_requests += count
-    each.total_content_length += buffer.received
-    each.total_response_time += sum(buffer.response) / 1000
+    low, high = min(fresh.response) / 1000, max(fresh.response) / 1000
+    each.num_requests += fresh.count
+    each.total_content_length += fresh.received
+    each.total_response_time += sum(v * n for v, n in fresh.response.items()) / 1000
     before = each.min_response_time
     each.min_response_time = low if before is None else min(before, low)
     each.max_response_time = max(each.max_response_time, high)
-    for bucket, seen in times.items():
+    for micros, seen in fresh.response.items():
+        bucket = _bucket(micros)
         each.response_times[bucket] = each.response_times.get(bucket, 0) + seen
     second = int(time.time())
-    each.num_reqs_per_sec[second] = each.num_reqs_per_sec.get(second, 0) + count
+    each.num_reqs_per_sec[second] = each.num_reqs_per_sec.get(second, 0) + fresh.count
     each.last_request_timestamp = time.time()
     if each.use_response_times_cache:
         each._cache_response_times(second)

@@ -32,6 +32,7 @@ class Canned:
 
     def __init__(self) -> None:
         self.greenlet: Any = None
+        self.shot: Any = None
         self.busy_since = 0.0
         self.opened = self.unannounced = 0
         self.memories = Memories()

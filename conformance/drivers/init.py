@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,6 +56,8 @@ class Draft:
     no_exceptions: tuple[str, ...]
     """Documented exception names that the package lacks."""
     models: tuple[str, ...]
+    unused: tuple[str, ...] = ()
+    """Methods that no operation was found for."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -93,16 +96,19 @@ def draft(subject: str, contract: Contract) -> Draft:
         for role in ROLES
         if (found := option(role, promised.get(role, ""), parameters)) is not None
     }
+    matches = tuple(match(contract, methods))
+    used = {m.method.path for m in matches if m.method is not None}
     return Draft(
         environment=environment,
         contract=contract,
         module=module,
         clients={mode: c["name"] for mode, c in clients.items()},
-        matches=tuple(match(contract, methods)),
+        matches=matches,
         options=options,
         exceptions=tuple(n for n in documented if n in named),
         no_exceptions=tuple(n for n in documented if n not in named),
         models=tuple(c["name"] for c in classes if c["module"] == module),
+        unused=tuple(sorted({m.path for m in methods} - used)),
         warnings=tuple(f"{name}: {why}" for name, why in seen["failed"].items()),
     )
 
@@ -265,15 +271,36 @@ def _documented(contract: Contract) -> tuple[str, ...]:
 
 
 def verify(path: Path, made: Draft) -> str:
-    """Start the written table once; return what it can do, in one sentence."""
-    command = host_command(made.environment.python, path, made.contract.api)
+    """Start the written table once; return what it can do, and why not the rest that matched."""
+    command = host_command(made.environment.python, path.resolve(), made.contract.api)
     try:
         with DriverProcess(command) as driver:
             hello = driver.hello()
     except DriverError as why:
-        return f"the table cannot be run yet: {why}"
-    callable_ = [id for id, o in hello.operations.items() if o.modes]
-    return f"the table runs: {len(callable_)} of {len(hello.operations)} operations can be called"
+        return f"the table cannot be run yet: {why}; mend the file and try the next line"
+    found = [m.operation.id for m in made.matches if m.method is not None]
+    lost: dict[str, list[str]] = {}
+    for id in found:
+        told = hello.operations[id]
+        if not told.modes:
+            lost.setdefault(told.missing or "no reason given", []).append(id)
+    callable_ = sum(bool(o.modes) for o in hello.operations.values())
+    lines = [f"the table runs: {callable_} of {len(hello.operations)} operations can be called"]
+    for why_not, ids in lost.items():
+        named = "none of those found" if len(ids) == len(found) else ", ".join(ids)
+        lines.append(f"  cannot be called: {named}: {why_not}{_advice(why_not)}")
+    return "\n".join(lines)
+
+
+def _advice(why_not: str) -> str:
+    """Return what to do about a client that cannot be made; '' where it is something else."""
+    if not why_not.startswith("no ") or " client: " not in why_not:
+        return ""
+    return (
+        ". Its constructor was given a key and an address where nobody listens. Where it asks the "
+        "server something, add an option to the table that stops it, or that request to the spec; "
+        "where it needs more arguments, give them in `fixed` of the table"
+    )
 
 
 def main(
@@ -320,13 +347,26 @@ def report(made: Draft, to: Path) -> str:
     for m in made.unmatched:
         near = ", ".join(path for path, _ in m.nearest)
         lines.append(f"  not found {m.operation.id} (nearest: {near or 'nothing'})")
+    if made.unmatched:
+        lines.append("  if the SDK has one of these under another name, write that into its line")
+    if made.unused:
+        lines.append(f"{len(made.unused)} methods belong to no operation: {_some(made.unused)}")
     if made.no_exceptions:
-        lines.append(f"  no exception class named {', '.join(made.no_exceptions)}")
-    lines += [f"  cannot be imported: {warning}" for warning in made.warnings[:5]]
+        lines.append(f"no exception class named {_some(made.no_exceptions)}")
+    if made.warnings:
+        lines.append(
+            f"{len(made.warnings)} modules cannot be imported (clients in them were not seen): "
+            + _some(made.warnings, 2, "; ")
+        )
     lines.append(f"{to}: {verify(to, made)}")
     lines.append(
-        f"next: memconform sdk --api {made.contract.api} --driver "
-        f"'{Path(sys.executable).name} -m conformance.drivers {made.environment.subject} "
-        f"--table {to} --api {made.contract.api}'"
+        "next: read the table, then memconform sdk "
+        f"{shlex.quote(made.environment.subject)} --table {shlex.quote(str(to))}"
     )
     return "\n".join(lines) + "\n"
+
+
+def _some(names: Sequence[str], most: int = 12, between: str = ", ") -> str:
+    """Return the first names, and how many more there are."""
+    shown = between.join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -227,12 +227,19 @@ def _alike(one: set[str], other: set[str]) -> float:
 
 
 def _parameters_alike(operation: Operation, method: Method) -> float:
-    wanted = {snake(n) for n in wire_names(operation)}
-    here = {snake(n) for n in method.names}
+    wanted = _plain(wire_names(operation))
+    here = _plain(method.names)
     if not wanted:
         return 1.0 if not here else 0.5
     if method.takes_anything or (len(here) == 1 and here <= _DICT_NAMES):
         return 0.7
-    required = {snake(p["name"]) for p in method.parameters if p["required"]}
+    required = _plain(p["name"] for p in method.parameters if p["required"])
     strangers = len(required - wanted) / max(1, len(required))
     return max(0.0, len(wanted & here) / len(wanted) - 0.5 * strangers)
+
+
+def _plain(names: Iterable[str]) -> set[str]:
+    """Return names in snake case; the only id among them is `id`, whatever it is the id of."""
+    plain = {snake(n) for n in names}
+    ids = {n for n in plain if n.rpartition("_")[2] == "id"}
+    return plain - ids | {"id"} if len(ids) == 1 else plain

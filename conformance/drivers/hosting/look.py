@@ -105,11 +105,17 @@ def _is_property(item: Any) -> bool:
 
 
 def _instance(item: type) -> Any:
-    """Return an object of a class, made with an address where nobody listens; None if it cannot."""
-    if not _methods(item, item, ""):
+    """Return an object of a class, made with an address where nobody listens; None if it cannot.
+
+    A class without methods is made where it takes a key or an address: its objects may carry all.
+    """
+    taken = _parameters(item)
+    signs = (*_URL, "key", "token")
+    addressed = any(sign in p["name"].lower() for p in taken for sign in signs)
+    if not addressed and not _methods(item, item, ""):
         return None
     given: dict[str, Any] = {}
-    for p in _parameters(item):
+    for p in taken:
         lower = p["name"].lower()
         if any(sign in lower for sign in _URL):
             given[p["name"]] = "http://127.0.0.1:9"

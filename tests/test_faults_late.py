@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 import specs
+from conformance.drivers.hosting import clock
 from conformance.faults.script import Instruction, Script, Stage, late
 from conformance.faults.testbench import Testbench
 from conformance.sdk import reference
@@ -85,3 +86,11 @@ def test_a_driver_that_cannot_see_connections() -> None:
         made: Play = subject.play(Script.parse("* before-accept refuse"), ask)
     blind = replace(made, replies=tuple(replace(r, connects=None) for r in made.replies))
     assert len(visible(blind).attempts) == len(made.call.sleeps) + 1
+
+
+def test_calls_at_once_leave_in_any_order() -> None:
+    """A call that ends takes its own time away, not that of another which looks the same."""
+    with clock.recording(True) as outer:
+        with clock.recording(True):
+            pass
+        outer.connects.append((1.0, 1))

@@ -41,7 +41,7 @@ _RealDatetime = datetime.datetime
 _UTC = datetime.timezone.utc  # noqa: UP017 - Python 3.9
 
 
-@dataclass
+@dataclass(eq=False)
 class Recorder:
     """The time of one call."""
 

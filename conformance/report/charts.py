@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 240, 56, 36, 24, 12
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 480, 230, 48, 36, 24, 12
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _Axis:
             return [
                 v for v in (10.0**e for e in range(first, last + 1)) if self.low <= v <= self.high
             ]
-        step = _nice((self.high - self.low) / 4)
+        step = _nice((self.high - self.low) / 5)
         count = int((self.high - self.low) / step + 1e-9)
         return [self.low + step * i for i in range(count + 1)]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from conformance.report import charts
+from conformance.report import charts, load
 from conformance.report.baseline import Comparison, label
 from conformance.report.exit import Decision, Exit, evidence
 from conformance.report.matrix import build
@@ -19,6 +19,7 @@ from conformance.report.results import Results, SubjectEntry
 from conformance.report.versions import State, histories
 from conformance.verdict import Verdict
 from specs.catalogue import requirements
+from specs.sources import spelt
 
 _SIGNS = {
     Verdict.PASS: "✓",
@@ -69,6 +70,7 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
         statements={r.id: r for r in requirements().values()},
         is_new=lambda subject, finding: (label(subject), finding.id) in new,
         load_charts=_load_charts,
+        load_tables=load.tables,
         total=sum(len(s.findings) for s in results.subjects),
         Verdict=Verdict,
     )
@@ -80,9 +82,8 @@ def _anchor(subject: SubjectEntry) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return spelt(text)
 
 
 def _load_charts(subject: SubjectEntry) -> list[charts.Chart]:

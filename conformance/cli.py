@@ -315,6 +315,10 @@ def sdk(
         str | None,
         typer.Option("--api", metavar="NAME", help="contract, where a driver is given"),
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", metavar="FILE", help="driver table that `driver init` wrote"),
+    ] = None,
     out: Out = None,
     seed: Seed = 0,
     clock: Annotated[
@@ -331,7 +335,11 @@ def sdk(
         ),
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", help="subjects at once (one a core)")
+        int | None,
+        typer.Option(
+            "--jobs",
+            help="subjects at once (one more than cores); of a driver in real time, copies (8)",
+        ),
     ] = None,
     baseline: BaselineFile = None,
 ) -> None:
@@ -352,6 +360,7 @@ def sdk(
             select=case or [],
             jobs=jobs,
             deep=deep,
+            table=table,
         ),
         seed=seed,
         out=out,

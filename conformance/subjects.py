@@ -247,6 +247,7 @@ def judge_sdks(
     select: Sequence[str],
     jobs: int | None,
     deep: bool = False,
+    table: Path | None = None,
 ) -> list[SubjectEntry]:
     """Run the SDK suite on each subject, several at once, and return what was found of each."""
     from conformance.sdk import run_release
@@ -255,15 +256,19 @@ def judge_sdks(
         raise Usage(f"--clock {clock!r}: it takes virtual or real")
     if api is not None:
         contract(api)
+    command = _command(driver)
+    if table is not None:
+        _tables(table, driver, api)
     if len(subjects) > 1:
         words = ["--seed", str(seed), "--clock", clock]
-        words += [w for o, v in (("--driver", driver), ("--api", api)) if v for w in (o, v)]
+        given = (("--driver", driver), ("--api", api), ("--table", str(table) if table else ""))
+        words += [w for o, v in given if v for w in (o, v)]
         words += [w for case in select for w in ("--case", case)]
         return _apart(subjects, [*words, *(["--deep"] if deep else [])], jobs)
     subject = subjects[0] if subjects else None
     return run_release(
         subject,
-        shlex.split(driver) if driver else None,
+        command,
         api,
         seed=seed,
         clock=cast(Literal["virtual", "real"], clock),
@@ -271,7 +276,37 @@ def judge_sdks(
         deep=deep,
         progress=Reporter(f"sdk {subject or driver}"),
         copies=jobs,
+        table=table,
     )
+
+
+def _command(driver: str | None) -> list[str] | None:
+    """Return the words of a driver's command line. Raises Usage where it is none."""
+    if driver is None:
+        return None
+    try:
+        words = shlex.split(driver)
+    except ValueError as why:
+        raise Usage(f"--driver {driver!r} is no command line: {why}") from why
+    if not words:
+        raise Usage("--driver is empty: give the command that starts the driver")
+    return words
+
+
+def _tables(table: Path, driver: str | None, api: str | None) -> None:
+    """Raise Usage where a file holds no table that can be judged by."""
+    from conformance.drivers import tables
+
+    if driver:
+        raise Usage("--table and --driver are two ways of driving one SDK: give one of them")
+    try:
+        found = [entry.table.api for entry in tables.read(table)]
+    except ValueError as why:
+        raise Usage(f"--table {why}") from why
+    for name in found:
+        contract(name)
+    if api is not None and api not in found:
+        raise Usage(f"--api {api}: {table} has tables for {', '.join(found)} only")
 
 
 def _apart(subjects: Sequence[str], words: Sequence[str], jobs: int | None) -> list[SubjectEntry]:
@@ -313,7 +348,7 @@ def _sdk_for_pytest(option: Get) -> tuple[Subject, str, Close]:
         raise Usage("--driver needs --api: which contract is the SDK held to?")
     if api:
         contract(api)
-    command = shlex.split(driver) if driver else None
+    command = _command(driver)
     subject, close = open_subject(
         wanted, command, api, seed=option("--seed") or 0, deep=bool(option("--deep"))
     )

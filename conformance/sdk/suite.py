@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import specs
@@ -150,18 +151,20 @@ def run_release(
     deep: bool = False,
     progress: Progress | None = None,
     copies: int | None = None,
+    table: str | Path | None = None,
 ) -> list[SubjectEntry]:
     """Judge a release that `uv` can install, or any driver by its command; return its entry.
 
     `deep` plays every fault on every operation. `copies`: of a driver whose waits take real time,
-    so many run at once (None: `parallel.COPIES`); any other runs once. A release that serves
+    so many run at once (None: `parallel.COPIES`); any other runs once. `table`: a file of driver
+    tables for the release, where it is not one that ships. A release that serves
     several contracts is one entry: its first contract's name, and the others' operations under
     their names (`memsy-control:me`). What cannot be installed or started is inconclusive, with
     the reason.
     """
     started = time.monotonic()
     try:
-        name, version, targets = _targets(subject, driver_command, api, clock)
+        name, version, targets = _targets(subject, driver_command, api, clock, table)
     except EnvironmentUnavailable as why:
         return [unavailable(subject or "", api or "", str(why), time.monotonic() - started)]
     results: list[CaseResult] = []
@@ -193,6 +196,7 @@ def run_release(
                 scripts = {**reproductions(made, target.table), **scripts}
     wall = time.monotonic() - started
     entry = _entry(targets, name, version, results, covered, wall, subject, busy)
+    entry.details.update(_origin(driver_command, table))
     return [with_reproductions(entry, scripts, targets)]
 
 
@@ -238,23 +242,29 @@ def _waits(case: str) -> bool:
 
 
 def _targets(
-    subject: str | None, command: Sequence[str] | None, api: str | None, clock: Clock
-) -> tuple[str, str, list[Target]]:
-    """Return name, version and contracts of what is to be judged. Raises EnvironmentUnavailable."""
+    subject: str | None, command: Sequence[str] | None, api: str | None, clock: Clock,
+    table: str | Path | None = None,
+) -> tuple[str, str, list[Target]]:  # fmt: skip
+    """Return name, version and contracts of what is to be judged.
+
+    Raises EnvironmentUnavailable, and ValueError where `table` is no file of tables.
+    """
     if command:
         contract = specs.load(api or "")
         return subject or "", "", [Target(contract, tuple(command))]
     environment = prepare(subject or "")
-    entries = tables.for_package(environment.name)
+    entries = tables.read(Path(table)) if table else tables.for_package(environment.name)
     if not entries:
         raise EnvironmentUnavailable(
-            f"no driver table for {environment.name!r}; `memconform driver init` writes a first one"
+            f"no driver table for {environment.name!r}: nothing says which of its methods does "
+            f"which operation. `memconform driver init {subject} --api NAME --to FILE` writes a "
+            "first one, and `--table FILE` judges by it"
         )
     wanted = [e for e in entries if api in (None, e.table.api)]
     return environment.name, environment.version, [
         Target(
             specs.load(e.table.api),
-            tuple(host_command(environment.python, e.path, e.table.api, clock)),
+            tuple(host_command(environment.python, e.path.resolve(), e.table.api, clock)),
             e.table,
         )
         for e in wanted
@@ -429,10 +439,21 @@ def open_subject(
     return made, close
 
 
+def _origin(command: Sequence[str] | None, table: str | Path | None) -> dict[str, Any]:
+    """Return what `opened` needs besides name and version to have a subject again."""
+    found: dict[str, Any] = {"driver": list(command)} if command else {}
+    return {**found, "table": str(Path(table).resolve())} if table else found
+
+
 @contextlib.contextmanager
-def opened(subject: str, api: str) -> Iterator[SdkSubject]:
-    """Yield one contract of a release as a subject. Raises EnvironmentUnavailable."""
-    name, version, targets = _targets(subject, None, None, "virtual")
+def opened(
+    subject: str, api: str, driver: Sequence[str] | None = None, table: str | None = None
+) -> Iterator[SdkSubject]:
+    """Yield one contract of a release, or of what a driver drives, as a subject.
+
+    Raises EnvironmentUnavailable, DriverError where the driver does not start.
+    """
+    name, version, targets = _targets(subject, driver, api if driver else None, "virtual", table)
     target = next((t for t in targets if t.contract.api == api), targets[0])
     with Testbench() as bench:
         made = _one(target, bench, name, version, targets[0].contract.api, "virtual")

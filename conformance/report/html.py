@@ -19,7 +19,6 @@ from conformance.report.results import Results, SubjectEntry
 from conformance.report.versions import State, histories
 from conformance.verdict import Verdict
 from specs.catalogue import requirements
-from specs.sources import spelt
 
 _SIGNS = {
     Verdict.PASS: "✓",
@@ -82,8 +81,9 @@ def _anchor(subject: SubjectEntry) -> str:
 
 
 def _value(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return spelt(text)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _load_charts(subject: SubjectEntry) -> list[charts.Chart]:

@@ -257,11 +257,13 @@ def _figures() -> Iterator[FaultClass]:
 def _figured(
     named: Callable[[Operation], tuple[str, ...]], value: str | None, status: int | None
 ) -> Build:
-    """Return what gives all these headers one value; None: those of the declared example."""
+    """Return what gives all these headers one value; None: each a right one of its own."""
 
     def build(contract: Contract, operation: Operation) -> Instruction:
-        names = named(operation) if value is not None else ()
-        headers = tuple((name, value or "") for name in names)
+        headers = tuple(
+            (name, _right(operation, name, place) if value is None else value)
+            for place, name in enumerate(named(operation))
+        )
         if status is not None:
             return first(operation, respond(status, headers=headers))
         return first(
@@ -269,6 +271,21 @@ def _figured(
         )
 
     return build
+
+
+def _right(operation: Operation, name: str, place: int) -> str:
+    """Return a value that a quota or usage header may well have."""
+    limit, usage = operation.rate_limit, operation.usage
+    if usage is not None and usage.plan is not None and name == usage.plan.lower():
+        return "pro"
+    if name.startswith("ratelimit") and limit is not None and limit.limit is None:
+        return '"default";q=100;w=60' if name.endswith("policy") else '"default";r=42;t=60'
+    if limit is not None and limit.reset is not None and name == limit.reset.lower():
+        forms = {
+            "epoch-seconds": "{epoch+60}", "epoch-ms": "{epoch-ms+60}", "http-date": "{imf+60}",
+        }  # fmt: skip
+        return forms.get(limit.reset_unit or "", "60")
+    return str(142 - 7 * place)
 
 
 def rate_limit_headers(operation: Operation) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from load.schedule import from_profile
 from specs.examples import example_response
 from tests.test_load_judge import NOW, good, told
 
-SECRET = "sk-live-3f9a7c51e2"  # noqa: S105 - what must not be seen again
+SECRET = "sk-live-3f9a7c51e2"
 Answer = tuple[int, bytes, bytes]
 
 
@@ -30,12 +30,12 @@ def of(api: str, operation: str, status: int | None = None) -> Answer:
     declared = specs.load(api)[operation]
     limit = {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "0",
              "x-ratelimit-reset": str(int(NOW) + 30)}  # fmt: skip
-    code, headers, body = example_response(declared, status)
+    code, headers, value = example_response(declared, status)
     if "retry-after" in headers:
         headers["retry-after"] = "40"
     lines = [f"{n}: {v}" for n, v in {**headers, **limit}.items()]
-    head = "\r\n".join([f"HTTP/1.1 {code} X", *lines]) + "\r\n"
-    return code, head.encode(), json.dumps(body).encode()
+    text = "\r\n".join([f"HTTP/1.1 {code} X", *lines]) + "\r\n"
+    return code, text.encode(), json.dumps(value).encode()
 
 
 def changed(answer: Answer, change: Callable[[dict[str, Any]], object]) -> Answer:
@@ -102,10 +102,9 @@ def leaky(answer: Answer) -> Iterator[Answer]:
     yield status, head, body[:-1] + f', "{SECRET}": 1'.encode()
     value = json.loads(body)
     for name in value:
-        yield changed(answer, lambda v, name=name: v.update({name: SECRET}))
-        yield changed(answer, lambda v, name=name: v.update({name: [SECRET]}))
-        yield changed(answer, lambda v, name=name: v.update({name: {SECRET: SECRET}}))
-    yield changed(answer, lambda v: v.update({SECRET: SECRET}))
+        for put in (SECRET, [SECRET], {SECRET: SECRET}):
+            yield status, head, json.dumps({**value, name: put}).encode()
+    yield status, head, json.dumps({**value, SECRET: SECRET}).encode()
 
 
 @pytest.mark.parametrize("answer", [GET, REFUSED, FAILED])

@@ -11,6 +11,8 @@ import pytest
 import specs
 from conformance.drivers import check, init, matching, tables
 from conformance.drivers.matching import Method
+from conformance.sdk import run_release
+from conformance.verdict import Verdict
 
 POCKETMEM = str(Path(__file__).parent / "packages" / "pocketmem")
 CLAIV = specs.load("claiv")
@@ -139,3 +141,72 @@ def test_documented_names_win(api: str) -> None:
     matched = {m.operation.id: (m.method and m.method.path, m.score)
                for m in matching.match(contract, methods)}  # fmt: skip
     assert matched == {o.id: (o.method or o.id, 1.0) for o in contract}
+
+
+def test_the_written_table_judges_the_package(tmp_path: Path) -> None:
+    """`sdk PACKAGE --table FILE` runs cases on what was drafted and tells of a broken promise."""
+    file = tmp_path / "pocket_table.py"
+    assert init.main(POCKETMEM, "claiv", file, write=lambda _: None) == 0
+    (entry,) = run_release(POCKETMEM, select=["wire.request", "wire.encoding"], table=file)
+    assert (entry.name, entry.version) == ("pocketmem", "0.7.0")
+    assert {c.operation for c in entry.cases if c.verdict is Verdict.PASS} >= {"forget", "ingest"}
+    assert {(f.requirement, f.operation) for f in entry.findings} >= {("WR8", "receipts.get")}
+    assert entry.details["table"] == str(file.resolve())
+
+
+KEYLESS = """
+class Session:
+    def __init__(self, token, endpoint="https://example.com"):
+        self._token, self._endpoint = token, endpoint
+
+    @property
+    def memory(self):
+        return Memory()
+
+
+class Memory:
+    def ingest(self, user_id, type, content): ...
+
+    def recall(self, user_id, task, token_budget): ...
+
+    def forget(self, user_id): ...
+
+    def archive(self, user_id): ...
+"""
+GREETER = KEYLESS.replace(
+    "        self._token", '        raise OSError("nobody greets back")\n        self._token'
+).replace(
+    "    @property\n    def memory(self):\n        return Memory()\n",
+    "    def ingest(self, user_id, type, content): ...\n\n    def forget(self, user_id): ...\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "says"),
+    [
+        ("carrier", KEYLESS, [
+            "3 operations matched clearly", "methods of no operation (1): memory.archive",
+            "3 of 11 operations can be called",
+        ]),
+        ("greeter", GREETER, [
+            "0 of 11 operations can be called",
+            "cannot be called: none of those found: no sync client: OSError: nobody greets back. "
+            "Its constructor was given a key and an address where nobody listens",
+        ]),
+    ],
+)  # fmt: skip
+def test_clients_of_other_makes_are_told_truly(
+    tmp_path: Path, name: str, source: str, says: list[str]
+) -> None:
+    """A client that only carries objects is found; one that cannot be made is said, with why."""
+    (tmp_path / "src" / name).mkdir(parents=True)
+    (tmp_path / "src" / name / "__init__.py").write_text(source)
+    (tmp_path / "pyproject.toml").write_text(
+        f'[project]\nname = "{name}"\nversion = "1"\n'
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    backend = Path(POCKETMEM, "backend.py").read_text().replace("pocketmem", name)
+    (tmp_path / "backend.py").write_text(backend.replace("0.7.0", "1"))
+    said: list[str] = []
+    assert init.main(str(tmp_path), "claiv", tmp_path / "table.py", write=said.append) == 0
+    assert all(text in "".join(said) for text in says), "".join(said)

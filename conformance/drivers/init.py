@@ -348,14 +348,19 @@ def report(made: Draft, to: Path) -> str:
         near = ", ".join(path for path, _ in m.nearest)
         lines.append(f"  not found {m.operation.id} (nearest: {near or 'nothing'})")
     if made.unmatched:
-        lines.append("  if the SDK has one of these under another name, write that into its line")
+        lines.append(
+            "  where the SDK does one of these under another name, write it into the table"
+        )
     if made.unused:
-        lines.append(f"{len(made.unused)} methods belong to no operation: {_some(made.unused)}")
+        belong = (
+            "1 method belongs" if len(made.unused) == 1 else f"{len(made.unused)} methods belong"
+        )
+        lines.append(f"{belong} to no operation: {_some(made.unused)}")
     if made.no_exceptions:
         lines.append(f"no exception class named {_some(made.no_exceptions)}")
     if made.warnings:
         lines.append(
-            f"{len(made.warnings)} modules cannot be imported (clients in them were not seen): "
+            f"modules that cannot be imported, whose clients were not seen ({len(made.warnings)}): "
             + _some(made.warnings, 2, "; ")
         )
     lines.append(f"{to}: {verify(to, made)}")

@@ -6,10 +6,12 @@ table below says which. Nothing here judges.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from pydantic import BaseModel
 
+from specs.check import documents
 from specs.contract import Contract, Operation
 from specs.vocabulary import Basis, Option
 
@@ -34,6 +36,19 @@ def source(contract: Contract, requirement: str, operation: str | None, basis: B
         if found:
             return found
     return (contract.root.observed_in or "") if basis is Basis.OBSERVED else ""
+
+
+def spelt(text: str) -> str:
+    """Return a text whose document ids are replaced by names that its maintainers know.
+
+    `002_d3cf2a5acba3ba5a § Retries` becomes `document of claiv-memory 0.2.1 § Retries`.
+    """
+
+    def name(found: re.Match[str]) -> str:
+        known = documents().get(found[0])
+        return f"document of {known.package} {known.version}" if known else found[0]
+
+    return re.sub(r"\b\d{3}_[0-9a-f]{16}\b", name, text)
 
 
 def _told(stated: Statement) -> Iterator[tuple[Basis, str]]:

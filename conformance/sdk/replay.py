@@ -13,6 +13,7 @@ from conformance.report.exit import Exit
 from conformance.report.results import FindingEntry, Results, SubjectEntry
 from conformance.sdk.suite import cases, opened
 from conformance.verdict import Finding
+from specs.sources import spelt
 
 
 def main(finding: str, results: Path, console: Console | None = None) -> int:
@@ -67,7 +68,7 @@ def _show(out: Console, finding: Finding, script: str | None) -> None:
         f"fault:    {finding.fault[:300] or 'none'}", *finding.timeline,
     ]  # fmt: skip
     for line in lines:
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(spelt(line), markup=False, soft_wrap=True)
     if script:
         out.rule("the same with the SDK and the standard library only")
         out.print(script, markup=False, highlight=False, soft_wrap=True)

@@ -21,6 +21,7 @@ from conformance.history import Request
 from conformance.report.results import FindingEntry
 from conformance.sdk import telling
 from specs import Contract, Operation
+from specs.sources import spelt
 
 LONGEST = 40
 """Lines of a script."""
@@ -188,7 +189,7 @@ def _served(witness: Witness, answers: Sequence[str]) -> str:
 
 
 def _expected(text: str) -> str:
-    plain = " ".join(text.split())
+    plain = " ".join(spelt(text).split())
     return repr(f"expected: {plain if len(plain) <= 200 else plain[:199] + '…'}; seen:")
 
 

@@ -185,7 +185,7 @@ GREETER = KEYLESS.replace(
     ("name", "source", "says"),
     [
         ("carrier", KEYLESS, [
-            "3 operations matched clearly", "methods of no operation (1): memory.archive",
+            "forget = memory.forget", "methods of no operation (1): memory.archive",
             "3 of 11 operations can be called",
         ]),
         ("greeter", GREETER, [

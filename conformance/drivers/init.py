@@ -348,14 +348,9 @@ def report(made: Draft, to: Path) -> str:
         near = ", ".join(path for path, _ in m.nearest)
         lines.append(f"  not found {m.operation.id} (nearest: {near or 'nothing'})")
     if made.unmatched:
-        lines.append(
-            "  where the SDK does one of these under another name, write it into the table"
-        )
+        lines.append("  where the SDK does one of these by another name, write it into the table")
     if made.unused:
-        belong = (
-            "1 method belongs" if len(made.unused) == 1 else f"{len(made.unused)} methods belong"
-        )
-        lines.append(f"{belong} to no operation: {_some(made.unused)}")
+        lines.append(f"methods of no operation ({len(made.unused)}): {_some(made.unused)}")
     if made.no_exceptions:
         lines.append(f"no exception class named {_some(made.no_exceptions)}")
     if made.warnings:

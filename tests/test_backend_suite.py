@@ -11,6 +11,7 @@ import specs
 from conformance.backend import recording, sensitivity, suite, teeth
 from conformance.backend.subject import BackendSubject, SubjectError
 from conformance.cases import CaseResult
+from conformance.reference.defects import Defect
 from conformance.verdict import Inconclusive, Verdict
 from specs.catalogue import requirements
 
@@ -37,6 +38,14 @@ def test_the_perfect_backend_is_clean(api: str) -> None:
         assert {e.operation for e in subject.exchanges} >= set(subject.contract.operations)
 
 
+def test_workers_on_one_file_are_one_server() -> None:
+    """Quotas, idempotency keys and what is not another tenant's hold over four processes."""
+    with teeth.judged("claiv", workers=4) as subject:
+        results = suite.run(subject, select=["idempotency.", "isolation.", "limits.burst"])
+        assert [] == odd(results)
+        assert 8 <= sum(r.verdict is Verdict.PASS for r in results)
+
+
 SAMPLE = (
     "error.stack-trace-leaked", "accept.wrong-type", "answer.required-missing",
     "auth.any-key-accepted", "limit.over-admits", "page.gap", "idempotency.ignored",
@@ -46,7 +55,7 @@ SAMPLE = (
 
 
 @pytest.mark.parametrize("defect", [d for d in teeth.DEFECTS if d.id in SAMPLE], ids=lambda d: d.id)
-def test_a_seeded_defect_dies_by_the_case_that_it_names(defect: teeth.Defect) -> None:
+def test_a_seeded_defect_dies_by_the_case_that_it_names(defect: Defect) -> None:
     """One defect of each kind here; all of them by `memconform teeth --suite backend`."""
     killed = teeth.kill(defect)
     assert killed.exercised

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from conformance.oracles import (
     limits,
 )
 from conformance.oracles.limits import Quota, ask_of
+from conformance.reference.backend.limits import ALGORITHMS
 from specs import Basis, Contract
+from specs.vocabulary import Policy, UsageHeader
 from specs.vocabulary import Usage as UsageWords
-from specs.vocabulary import UsageHeader
 from tests.scripted import causes, contract, exchange, required
 
 NOW = 1_700_000_000.0
@@ -190,3 +192,70 @@ def test_what_remains_counts_down_by_one() -> None:
     assert [("RL11", "remaining-stuck")] == causes(limits.arithmetic(GET, GET.rate_limit, stuck))
     jump = [honest[0], honest[3]]
     assert [("RL11", "remaining-jumps")] == causes(limits.arithmetic(GET, GET.rate_limit, jump))
+
+
+def watched(name: str, quota: Quota, lag: float = 0.001) -> list[limits.Ask]:
+    """Return what a limiter makes of one ask, and of many from late in its first window on."""
+    times = [NOW, *(NOW + quota.w * (0.7 + n / quota.q / 8) for n in range(int(12 * quota.q)))]
+    state, made = None, []
+    for number, at in enumerate(times):
+        policy = Policy(q=quota.q, w=quota.w)
+        decision, state = ALGORITHMS[name](policy, state, at)
+        one = exchange(200 if decision.admitted else 429, THING, number=number, sent=at - lag)
+        made.append(limits.Ask(one, decision.admitted, at - lag, at + lag, None))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "looks"),
+    [
+        ("fixed-window", "fixed-window"),
+        ("sliding-window", "sliding-window"),
+        ("token-bucket", "token-bucket"),
+        ("gcra", "token-bucket"),
+    ],
+)
+def test_algorithms_are_told_apart_by_what_they_let_in(name: str, looks: str) -> None:
+    """Each honest limiter fits its own bound, and none that is stricter."""
+    assert GET.rate_limit is not None
+    quota = Quota(20, 10.0)
+    asks = watched(name, quota)
+    limit = GET.rate_limit.model_copy(update={"algorithm": name})
+    assert looks == limits.fitting(quota, asks)[0]
+    assert [] == required(limits.intervals(GET, limit, quota, asks))
+    assert [] == required(limits.refused_early(GET, limit, quota, asks))
+
+
+@pytest.mark.parametrize(
+    ("declared", "real", "expected"),
+    [
+        ("sliding-window", "fixed-window", ["RL14"]),
+        ("token-bucket", "fixed-window", ["RL15"]),
+        ("sliding-window", "token-bucket", ["RL14"]),
+        ("token-bucket", "sliding-window", ["RL17"]),
+    ],
+)
+def test_a_limiter_is_held_to_the_algorithm_that_it_declares(
+    declared: str, real: str, expected: list[str]
+) -> None:
+    """Another algorithm lets in too much somewhere, or refuses too early, and is named."""
+    assert GET.rate_limit is not None
+    quota = Quota(20, 10.0)
+    limit = GET.rate_limit.model_copy(update={"algorithm": declared})
+    asks = watched(real, quota)
+    made = [
+        *limits.intervals(GET, limit, quota, asks), *limits.refused_early(GET, limit, quota, asks)
+    ]  # fmt: skip
+    assert expected == required(made)[:1]
+    assert expected == ["RL17"] or f"it fits a {real.replace('-', ' ')}" in made[0].message
+
+
+@pytest.mark.parametrize(("date", "expected"), [(-30.0, []), (0.0, ["RL20"])])
+def test_an_old_date_alone_proves_nothing(date: float, expected: list[str]) -> None:
+    """A reset too far ahead of a Date that is late is near by our clock; else it is too far."""
+    assert GET.rate_limit is not None
+    ahead = str(int(NOW) + (50 if not expected else 4000))
+    dated = ("date", formatdate(NOW + date, usegmt=True))
+    made = exchange(200, THING, (*limit_headers(reset=ahead), dated))
+    limit = GET.rate_limit.model_copy(update={"policies": (Policy(q=10, w=60.0),)})
+    assert expected == required(headers.limit_rules(GET, limit, made, NOW))

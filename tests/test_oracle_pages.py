@@ -76,3 +76,17 @@ def test_page_sizes_show_the_same_list() -> None:
     assert [("PG3", "gap")] == causes(gap)
     order = pages.same(LIST, [GOOD, Walk(Page("cba"), size=3)], frozenset("abc"))
     assert [("PG1", "page-size-order")] == causes(order)
+
+
+@pytest.mark.parametrize(
+    ("walk", "expected"),
+    [
+        (Walk(Page("ab"), Page("c")), []),
+        (Walk(Page("ab"), Page("xc")), [("ST2", "filter-forgotten kind")]),
+        (Walk(Page("ab")), [("PG1", "filter-gap kind")]),
+        (Walk(Page("ab"), ended=False), []),
+    ],
+)
+def test_a_filter_holds_to_the_last_page(walk: Walk, expected: Any) -> None:
+    """What does not fit is told wherever it comes, what is missing only of a whole traversal."""
+    assert expected == causes(pages.narrowed(LIST, walk, "kind", set("abc"), set("x")))

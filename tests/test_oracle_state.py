@@ -225,3 +225,85 @@ def test_batch_results_stand_for_their_entries() -> None:
     assert ["batch-count"] == [f.cause for f in state.batch_answer(operation, answer(True), wanted)]
     wrong_sum = state.batch_answer(operation, answer(True, False, failed=0), wanted)
     assert {"batch-summary-failed", "batch-summary-succeeded"} == {f.cause for f in wrong_sum}
+
+
+STAMPED = {"id": "1", "name": "x", "created_at": "2026-01-01T00:00:00Z", "updated_at": "a"}
+
+
+def test_when_a_record_began_never_moves() -> None:
+    """Servers keep times themselves, but an update is no creation; the form may differ."""
+    later = {**STAMPED, "updated_at": "b"}
+    assert [] == state.moved(STAMPED, later, ())
+    assert ["created_at"] == state.moved(
+        STAMPED, {**later, "created_at": "2026-01-01T00:00:01Z"}, ()
+    )
+    assert [] == state.moved(STAMPED, {**later, "created_at": "2026-01-01T00:00:00.000+00:00"}, ())
+
+
+def test_an_action_changes_what_it_is_declared_to_change() -> None:
+    """What is volatile may move; anything else is told, and so is a record that vanishes."""
+    effect = Effect(basis=Basis.DOCUMENTED, kind="action", resource="thing", volatile=("size",))
+    action = replace(THINGS["things.update"], effect=effect)
+    before = exchange(200, {"id": "1", "name": "x", "size": 1})
+    done = exchange(200, {})
+    resized = exchange(200, {"id": "1", "name": "x", "size": 2})
+    assert [] == causes(state.acted(action, before, done, resized))
+    renamed = exchange(200, {"id": "1", "name": "y", "size": 2})
+    assert [("ST7", "acted-on-others things.update")] == causes(
+        state.acted(action, before, done, renamed)
+    )
+    assert [("ST7", "acted-gone things.update")] == causes(
+        state.acted(action, before, done, exchange(404, ERROR))
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "whole", "expected"),
+    [
+        (STAMPED, True, []),
+        ({"id": "1", "name": "y"}, False, ["listed-otherwise things.list"]),
+        ({"id": "1", "name": "x"}, False, []),
+        ({"id": "1", "name": "x"}, True, ["listed-without things.list"]),
+        ({**STAMPED, "updated_at": "elsewhen"}, True, []),
+    ],
+)
+def test_a_list_shows_what_reading_shows(entry: Any, whole: bool, expected: list[str]) -> None:
+    """Other values are told always, missing ones where both have one schema, moving ones never."""
+    reads = exchange(200, STAMPED), exchange(200, {**STAMPED, "updated_at": "b"})
+    made = state.alike(
+        THINGS["things.list"], reads, exchange(200, {"items": [entry]}), entry, whole=whole
+    )
+    assert expected == [cause for _, cause in causes(made)]
+
+
+@pytest.mark.parametrize(
+    ("grown", "expected"),
+    [
+        ([{"calls": 1.0}, {"calls": 1.0}], []),
+        ([{"calls": 7.0}, {"calls": 1.0}], []),
+        ([{"calls": 7.0}, {"calls": 10.0}], [("IS2", "foreign-figure things.get calls")]),
+    ],
+)
+def test_a_figure_that_grows_with_a_strangers_calls_is_told(
+    grown: list[dict[str, float]], expected: Any
+) -> None:
+    """One round proves nothing, as somebody else may have the key; every round does."""
+    seen = [exchange(200, {}), exchange(200, {}, number=1)]
+    assert expected == causes(isolation.counted_apart(GET, seen, grown, (6, 9)))
+
+
+def test_the_witness_of_a_lost_update_can_be_read() -> None:
+    """The finding tells from what, who wrote and read what, and from when to when."""
+    change = replace(THINGS["things.update"], effect=Effect(
+        basis=Basis.DOCUMENTED, kind="update", resource="thing", target="id"))  # fmt: skip
+    before = exchange(200, {"name": "x", "size": 1})
+    writes: list[tuple[Exchange, dict[str, Any]]] = [
+        (exchange(200, {}, number=1, sent=1.0), {"name": "y"}),
+        (exchange(200, {}, number=2, sent=1.0, took=0.002), {"size": 2}),
+    ]
+    after = exchange(200, {"name": "x", "size": 2}, number=3, sent=2.0)
+    (told,) = linear.judge(change, before, writes, [], after)
+    assert "from name='x', size=1" in told.message
+    assert "1 (0.0–1.0 ms) writes name='y'" in told.message
+    assert "3 (1000.0–1001.0 ms) reads name='x', size=2" in told.message
+    assert (0, 1, 2, 3) == told.witness

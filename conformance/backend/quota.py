@@ -29,6 +29,8 @@ TRIES = 4
 """How often a quota that nobody tells is measured until asking was quick enough."""
 OVER = 3
 """Requests sent beyond the quota."""
+FLOWS = 3
+"""Quotas that may come back while one is being used up, where asking is slow."""
 
 
 @dataclass
@@ -108,11 +110,18 @@ class Spender:
         return False
 
     def spend(self, quota: Quota | None) -> list[Ask]:
-        """Send requests one after another until some are refused; return what became of each."""
+        """Send requests one after another until some are refused; return what became of each.
+
+        Of a quota that comes back while one asks as much more is sent, within `FLOWS` of it.
+        """
         asks: list[Ask] = []
         most = quota.q + OVER if quota else min(BLIND, self.subject.requests_left or BLIND)
+        began = self.subject.clock.monotonic()
         while len(asks) < most:
             asks.append(self.ask())
+            if quota is not None:
+                passed = (self.subject.clock.monotonic() - began) / quota.w
+                most = quota.q + OVER + int(quota.q * min(passed, FLOWS))
             if sum(not a.admitted for a in asks) >= OVER:
                 return asks
         if quota is None and all(a.admitted for a in asks):

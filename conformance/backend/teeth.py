@@ -30,13 +30,18 @@ QUOTA = Quota(20, 1.0)
 
 
 @contextmanager
-def judged(api: str, *, seed: int = 0, defects: Defects | None = None) -> Iterator[BackendSubject]:
-    """Serve the embedded backend for one API and give a subject that is connected to it."""
+def judged(
+    api: str, *, seed: int = 0, defects: Defects | None = None, workers: int = 1
+) -> Iterator[BackendSubject]:
+    """Serve the embedded backend for one API and give a subject that is connected to it.
+
+    Several `workers` are processes that share one file; then only shipped APIs can be served.
+    """
     keys = standard_keys()
     shown = [keys["first"].key, keys["second"].key]
     shown += [f"{role}={keys[role].key}" for role in ROLES]
     with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
-        server = _Restarting(api, keys, Path(folder) / "data.sqlite", defects)
+        server = _Restarting(api, keys, Path(folder) / "data.sqlite", defects, workers)
         subject = BackendSubject(
             demo.load(api), server.start().url_for(api), shown, seed=seed,
             restart=lambda: server.restart().url_for(api), quota=QUOTA,
@@ -61,16 +66,18 @@ class _Restarting:
     """The embedded backend on a file, able to end and to come back with the same data and keys."""
 
     def __init__(
-        self, api: str, keys: dict[str, KeySpec], db: Path, defects: Defects | None
+        self, api: str, keys: dict[str, KeySpec], db: Path, defects: Defects | None, workers: int
     ) -> None:
         self._contracts = [demo.load(api)] if api in demo.names() else None
+        self._workers = workers
         self._keys, self._db, self._defects = keys, db, defects
         self.embedded = self._made()
 
     def _made(self) -> Embedded:
         return Embedded(
-            self._keys, db=str(self._db), defects=self._defects, contracts=self._contracts
-        )
+            self._keys, db=str(self._db), defects=self._defects, contracts=self._contracts,
+            process=self._workers > 1, workers=self._workers,
+        )  # fmt: skip
 
     def start(self) -> Embedded:
         return self.embedded.start()

@@ -34,8 +34,9 @@ TIMES_OVER = 4
 def _judged(subject: BackendSubject, spending: Spender, asks: list[Ask]) -> Iterable[Finding]:
     for ask in asks:
         operation = subject.contract[ask.exchange.operation or spending.operation.id]
-        at = headers.date_of(ask.exchange, subject.at[ask.exchange.number])
-        yield from headers.retry_after_rules(operation, ask.exchange, at)
+        at = subject.at[ask.exchange.number]
+        yield from headers.retry_after_rules(operation, ask.exchange, headers.date_of(
+            ask.exchange, at))  # fmt: skip
         if ask.exchange.status != 401:
             yield from headers.limit_rules(operation, spending.limit, ask.exchange, at)
 
@@ -336,6 +337,6 @@ def test_every_operation(subject: BackendSubject) -> Iterable[Finding]:
         exchange = subject.send(operation, arguments)
         subject.world.note(operation, arguments, exchange, "a")
         assert operation.rate_limit is not None
-        at = headers.date_of(exchange, subject.at[exchange.number])
+        at = subject.at[exchange.number]
         yield from headers.limit_rules(operation, operation.rate_limit, exchange, at)
         yield from judge_all(subject, [exchange])

@@ -138,8 +138,7 @@ def judge(operation: Operation, exchange: Exchange, now: float) -> Iterator[Find
     response = exchange.response
     if response is None:
         return
-    now = date_of(exchange, now)
-    yield from retry_after_rules(operation, exchange, now)
+    yield from retry_after_rules(operation, exchange, date_of(exchange, now))
     if response.status == 401 or not exchange.principal or not operation.authenticated:
         return
     if operation.rate_limit is not None:
@@ -179,7 +178,10 @@ def retry_after_rules(operation: Operation, exchange: Exchange, now: float) -> I
 def limit_rules(
     operation: Operation, limit: RateLimit, exchange: Exchange, now: float
 ) -> Iterator[Finding]:
-    """HD6, RL3, RL4, RL6, RL11, RL12, RL20: what one answer says of its quota."""
+    """HD6, RL3, RL4, RL6, RL11, RL12, RL20: what one answer says of its quota.
+
+    `now` is when the answer came, seconds since the epoch.
+    """
     assert exchange.response is not None
     missing = [name for name in names(limit) if exchange.response.header(name) is None]
     if missing:
@@ -191,7 +193,8 @@ def limit_rules(
         return
     if limit.headers == "none":
         return
-    reading = read_limit(limit, exchange.response.headers, now)
+    dated = date_of(exchange, now)
+    reading = read_limit(limit, exchange.response.headers, dated)
     if reading is None:
         yield found(
             "RL4" if limit.headers.startswith("draft") else "RL11",
@@ -200,7 +203,7 @@ def limit_rules(
         )  # fmt: skip
         return
     yield from _bounds(operation, limit, exchange, reading)
-    yield from _reset_rules(operation, limit, exchange, reading, now)
+    yield from _reset_rules(operation, limit, exchange, reading, dated, now)
 
 
 def _bounds(
@@ -241,6 +244,27 @@ def _is_rate(operation: Operation, limit: RateLimit, exchange: Exchange) -> bool
 
 
 def _reset_rules(
+    operation: Operation,
+    limit: RateLimit,
+    exchange: Exchange,
+    reading: Reading,
+    dated: float,
+    now: float,
+) -> Iterator[Finding]:
+    """Judge the reset by the answer's Date; what our clock says too is broken.
+
+    A busy server renews its Date late, and our clock may be wrong: either alone proves nothing.
+    """
+    wrong = list(_reset_at(operation, limit, exchange, reading, dated))
+    if wrong and dated != now:
+        assert exchange.response is not None
+        ours = read_limit(limit, exchange.response.headers, now) or reading
+        causes = {f.cause for f in _reset_at(operation, limit, exchange, ours, now)}
+        wrong = [f for f in wrong if f.cause in causes]
+    yield from wrong
+
+
+def _reset_at(
     operation: Operation, limit: RateLimit, exchange: Exchange, reading: Reading, now: float
 ) -> Iterator[Finding]:
     basis = limit.reset_basis or limit.basis

@@ -177,9 +177,12 @@ def fullest(algorithm: str | None, quota: Quota, asks: Sequence[Ask]) -> tuple[i
 
 
 def fitting(quota: Quota, asks: Sequence[Ask]) -> list[str]:
-    """Return the algorithms under which nothing that was let in is too much."""
+    """Return the algorithms that would have let in what was and refused what was, strictest first.
+
+    The quota was whole before the first ask. GCRA lets in what a token bucket does.
+    """
     names = ("sliding-window", "token-bucket", "fixed-window")
-    return [n for n in names if not fullest(n, quota, asks)[0]]
+    return [n for n in names if not fullest(n, quota, asks)[0] and not early(n, quota, asks)]
 
 
 def intervals(
@@ -203,27 +206,36 @@ def intervals(
 def refused_early(
     operation: Operation, limit: RateLimit, quota: Quota, asks: Sequence[Ask]
 ) -> Iterator[Finding]:
-    """RL17: nothing is refused while something is left. The quota was whole before the first ask.
+    """RL17: nothing is refused while something is left; the quota was whole at the first ask."""
+    worst = early(limit.algorithm, quota, asks)
+    if worst:
+        ask, left = worst
+        let = [a for a in asks if a.admitted and a.received <= ask.sent]
+        yield found(
+            "RL17", f"a request is refused while {left} of {quota.q} are left",
+            *[a.exchange for a in let[-2:]], ask.exchange, cause="refused-early",
+            operation=operation, basis=limit.basis, expected="2xx", actual=told(ask.exchange),
+        )  # fmt: skip
 
-    For a window of any kind that is as long as less than the quota was let in within the last
-    one; for a bucket, as long as there must be a token whenever requests really arrived.
+
+def early(algorithm: str | None, quota: Quota, asks: Sequence[Ask]) -> tuple[Ask, int] | None:
+    """Return a refusal that came while something was left, and how much; None where none did.
+
+    Of a window something is left, of whatever kind it is, while less than the quota was let in
+    within its last length; of a bucket, while it must hold a token whenever requests arrived.
     """
-    for number, ask in enumerate(asks):
+    let: list[Ask] = []
+    for ask in asks:
         if ask.admitted:
+            let.append(ask)
             continue
-        let = [a for a in asks[:number] if a.admitted]
-        if limit.algorithm in ("token-bucket", "gcra"):
-            left = _tokens(quota, let, ask.sent) - SLACK
+        if algorithm in ("token-bucket", "gcra"):
+            left = math.floor(_tokens(quota, let, ask.sent) - SLACK)
         else:
             left = quota.q - sum(a.received > ask.sent - quota.w - SLACK for a in let)
         if left >= 1:
-            yield found(
-                "RL17", f"a request is refused while {math.floor(left)} of {quota.q} are left",
-                *[a.exchange for a in let[-2:]], ask.exchange, cause="refused-early",
-                operation=operation, basis=limit.basis, expected="2xx",
-                actual=told(ask.exchange),
-            )  # fmt: skip
-            return
+            return ask, left
+    return None
 
 
 SLACK = 0.05

@@ -248,7 +248,7 @@ def alike(
     effect = lister.effect
     assert effect is not None
     one, two = (r.response.json_or_none() if r.response else None for r in reads)
-    if not all(isinstance(each, Mapping) for each in (one, two, entry)):
+    if not (isinstance(one, Mapping) and isinstance(two, Mapping) and isinstance(entry, Mapping)):
         return
     steady = {n: v for n, v in one.items() if n in two and same(v, two[n])}
     wrong = sorted(n for n, v in steady.items() if n in entry and not same(v, entry[n]))

@@ -179,21 +179,29 @@ def results(folder: Path, entry: SubjectEntry) -> Path:
     return path
 
 
-def test_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A finding is shown again by its id: exit 1 while it is there, 0 once it is gone."""
+def test_replay(tmp_path: Path) -> None:
+    """A finding is shown again by its id: exit 1 while it is there, 0 once it is gone.
+
+    Where it cannot be said, because the driver is gone or dies, the code is 5, with the reason.
+    """
     command = [sys.executable, "-m", "conformance.reference.sdk", "--api", "claiv",
                "--defect", "error.request-id-lost"]  # fmt: skip
     [entry] = run_release(None, command, "claiv", select=["errors.documented"])
     [finding] = entry.findings
     path = results(tmp_path, entry)
-    monkeypatch.setattr(replay, "opened", lambda s, a: reference("claiv", DEFECTIVE))
     console = Console(record=True, width=200, file=(tmp_path / "out").open("w"))
     assert replay.main(finding.id, path, console) == 1
     text = console.export_text()
     assert "request_id" in text
     assert "POST /v1/ingest" in text
-    monkeypatch.setattr(replay, "opened", lambda s, a: reference("claiv"))
-    assert replay.main(finding.id, path, console) == 0
+
+    def driven(*words: str) -> Path:
+        details = {**entry.details, "driver": list(words)}
+        return results(tmp_path, entry.model_copy(update={"details": details}))
+
+    assert replay.main(finding.id, driven(*command[:-2]), console) == 0
+    assert replay.main(finding.id, driven(sys.executable, "-c", ""), console) == 5
+    assert "cannot be run again: the driver ended" in console.export_text()
 
 
 def test_replay_of_what_is_not_there(tmp_path: Path) -> None:

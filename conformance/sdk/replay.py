@@ -9,15 +9,20 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from conformance.cases import CaseResult, execute
+from conformance.drivers.environment import EnvironmentUnavailable
+from conformance.drivers.process import DriverError
 from conformance.report.exit import Exit
 from conformance.report.results import FindingEntry, Results, SubjectEntry
 from conformance.sdk.suite import cases, opened
-from conformance.verdict import Finding
+from conformance.verdict import Finding, Verdict
 from specs.sources import spelt
 
 
 def main(finding: str, results: Path, console: Console | None = None) -> int:
-    """Show a finding of a `results.json` again; return 1 where it is still there, 0 where not."""
+    """Show a finding of a `results.json` again.
+
+    Returns 1 where it is still there, 0 where not, 5 where it cannot be said, 2 for usage.
+    """
     out = console or Console()
     try:
         read = Results.model_validate_json(results.read_text("utf-8"))
@@ -30,12 +35,19 @@ def main(finding: str, results: Path, console: Console | None = None) -> int:
     if not found:
         out.print(f"{results} holds no finding {finding!r} of an SDK", markup=False)
         return int(Exit.USAGE)
-    codes = [_again(out, entry, each, read.run.seed) for entry, each in found]
+    try:
+        codes = [_again(out, entry, each, read.run.seed) for entry, each in found]
+    except (EnvironmentUnavailable, DriverError, ValueError) as why:
+        out.print(f"{found[0][0].name} cannot be run again: {why}", markup=False, soft_wrap=True)
+        return int(Exit.TOO_LITTLE_EVIDENCE)
     return max(codes)
 
 
 def _again(out: Console, entry: SubjectEntry, finding: FindingEntry, seed: int) -> int:
-    subject = entry.details.get("subject") or f"{entry.name}=={entry.version}"
+    driver, table = entry.details.get("driver"), entry.details.get("table")
+    subject = entry.details.get("subject") or entry.name
+    if not driver and not entry.details.get("subject"):
+        subject = f"{entry.name}=={entry.version}"
     out.rule(f"{entry.name} {entry.version}: {finding.requirement} {finding.cause}")
     api, _, operation = (finding.operation or "").rpartition(":")
     case = next((c for c in cases() if c.id == finding.case), None)
@@ -43,8 +55,9 @@ def _again(out: Console, entry: SubjectEntry, finding: FindingEntry, seed: int) 
         out.print(f"there is no case {finding.case!r} any more", markup=False)
         return int(Exit.USAGE)
     seen: list[Finding] = []
+    decided = True
     with contextlib.ExitStack() as stack:
-        made = stack.enter_context(opened(str(subject), api or entry.api))
+        made = stack.enter_context(opened(str(subject), api or entry.api, driver, table))
         made.seed = seed
         chosen = made.contract[operation] if case.each is not None and operation else None
         for mode in finding.modes or case.modes:
@@ -53,8 +66,12 @@ def _again(out: Console, entry: SubjectEntry, finding: FindingEntry, seed: int) 
                 f for f in result.findings
                 if (f.requirement, f.cause) == (finding.requirement, finding.cause)
             ]  # fmt: skip
+            decided = decided and result.verdict in (Verdict.PASS, Verdict.FAIL)
             if result.reason:
                 out.print(f"{result.name}: {result.verdict}: {result.reason}", markup=False)
+    if not seen and not decided:
+        out.print("whether it still shows cannot be said", markup=False)
+        return int(Exit.TOO_LITTLE_EVIDENCE)
     if not seen:
         out.print("it does not show any more", markup=False)
         return int(Exit.CONFORMS)

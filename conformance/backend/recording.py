@@ -96,7 +96,7 @@ class Recorder:
                 if response is None
                 else {
                     "status": response.status,
-                    "headers": [list(pair) for pair in response.headers],
+                    "headers": [[n, self._subject.redacted(v)] for n, v in response.headers],
                     "complete": response.complete,
                     **self._body(response.body),
                 },
@@ -118,7 +118,8 @@ class Recorder:
         try:
             return {"text": self._subject.redacted(body.decode("utf-8"))}
         except UnicodeDecodeError:
-            return {"base64": base64.b64encode(body).decode("ascii")}
+            plain = self._subject.redacted(body.decode("latin-1")).encode("latin-1")
+            return {"base64": base64.b64encode(plain).decode("ascii")}
 
     def _write(self, line: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -25,6 +25,7 @@ from conformance.clock import Clock, SystemClock
 from conformance.history import Exchange, Headers, History, Request, header
 from conformance.oracles.headers import retry_after_seconds
 from conformance.oracles.limits import Quota
+from conformance.redaction import hide
 from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
 
@@ -432,7 +433,4 @@ class BackendSubject:
 
     def redacted(self, text: str) -> str:
         """Return `text` with every key replaced."""
-        for principal, key in self.keys.items():
-            if key:
-                text = text.replace(key, f"<key {principal}>")
-        return text
+        return hide(text, {key: f"<key {name}>" for name, key in self.keys.items()})

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from conformance.redaction import hide
 from conformance.report import write
 from conformance.report.baseline import Comparison
 from conformance.report.exit import decide
 from conformance.report.results import Budget, Results, Run, SubjectEntry
 
 REDACTED = "***"
-SHORTEST_SECRET = 6
-"""Keys shorter than this many characters are not searched for in free text: they would be found
-everywhere, and what is that short keeps no secret."""
 
 
 def version() -> str:
@@ -81,10 +78,8 @@ def make(
 
 def _without(made: Results, secrets: Iterable[str]) -> Results:
     """Return a result in which no key stands, wherever a subject may have echoed it."""
-    text = plain = made.model_dump_json(by_alias=True)
-    for secret in _keys(secrets):
-        if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(json.dumps(secret)[1:-1], REDACTED)
+    plain = made.model_dump_json(by_alias=True)
+    text = hide(plain, dict.fromkeys(_keys(secrets), REDACTED))
     return made if text == plain else Results.model_validate_json(text)
 
 

@@ -1,0 +1,114 @@
+"""Manners at the command line: a run's outputs hold no key, its pace and its budgets are kept."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from typer.testing import CliRunner
+
+from conformance.cli import app
+from conformance.redaction import hide
+
+KEYS = ("sk+first/aGVsbG8=tenant-one", "sk+second/d29ybGQ=tenant-two")
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Says back whatever it was sent: in headers, in JSON, as plain bytes, compressed."""
+
+    protocol_version = "HTTP/1.1"
+    turn = 0
+
+    def answer(self) -> None:
+        """Answer by turns in every form."""
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        said = "; ".join(f"{n}={v}" for n, v in self.headers.items())
+        shapes = (
+            (200, json.dumps({"echo": said, "error": {"code": "x", "message": said}}).encode()),
+            (400, json.dumps({"error": {"code": said, "message": said}}).encode()),
+            (500, b"\xff\xfe" + said.encode()),
+            (200, gzip.compress(said.encode())),
+        )
+        status, body = shapes[Echo.turn % len(shapes)]
+        Echo.turn += 1
+        self.send_response(status)
+        self.send_header("Content-Type", f"application/json; echo={quote(said)}")
+        self.send_header("X-Echo", said)
+        self.send_header("X-Request-Id", said)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_HEAD = answer
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def echo() -> Iterator[str]:
+    """Serve `Echo` on loopback and yield its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def forms(key: str) -> Iterator[bytes]:
+    """Yield the ways in which a key could stand in a file."""
+    yield key.encode()
+    yield key[:-3].encode()
+    yield key[:-3].swapcase().encode()
+    yield quote(key).encode()
+    yield quote(key, safe="").encode()
+    yield json.dumps(key)[1:-1].encode()
+    for shift in range(3):  # base64 of a text that holds the key somewhere
+        yield base64.b64encode(b"x" * shift + key.encode())[4:-8]
+
+
+@pytest.mark.parametrize("api", ["octamem"])
+def test_no_output_holds_a_key(api: str, tmp_path: Path) -> None:
+    """A server that says every key back, in every form, finds none of them in what we write."""
+    with echo() as url:
+        words = ["backend", "--base-url", url, "--api", api, "--out", str(tmp_path / "out"),
+                 "--record", str(tmp_path / "run.jsonl"), "--sensitivity"]  # fmt: skip
+        words += [w for key in KEYS for w in ("--api-key", key)]
+        words += [w for case in ("contract.", "auth.", "errors.") for w in ("--case", case)]
+        ran = CliRunner().invoke(app, words)
+    assert ran.exit_code == 1, ran.output
+    written = {str(p.relative_to(tmp_path)): p.read_bytes() for p in tmp_path.rglob("*.*")}
+    assert {"run.jsonl", "out/results.json", "out/report.html", "out/junit.xml"} <= set(written)
+    written["stdout"] = ran.output.encode()
+    held = {(n, f) for n, text in written.items() for key in KEYS for f in forms(key) if f in text}
+    assert held == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("key sk_live_0123456789abcdef!", "key ***!"),
+        ("sk_live_0123456789abcxyz", "***xyz"),
+        ("SK_LIVE_0123456789ABCDEF", "***"),
+        ("short: abc", "short: abc"),
+        ("a%2Bb%2f%3d%3Dsecret and a+b/==secret", "*** and ***"),
+        ("sk_live_", "sk_live_"),
+    ],
+)
+def test_a_key_is_hidden_in_every_form(text: str, shown: str) -> None:
+    """As it is, cut short, in another case, in a URL; what is no key stays."""
+    keys = dict.fromkeys(("sk_live_0123456789abcdef", "abc", "a+b/==secret"), "***")
+    assert hide(text, keys) == shown

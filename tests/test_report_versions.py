@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from conformance.cases import CaseResult
@@ -100,3 +101,49 @@ def test_reports_of_one_release_have_no_such_part() -> None:
     made = run(release("1", "one"))
     assert "Between releases" not in markdown.render(made, decide(made))
     assert "Between releases" not in html.render(made, decide(made))
+
+
+LEAK = Finding("ER9", "leaks", operation="add", cause="leak:transport")
+CLASS = Finding("ER15", "another class", operation="add", cause="class:NetworkError:network")
+ONCE = Finding("RT5", "gives up", operation="add", cause="not-retried:429")
+RANGE = Finding("RT5", "gives up", operation="add", cause="not-retried:5XX")
+HASTY = Finding(
+    "RA4", "too early", operation="add", cause="early:retry-after:429", fault="add#1 429",
+    timeline=("+0.000 POST /add #1 → 429", "+1.000 POST /add #2 → 200"),
+)  # fmt: skip
+
+
+def found_in(version: str, finding: Finding) -> SubjectEntry:
+    """A release whose one case shows one finding."""
+    made = CaseResult(
+        "a.case", ("RA4", "RT5", "ER9", "ER15"), Verdict.FAIL, operation="add",
+        findings=(finding.at(case="a.case"),),
+    )  # fmt: skip
+    return summarise("sdk", "demo", "some-sdk", [made], requirements(), version=version)
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "change"),
+    [
+        (LEAK, CLASS, Change.UNCLEAR),
+        (ONCE, HASTY, Change.UNCLEAR),
+        (RANGE, HASTY, Change.NEW),
+        (RANGE, HASTY.at(fault="add#1 503"), Change.UNCLEAR),
+        (LEAK, HASTY, Change.NEW),
+        (LEAK.at(operation="get"), CLASS, Change.NEW),
+        (LEAK.at(cause="leak:shape"), CLASS, Change.NEW),
+    ],
+)
+def test_what_another_finding_hides_is_not_new(
+    older: Finding, newer: Finding, change: Change
+) -> None:
+    """A release that leaked, or sent once, shows nothing of what would have come otherwise."""
+    history = only(found_in("1", older), found_in("2", newer))
+    assert newer.cause in causes(history, 0, change)
+
+
+def test_a_requirement_behind_a_leak_is_not_passed() -> None:
+    """Which class a broken connection raises is open while a foreign exception comes out."""
+    verdicts = {r.id: r.verdict for r in found_in("1", LEAK).requirements}
+    assert verdicts["ER15"] is Verdict.INCONCLUSIVE
+    assert verdicts["RA4"] is Verdict.PASS

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from conformance.cases import CaseResult
+from conformance.report import hidden
 from conformance.verdict import Finding, Verdict, binding, merge
 from specs import Basis
 from specs.catalogue import Level, Requirement
@@ -167,6 +169,9 @@ def summarise(
     )  # fmt: skip
 
 
+_HIDDEN = "a foreign exception came out instead, which is told as that"
+
+
 def _requirements(
     results: Iterable[CaseResult], catalogue: Mapping[str, Requirement]
 ) -> tuple[RequirementEntry, ...]:
@@ -177,6 +182,8 @@ def _requirements(
             verdict = result.verdict
             if verdict is Verdict.FAIL and requirement not in broken:
                 verdict = Verdict.PASS
+                if hidden.by_leak(requirement, [(f.requirement, f.cause) for f in result.findings]):
+                    verdict, result = Verdict.INCONCLUSIVE, replace(result, reason=_HIDDEN)
             seen.setdefault(requirement, []).append((verdict, result))
     entries = []
     for requirement, pairs in sorted(seen.items(), key=lambda item: natural(item[0])):

@@ -2,18 +2,18 @@
 
 A finding keeps its id over releases, so releases are compared by id. That a finding is not there
 counts as better only where the release was judged by the case that shows it: an operation that
-went missing mends nothing.
+went missing mends nothing. Nor does it count where another finding hides it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from packaging.version import InvalidVersion, Version
 
+from conformance.report import hidden
 from conformance.report.results import FindingEntry, SubjectEntry, natural
 from conformance.verdict import Verdict
 from specs.catalogue import Level
@@ -43,7 +43,7 @@ class Row:
     finding: FindingEntry
     states: tuple[State, ...]
     words: str
-    """Its message, with its cause where another finding has the same message."""
+    """Its message, with its operation or cause where another finding has the same message."""
 
     @property
     def moved(self) -> bool:
@@ -130,17 +130,22 @@ def _history(found: Sequence[SubjectEntry]) -> History:
     for subject in subjects:
         newest.update({f.id: f for f in subject.findings})
     order = list(Level)
-    same = Counter(f.message for f in newest.values())
     rows = [
-        Row(
-            finding,
-            tuple(_state(s, finding) for s in subjects),
-            finding.message + (f" ({finding.cause})" if same[finding.message] > 1 else ""),
-        )
+        Row(finding, tuple(_state(s, finding) for s in subjects), _words(finding, newest.values()))
         for finding in newest.values()
     ]
     rows.sort(key=lambda r: (order.index(r.finding.level), natural(r.finding.requirement)))
     return History(subjects[0].name, subjects[0].api, _names(subjects), subjects, tuple(rows))
+
+
+def _words(finding: FindingEntry, all_: Iterable[FindingEntry]) -> str:
+    """Return a message; what tells it from others is added where others have the same."""
+    alike = [f for f in all_ if f.message == finding.message]
+    if len(alike) == 1:
+        return finding.message
+    places = {f.operation for f in alike}
+    what = finding.operation if len(places) == len(alike) else finding.cause
+    return f"{finding.message} ({what})"
 
 
 def _age(version: str) -> tuple[bool, Version]:
@@ -168,4 +173,18 @@ def _state(subject: SubjectEntry, finding: FindingEntry) -> State:
     ran = [c for c in subject.cases if c.case == finding.case]
     same = [c for c in ran if c.operation in finding.operations] or ran
     judged = any(c.verdict in (Verdict.PASS, Verdict.FAIL) for c in same)
+    if judged and _hidden(subject, finding):
+        return State.UNJUDGED
     return State.FREE if judged else State.UNJUDGED
+
+
+def _hidden(subject: SubjectEntry, finding: FindingEntry) -> bool:
+    """True where other findings of a subject, on the same operations, leave one no way to show."""
+    near = [
+        (f.requirement, f.cause)
+        for f in subject.findings
+        if set(f.operations) & set(finding.operations)
+    ]
+    return hidden.by_leak(finding.requirement, near) or hidden.by_giving_up(
+        finding.fault, finding.timeline, [cause for _, cause in near]
+    )

@@ -170,7 +170,8 @@ def _given(witness: Witness, answers: Sequence[str]) -> str:
     if slow:
         return _NEXT + _TRICKLE.format(seconds=slow[0] or 0.01) + _CLOSE
     if kinds == {"bytes"}:
-        return _NEXT + deep + _SEND + _CLOSE
+        broken = all(i is not None and _breaks(i) for i in _met(witness))
+        return _NEXT + deep + _SEND + (deep + _RESET if broken else "") + _CLOSE
     lines = _NEXT
     if reset in kinds:
         lines += f"{deep}if answer == {reset}:\n{deep}    {_RESET}"
@@ -180,6 +181,10 @@ def _given(witness: Witness, answers: Sequence[str]) -> str:
     if "bytes" in kinds:
         lines += f"{deep}{branch} answer != {silence}:\n{deep}    {_SEND}"
     return lines + f"{deep}if answer != {silence}:\n    {_CLOSE}"
+
+
+def _breaks(instruction: Instruction) -> bool:
+    return instruction.effect.kind == "reset" and instruction.stage is Stage.MID_RESPONSE
 
 
 def _served(witness: Witness, answers: Sequence[str]) -> str:
@@ -359,7 +364,9 @@ def _head(status: int, headers: Sequence[tuple[str, str]], length: int) -> bytes
     except ValueError:
         phrase = "Unknown"
     lines = [f"HTTP/1.1 {status} {phrase}", *(f"{n}: {v}" for n, v in headers)]
-    lines += [f"Content-Length: {length}", "Connection: close", "", ""]
+    if not any(n.lower() == "content-length" for n, _ in headers):
+        lines.append(f"Content-Length: {length}")
+    lines += ["Connection: close", "", ""]
     return "\r\n".join(lines).encode("latin-1", "replace")
 
 

@@ -12,7 +12,7 @@ import ssl
 from time import perf_counter
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 from geventhttpclient import HTTPClient
 
@@ -31,6 +31,7 @@ class AgentConnection(Connection):
         self, where: Origin, *, insecure: bool = False, timeout: float = 3600.0,
         proxy: str | None = None,
     ) -> None:  # fmt: skip
+        """`proxy` is an address that goes before what the environment says (HTTPS_PROXY)."""
         super().__init__((where.host, where.port))
         # The engine watches the time, as with the fast transport; the client's own bound is far.
         options: dict[str, Any] = {
@@ -40,7 +41,7 @@ class AgentConnection(Connection):
         }
         self._before: tuple[bytes, bytes] | None = None
         """For a proxy that reads our requests: the target's origin, and a line for the proxy."""
-        proxy = proxy or getproxies().get(where.scheme)
+        proxy = proxy or _proxy_for(where)
         if proxy:
             parts = urlsplit(proxy)
             user, word = unquote(parts.username or ""), unquote(parts.password or "")
@@ -69,7 +70,7 @@ class AgentConnection(Connection):
         except ssl.SSLError as error:
             raise Trouble("tls", error.reason or "") from error
         except RuntimeError as error:  # the proxy would not let us through
-            raise Trouble("network", str(error)) from error
+            raise Trouble("proxy", str(error)) from error
         self._begin()
 
     def _exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
@@ -124,6 +125,11 @@ class AgentConnection(Connection):
         except ssl.SSLError as error:
             raise Trouble("tls", error.reason or "") from error
         return received
+
+
+def _proxy_for(where: Origin) -> str | None:
+    """Return the proxy that the environment names for an origin, None where it needs none."""
+    return None if proxy_bypass(where.host) else getproxies().get(where.scheme)
 
 
 def _authorisation(user: str, word: str) -> bytes:

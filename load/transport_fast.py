@@ -2,8 +2,9 @@
 
 One connection carries one request at a time (pipelining never). What is wrong with an answer's
 framing has a name (`Trouble.kind`): refused, reset, timeout, truncated, garbage,
-bytes-after-body, unannounced-close, too-large. Bodies are bytes; headers stay the raw head, to
-be looked up by whoever asks (`header_of`). TLS and proxies are `transport_agent.py`'s.
+bytes-after-body, too-large; tls, proxy and network tell where else it broke. Bodies are bytes;
+headers stay the raw head, to be looked up by whoever asks (`header_of`). TLS and proxies are
+`transport_agent.py`'s.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from httptools import HttpParserError, HttpResponseParser
 
 TroubleKind = Literal[
     "refused", "reset", "timeout", "truncated", "garbage", "bytes-after-body",
-    "unannounced-close", "too-large", "tls", "network",
+    "too-large", "tls", "proxy", "network",
 ]  # fmt: skip
 CHUNK = 65_536
 LARGEST = 64 * 1024 * 1024

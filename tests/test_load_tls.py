@@ -2,9 +2,10 @@
 
 import shutil
 import socket
+import threading
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,75 +19,183 @@ from load.runner import run
 from load.transport_agent import AgentConnection
 from load.transport_fast import Trouble
 from tests.foreign import servers
-from tests.test_load_transport import GET, OK, Script, answer, chunked, server
+from tests.test_load_transport import GET, OK, TOLD, Script, answer, server, told
+
+
+class Tunnel:
+    """A proxy on a thread that connects its callers with whom they name (RFC 9110 §9.3.6).
+
+    Where it has a `user`, only who says so may pass. `heads` is what it was told.
+    """
+
+    def __init__(self, user: str = "") -> None:
+        self.user = user
+        self.heads: list[bytes] = []
+
+    def __enter__(self) -> "Tunnel":
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def url(self, credentials: str = "") -> str:
+        """Return the proxy's address as users give it."""
+        before = f"{credentials}@" if credentials else ""
+        return f"http://{before}127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                threading.Thread(target=self._connect, args=(near,), daemon=True).start()
+
+    def _connect(self, near: socket.socket) -> None:
+        head = b""
+        with near, suppress(OSError):
+            while b"\r\n\r\n" not in head:
+                head += near.recv(65536)
+            self.heads.append(head)
+            wanted = b"\r\nProxy-Authorization: Basic %b\r\n" % b64encode(self.user.encode())
+            if self.user and wanted not in head:
+                near.sendall(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
+                return
+            host, _, port = head.split(b" ")[1].decode().rpartition(":")
+            with socket.create_connection((host, int(port))) as far:
+                near.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+                back.start()
+                _pump(near, far)
+                back.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+Opened = Callable[[], AgentConnection]
 
 
 @contextmanager
-def over_tls(script: Script) -> Iterator[AgentConnection]:
-    """Serve a script behind TLS with a self-signed certificate; yield a connection to it."""
+def over_tls(script: Script, proxy: str | None = None) -> Iterator[Opened]:
+    """Serve a script behind TLS with a self-signed certificate; yield what connects to it."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed: apt-get install openssl")
-    with server(script) as near:
+    with server(script) as near, ExitStack() as opened:
         host, port = near._address
         with servers.tls(servers.Served(f"http://{host}:{port}")) as served:
-            connection = AgentConnection(origin(served.url), insecure=True)
-            try:
-                yield connection
-            finally:
-                connection.close()
+
+            def connect() -> AgentConnection:
+                made = AgentConnection(origin(served.url), insecure=True, proxy=proxy)
+                opened.callback(made.close)
+                return made
+
+            yield connect
 
 
-def told(opened: AbstractContextManager[object], rounds: int = 1) -> list[object]:
-    """Return what each exchange gave: (status, body), or the name of the trouble."""
-    made: list[object] = []
-    with opened as connection:
-        for _ in range(rounds):
-            try:
-                status, _, body = connection.exchange(GET)  # type: ignore[attr-defined]
-                made.append((status, body))
-            except Trouble as trouble:
-                made.append(trouble.kind)
-    return made
+@contextmanager
+def over_a_proxy(script: Script) -> Iterator[Opened]:
+    """Let a script be a proxy for plain HTTP; yield what connects through it."""
+    with server(script) as near, ExitStack() as opened:
+        host, port = near._address
+
+        def connect() -> AgentConnection:
+            made = AgentConnection(origin("http://far.test/api"), proxy=f"http://{host}:{port}")
+            opened.callback(made.close)
+            return made
+
+        yield connect
 
 
-@pytest.mark.parametrize(
-    "wire",
-    [
-        OK,
-        chunked(b"ab", b"cde"),
-        b"HTTP/1.1 204 No Content\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\nContent-Le",
-        b"",
-        b"SSH-2.0-x\r\n\r\n",
-        OK + b"\n{}",
-        OK + OK,
-        chunked(b"ab")[:-3],
-    ],
-)
-def test_over_tls_a_server_is_told_what_it_is_told_without(wire: bytes) -> None:
-    """Whole answers, wrong lengths, early ends, bytes after a body: the same names over TLS."""
-    assert told(over_tls(answer(wire))) == told(server(answer(wire)))
+@pytest.mark.parametrize("way", ["tls", "tunnel", "proxy"])
+def test_every_way_tells_of_a_server_what_the_fast_one_tells(way: str) -> None:
+    """Whole answers, wrong lengths, early ends, bytes after a body: the same names everywhere."""
+    wires = [wire for wire, _ in TOLD.values()]
+
+    def script(sock: socket.socket, number: int) -> None:
+        answer(*wires[number])(sock, number)
+
+    with Tunnel() as tunnel:
+        ways = {
+            "tls": over_tls(script),
+            "tunnel": over_tls(script, tunnel.url()),
+            "proxy": over_a_proxy(script),
+        }
+        with ways[way] as connect:
+            seen = {case: told(connect()) for case in TOLD}
+        assert len(tunnel.heads) == (len(wires) if way == "tunnel" else 0)
+    assert seen == {case: expected for case, (_, expected) in TOLD.items()}
+
+
+def test_through_a_tunnel_only_the_proxy_is_told_of_it() -> None:
+    """One CONNECT for many requests; the origin sees neither the proxy nor its password."""
+    seen: list[bytes] = []
+
+    def script(sock: socket.socket, number: int) -> None:
+        for _ in range(5):
+            seen.append(sock.recv(65536))
+            sock.sendall(OK)
+
+    with Tunnel("me:word") as tunnel, over_tls(script, tunnel.url("me:word")) as connect:
+        connection = connect()
+        assert [connection.exchange(GET)[0] for _ in range(5)] == [200] * 5
+        host, port = connection._address
+    assert seen == [GET] * 5
+    assert len(tunnel.heads) == 1
+    assert tunnel.heads[0].startswith(b"CONNECT %b:%d HTTP/1.1\r\n" % (host.encode(), port))
+
+
+def silent(sock: socket.socket, number: int) -> None:
+    """Close as soon as something was said."""
+    sock.recv(65536)
+
+
+def test_a_proxy_that_lets_nobody_through_is_called_proxy() -> None:
+    """A wrong password, or a proxy that hangs up: the kind says that it was the proxy."""
+    with Tunnel("me:word") as tunnel, server(silent) as mute:
+        host, port = mute._address
+        for proxy in (tunnel.url("me:wrong"), tunnel.url(), f"http://{host}:{port}"):
+            assert told(AgentConnection(origin("https://far.test"), proxy=proxy)) == "proxy"
+
+
+def test_hosts_that_the_environment_excepts_are_reached_without_its_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """HTTPS_PROXY is used but for the hosts that NO_PROXY names."""
+    with Tunnel() as tunnel:
+        monkeypatch.setenv("HTTPS_PROXY", tunnel.url())
+        for excepted, used in (("127.0.0.1", 0), ("elsewhere.test", 1)):
+            monkeypatch.setenv("NO_PROXY", excepted)
+            with over_tls(answer(OK)) as connect:
+                assert told(connect()) == (200, b"{}")
+            assert len(tunnel.heads) == used
 
 
 def test_over_tls_a_connection_is_kept() -> None:
     """Many requests, one handshake; what the server says out of turn is noticed as without."""
-    with over_tls(answer(OK, rounds=20)) as connection:
+    with over_tls(answer(OK, rounds=20)) as connect:
+        connection = connect()
         assert [connection.exchange(GET)[0] for _ in range(20)] == [200] * 20
         assert connection.opened == 1
 
 
 def test_over_tls_an_unannounced_close_is_counted_and_a_read_sent_again() -> None:
     """A server that closes without saying so is counted; a safe request is not lost by it."""
-    with over_tls(answer(OK)) as connection:
+    with over_tls(answer(OK)) as connect:
+        connection = connect()
         assert [connection.exchange(GET)[0] for _ in range(3)] == [200, 200, 200]
         assert connection.unannounced == 2
 
 
 def test_a_certificate_that_nobody_signed_is_called_tls() -> None:
     """Without --insecure a self-signed certificate ends the exchange, and the name says why."""
-    with over_tls(answer(OK)) as accepting:
-        host, port = accepting._address
+    with over_tls(answer(OK)) as connect:
+        host, port = connect()._address
         with pytest.raises(Trouble) as trouble:
             AgentConnection(origin(f"https://{host}:{port}")).exchange(GET)
     assert trouble.value.kind == "tls"
@@ -141,32 +250,41 @@ lag = 5
 
 
 @pytest.mark.parametrize(
-    ("defect", "expected"),
+    ("defect", "expected", "tunnelled"),
     [
-        ("load.wrong-reset", set()),
-        ("load.bytes-after-body", {"bytes-after-body"}),
+        ("load.wrong-reset", set(), False),
+        ("load.bytes-after-body", {"bytes-after-body"}, True),
     ],
 )
 def test_a_defective_backend_is_told_the_same_over_tls(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defect: str, expected: set[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    defect: str,
+    expected: set[str],
+    tunnelled: bool,
 ) -> None:
-    """A whole run through TLS finds on a wrong backend what a run without TLS finds."""
+    """A whole run through TLS, or a tunnel too, finds what a run without them finds."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed: apt-get install openssl")
     file = tmp_path / "tls.toml"
     file.write_text(RUN)
     contract, active = specs.load("sovant"), Defects.of([defect])
-    told = []
+    found = []
     with (
         Embedded() as backend,
         Wrong(backend.url_for("sovant"), contract, defect, active) as plain,
         Wrong(backend.url_for("sovant"), contract, defect, active) as behind,
         servers.tls(servers.Served(behind.url)) as tls,
+        Tunnel() as tunnel,
     ):
         monkeypatch.setenv("SSL_CERT_FILE", str(tls.ca))
+        monkeypatch.setenv("NO_PROXY", "")
+        if tunnelled:
+            monkeypatch.setenv("HTTPS_PROXY", tunnel.url())
         for url in (plain.url, tls.url):
             made = run(url, "sovant", backend.keys[:1], file)
-            told.append(({f.cause for f in made.findings}, set(made.details["errors"])))
-    assert told[0] == told[1]
-    assert told[0][1] == expected
-    assert told[0][0]
+            found.append(({f.cause for f in made.findings}, set(made.details["errors"])))
+    assert found[0] == found[1]
+    assert found[0][1] == expected
+    assert found[0][0]
+    assert bool(tunnel.heads) == tunnelled

@@ -41,12 +41,12 @@ def source(contract: Contract, requirement: str, operation: str | None, basis: B
 def spelt(text: str) -> str:
     """Return a text whose document ids are replaced by names that its maintainers know.
 
-    `002_d3cf2a5acba3ba5a § Retries` becomes `document of claiv-memory 0.2.1 § Retries`.
+    `002_d3cf2a5acba3ba5a § Retries` becomes `claiv-memory 0.2.1 § Retries`.
     """
 
     def name(found: re.Match[str]) -> str:
         known = documents().get(found[0])
-        return f"document of {known.package} {known.version}" if known else found[0]
+        return f"{known.package} {known.version}" if known else found[0]
 
     return re.sub(r"\b\d{3}_[0-9a-f]{16}\b", name, text)
 

@@ -19,6 +19,7 @@ from conformance.report.results import Results, SubjectEntry
 from conformance.report.versions import State, histories
 from conformance.verdict import Verdict
 from specs.catalogue import requirements
+from specs.sources import spelt
 
 _SIGNS = {
     Verdict.PASS: "✓",
@@ -81,9 +82,8 @@ def _anchor(subject: SubjectEntry) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return spelt(text)
 
 
 def _load_charts(subject: SubjectEntry) -> list[charts.Chart]:

@@ -80,9 +80,23 @@ def _redirects() -> Iterator[FaultClass]:
             plays(respond(307, b"", {"location": location})), always, every=name == "loop",
         )  # fmt: skip
     yield FaultClass(
+        "redirect-with-body", "redirect", "Answers 302 with the body of a success.",
+        _moved, has_object, once=True,
+    )  # fmt: skip
+    yield FaultClass(
         "redirect-without-location", "redirect", "Answers 302 without saying where to.",
         plays(respond(302, b"")), always,
     )  # fmt: skip
+
+
+def _moved(contract: Contract, operation: Operation) -> Instruction:
+    schema = operation.success.schema
+    assert schema is not None
+    try:
+        body = example(schema)
+    except NoExample:
+        body = {}
+    return first(operation, respond(302, body, {"location": "{base}{target}"}))
 
 
 # --- bodies ---------------------------------------------------------------------------------------

@@ -126,6 +126,40 @@ def _plain(operation: Operation, value: Any, body: Any) -> Iterator[Finding]:
             )
 
 
+def judge_invented(operation: Operation, call: Call, answer: Answer) -> list[Finding]:
+    """Return which values a caller is handed that no answer gave.
+
+    For successes whose body is no JSON object although one is declared: a field that says yes, a
+    text or a number was made up; nothing, no, zero and emptiness were not.
+    """
+    properties = (operation.success.schema or {}).get("properties", {})
+    body, value = answer.json(), call.outcome.value
+    if call.outcome.kind != "value" or not answer.ok or not properties or isinstance(body, dict):
+        return []
+    text = answer.body.decode("utf-8", "replace").strip()
+    if body is None and text and isinstance(value, str) and value.strip() == text:
+        return [_invented(operation, "the raw text of an answer that is no JSON", "", value)]
+    fields = operation.returns.fields if operation.returns else {}
+    found = []
+    for path in fields or dict.fromkeys(properties):
+        try:
+            got = at(value, path) if path and "[]" not in path else []
+        except LookupError:
+            continue
+        if got and got[0] and isinstance(got[0], str | int | float):
+            found.append(_invented(operation, "a value that no answer gave", path, got[0]))
+    return found
+
+
+def _invented(operation: Operation, what: str, path: str, got: Any) -> Finding:
+    return Finding(
+        "CT8", f"hands out {what}", operation=operation.id,
+        expected=f"an error, or no value ({said(operation.basis, operation.source)})",
+        actual=f"`{path or 'the result'}` is {str(got)[:60]!r}", basis=Basis.ASSUMED,
+        cause=f"invented:{operation.id}.{path}" if path else "invented:text",
+    )  # fmt: skip
+
+
 def _unreachable(operation: Operation, path: str, basis: Basis, source: str) -> Finding:
     return Finding(
         "CT8", "a documented field of the answer cannot be reached",

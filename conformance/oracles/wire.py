@@ -18,7 +18,7 @@ import jsonschema_rs
 
 from conformance.history import Request, header, header_all
 from conformance.oracles.contract import basis_at
-from conformance.oracles.exceptions import said
+from conformance.oracles.exceptions import said, same_value
 from conformance.oracles.found import weaker
 from conformance.verdict import Finding
 from specs import Basis, Contract, Operation
@@ -109,6 +109,40 @@ def judge_encoded(
             basis=operation.wire_basis, cause="path-not-encoded",
         )
     ]  # fmt: skip
+
+
+# --- what the caller left out -----------------------------------------------------------------
+
+
+def judge_defaults(
+    operation: Operation, arguments: Mapping[str, Any], request: Request
+) -> list[Finding]:
+    """Return which arguments that the caller left out were sent with another value than declared.
+
+    To leave them to the server is as good as to send their default.
+    """
+    query, body = dict(request.query), request.json_or_none()
+    schemas = [(p.name, p.schema, query.get(p.name)) for p in operation.parameters_in("query")]
+    if operation.body is not None and isinstance(body, dict):
+        properties = operation.body.schema.get("properties", {})
+        schemas += [(name, schema, body.get(name)) for name, schema in properties.items()]
+    found = []
+    for name, schema, sent in schemas:
+        if name in arguments or sent is None or schema.get("default") is None:
+            continue
+        default = schema["default"]
+        text = str(default).lower() if isinstance(default, bool) else default
+        if same_value(sent, default) or same_value(sent, text):
+            continue
+        basis = Basis(schema.get("x-basis", operation.basis))
+        found.append(
+            Finding(
+                "WR5", f"sends another `{name}` than the default where the caller gives none",
+                expected=f"{default!r}, or nothing ({said(basis, operation.source)})",
+                actual=repr(sent), basis=basis, cause=f"default:{operation.id}.{name}",
+            )
+        )  # fmt: skip
+    return found
 
 
 # --- query ------------------------------------------------------------------------------------

@@ -356,6 +356,11 @@ def asks(subject: SdkSubject, operation: Operation, number: int) -> list[Ask]:
     return [subject.ask(operation, seed=n) for n in range(number)]
 
 
+def server(fault: FaultClass) -> str:
+    """Return in words whose answer a finding speaks of: `a server that answers 400 with HTML`."""
+    return f"a server that {fault.summary[0].lower()}{fault.summary[1:].rstrip('.')}"
+
+
 def is_wild(fault: FaultClass) -> bool:
     """True for statuses that no error table speaks of."""
     name, _, number = fault.id.partition("-")

@@ -20,6 +20,7 @@ from conformance.sdk.judging import (
     needs_option,
     once,
     play,
+    server,
     without_retries,
 )
 from conformance.sdk.subject import SdkSubject
@@ -103,7 +104,8 @@ def test_bodies(subject: SdkSubject, operation: Operation, mode: str) -> list[Fi
         odd = fault.id.split("-", 2)[2]
         garbled = "gzip" in odd or odd == "unknown-encoding"
         if garbled or odd == "deep":
-            found += judge_leak(operation, made, odd, "ER3")
+            words = f"status {_status(fault)} with an odd body ({odd})"
+            found += judge_leak(operation, made, words, "ER3")
         else:
             found += judge_odd(subject, operation, made, odd, _status(fault))
     return once(found)
@@ -168,8 +170,7 @@ def test_timeouts(subject: SdkSubject, operation: Operation, mode: str) -> list[
             found += judge_error(subject, operation, made)
         odd = not silent or (bool(made.attempts) and answer_of(made.attempts[-1]).ok)
         if odd and made.call.outcome.kind in ("error", "hang"):
-            words = "silence" if silent else fault.summary.rstrip(".").lower()
-            found += judge_leak(operation, made, words)
+            found += judge_leak(operation, made, server(fault))
     return once(found)
 
 

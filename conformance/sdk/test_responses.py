@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conformance.faults.classes import FaultClass
-from conformance.faults.script import Script
+from conformance.faults.script import Instruction, Script, Stage, respond
 from conformance.history import Request
 from conformance.oracles import surfaced
 from conformance.oracles.answers import answer_of
@@ -18,15 +18,17 @@ from conformance.sdk.judging import (
     every,
     hanging,
     judge_leak,
+    leaders,
     needs_option,
     once,
     play,
+    server,
     streaming,
     without_retries,
 )
 from conformance.sdk.subject import HANG, Play, SdkSubject
 from conformance.verdict import Finding
-from specs import Operation
+from specs import Basis, Contract, Operation
 from specs.examples import example_response
 
 
@@ -99,14 +101,24 @@ def test_required_only(subject: SdkSubject, operation: Operation, mode: str) -> 
     return once(found)
 
 
-@CASES.case("answers.odd", "CT13", each=every, modes=MODES)
+@CASES.case("answers.odd", "CT13", "CT8", each=every, modes=MODES)
 def test_odd(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
-    """A success whose body is empty, HTML, cut or of another type leaks no foreign exception."""
+    """A success whose body is empty, HTML, cut or of another type leaks and invents nothing."""
     found: list[Finding] = []
     for fault in chosen(subject, operation, mode, _is_odd_success):
         made = play(subject, operation, mode, fault)
-        found += judge_leak(operation, made, fault.summary.rstrip(".").lower(), "CT13")
+        found += judge_leak(operation, made, server(fault), "CT13")
+        if fault.id.removeprefix("body-success-") in _NO_OBJECT and made.attempts:
+            answer = answer_of(made.attempts[-1])
+            found += made.witnessed(surfaced.judge_invented(operation, made.call, answer))
     return once(found)
+
+
+_NO_OBJECT = frozenset(
+    {"empty", "html", "html-as-json", "text", "cut-json", "array", "array-of-nulls", "number",
+     "string", "true", "null"}
+)  # fmt: skip
+"""Bodies in which no field could be found, however they are read."""
 
 
 def _is_odd_success(fault: FaultClass) -> bool:
@@ -116,13 +128,40 @@ def _is_odd_success(fault: FaultClass) -> bool:
     return fault.id.startswith("body-success-") and not big and not fine
 
 
+def bodied(contract: Contract) -> list[Operation]:
+    """Return one operation of each kind whose success has a body."""
+    return [o for o in leaders(contract) if o.success.content]
+
+
+@CASES.case("answers.other-success", "ER1", each=bodied, modes=MODES)
+def test_other_success(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """A success with another status of its class than the declared one is a success too."""
+    _, headers, body = example_response(operation, seed=subject.seed)
+    found: list[Finding] = []
+    for status in (200, 201, 202):
+        effect = respond(status, body, headers)
+        script = Script.of(Instruction.of(effect, operation.id, stage=Stage.AFTER_COMMIT))
+        made = play(subject, operation, mode, script)
+        raised = made.call.outcome.error
+        if raised is not None and str(status) != operation.success.status:
+            found += made.witnessed([
+                Finding(
+                    "ER1", f"takes status {status} for a failure",
+                    expected="the answer's value (RFC 9110 § 15.3: the class says that it is well)",
+                    actual=f"raised {raised.name}", basis=Basis.ASSUMED,
+                    cause=f"fails:success-{status}",
+                )
+            ])  # fmt: skip
+    return once(found)
+
+
 @CASES.case("answers.huge", "RB7", "CT13", each=every, modes=MODES)
 def test_huge(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """Bodies of 50 MB, plain or compressed, are read or refused, in time and without a leak."""
     found: list[Finding] = []
     for fault in chosen(subject, operation, mode, _is_huge):
         made = play(subject, operation, mode, fault, None, without_retries(subject), timeout=20.0)
-        for finding in judge_leak(operation, made, fault.summary.rstrip(".").lower(), "RB7"):
+        for finding in judge_leak(operation, made, server(fault), "RB7"):
             about_size = finding.cause not in ("leak:shape", "leak:decoding")
             found.append(finding if about_size else made.refiled(finding, requirement="CT13"))
     return once(found)
@@ -268,7 +307,7 @@ def test_stream_odd(subject: SdkSubject, operation: Operation, mode: str) -> lis
     found: list[Finding] = []
     for fault in chosen(subject, operation, mode, _is_odd_stream):
         made = _stream(subject, operation, mode, fault.build(subject.contract, operation))
-        found += judge_leak(operation, made, fault.summary.rstrip(".").lower())
+        found += judge_leak(operation, made, server(fault))
         found += [f for f in made.witnessed(_broken(operation, made)) if f.requirement == "ER9"]
     return once(found)
 

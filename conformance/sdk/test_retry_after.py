@@ -15,11 +15,12 @@ from conformance.sdk.judging import (
     once,
     play,
     remembered,
+    server,
 )
 from conformance.sdk.subject import SdkSubject
 from conformance.sdk.test_retries import promising
 from conformance.verdict import Finding
-from specs import Contract, Operation
+from specs import Basis, Contract, Operation
 
 _PLAIN = ("seconds", "minute", "zero", "absent", "day")
 _DATES = ("imf-date", "rfc850-date", "asctime-date", "past-date", "far-date")
@@ -64,8 +65,12 @@ def _retry_after(
             subject.hung.add((mode, fault.id))
             found += made.witnessed([_never(requirement)])
             continue
-        leaks = judge_leak(operation, made, fault.summary.lower().rstrip("."), requirement)
-        found += [made.refiled(f, cause="retry-after:leak") for f in leaks]
+        leaks = judge_leak(operation, made, server(fault), requirement)
+        kind = "a date" if requirement == "RA3" else "no wait"
+        for leak in leaks:
+            words = f"fails on a Retry-After that is {kind}: {leak.message}"
+            message = words if requirement in ("RA3", "RA5") else leak.message
+            found.append(made.refiled(leak, message=message, cause="retry-after:leak"))
         for finding in judge_retries(subject, operation, made):
             if finding.requirement in ("RA4", "RA5"):
                 dated = requirement == "RA3" and finding.requirement == "RA4"
@@ -89,7 +94,7 @@ def _never(requirement: str) -> Finding:
     return Finding(
         requirement, "sleeps without bound because a server said so",
         expected="a bounded wait, or an error at once", actual="the call never returned",
-        cause="retry-after:unbounded",
+        basis=Basis.ASSUMED, cause="retry-after:unbounded",
     )  # fmt: skip
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from conformance.faults.answers import put
 from conformance.faults.classes import FaultClass
 from conformance.faults.script import Script
-from conformance.history import Request
+from conformance.history import Call, Request
 from conformance.oracles.answers import answer_of
 from conformance.sdk.judging import (
     CASES,
@@ -21,6 +22,7 @@ from conformance.sdk.judging import (
     needs_option,
     once,
     play,
+    server,
     without_retries,
 )
 from conformance.sdk.subject import Play, SdkSubject
@@ -38,7 +40,7 @@ def test_interim(subject: SdkSubject, operation: Operation, mode: str) -> list[F
     return _harmless(subject, operation, mode, lambda f: f.group == "interim")
 
 
-@CASES.case("robust.redirects", "ER9", each=every, modes=MODES)
+@CASES.case("robust.redirects", "ER9", "ER1", each=every, modes=MODES)
 def test_redirects(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """Redirects, also circular and senseless ones, end in a value or a documented error."""
     return _harmless(subject, operation, mode, lambda f: f.group == "redirect")
@@ -68,13 +70,26 @@ def _harmless(subject: SdkSubject, operation: Operation, mode: str, want: Any) -
     found: list[Finding] = []
     for fault in chosen(subject, operation, mode, want):
         made = play(subject, operation, mode, fault, 1)
-        words = fault.summary.rstrip(".").lower()
         for call in made.history.calls:
             outcome = call.outcome
             if outcome.kind in ("error", "hang"):
                 one = _only(made, call.number)
-                found += judge_leak(operation, one, words)
+                found += judge_leak(operation, one, server(fault))
+            elif fault.group == "redirect":
+                found += made.witnessed(_unfollowed(made, call), call)
     return once(found)
+
+
+def _unfollowed(made: Play, call: Call) -> Iterator[Finding]:
+    """Yield a finding where a redirect that was not followed was taken for a success."""
+    sent = made.history.during(call)
+    status = (sent[-1].status or 0) if sent else 0
+    if 300 <= status < 400:
+        yield Finding(
+            "ER1", "returns a value for a redirect that it does not follow",
+            expected="an error: a redirect is not what was asked for (RFC 9110 § 15.4)",
+            actual=f"a value for status {status}", basis=_assumed(), cause="value-for:3XX",
+        )  # fmt: skip
 
 
 def _only(made: Play, number: int) -> Play:
@@ -165,7 +180,7 @@ def _room(operation: Operation) -> str | None:
     return f"/{names[0]}" if names else None
 
 
-@CASES.case("robust.concurrency", "RB9", each=echoing, modes=MODES)
+@CASES.case("robust.concurrency", "RB9", "RB10", each=echoing, modes=MODES)
 def test_concurrency(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """One client used by many threads or tasks at once gives each call its own answer."""
     name, place = _free(operation), _room(operation)
@@ -181,14 +196,16 @@ def test_concurrency(subject: SdkSubject, operation: Operation, mode: str) -> li
     count = WORKERS[mode]
     asks = [subject.ask(operation, {name: f"mark-{n:02}"}) for n in range(count)]
     made = subject.play(
-        Script(), *asks, mode=subject.needs(operation, mode), default=echo, concurrency=count
-    )
+        Script(), *asks, mode=subject.needs(operation, mode), default=echo, concurrency=count,
+        closing=5.0,
+    )  # fmt: skip
     wrong = [
         c.number for n, c in enumerate(made.history.calls)
         if f"mark-{n:02}" not in repr(c.outcome.value)
     ]  # fmt: skip
+    left = made.left_open if made.closed is None or made.closed.kind != "unsupported" else 0
     if not wrong:
-        return []
+        return made.witnessed(_left_open(left, "closing a client that many used at once"))
     failed = made.history.calls[wrong[0] - 1]
     return made.witnessed([
         Finding(
@@ -216,14 +233,16 @@ def test_closing(subject: SdkSubject, operation: Operation, mode: str) -> list[F
             continue  # no documented way to close it
         if made.left_open:
             how = "leaving the `with` block" if context else "closing the client"
-            found += made.witnessed([
-                Finding(
-                    "RB10", f"leaves connections open after {how}",
-                    expected="no open connection", actual=f"{made.left_open} open",
-                    cause="connections-open",
-                )
-            ])  # fmt: skip
+            found += made.witnessed(_left_open(made.left_open, how))
     return once(found)
+
+
+def _left_open(number: int, how: str) -> Iterator[Finding]:
+    if number:
+        yield Finding(
+            "RB10", f"leaves connections open after {how}",
+            expected="no open connection", actual=f"{number} open", cause="connections-open",
+        )  # fmt: skip
 
 
 def odd_only(fault: FaultClass) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.faults.script import Script
+from conformance.oracles.exceptions import same_value
 from conformance.sdk.judging import CASES, MODES, every
 from conformance.sdk.subject import KEY, SdkSubject, Unconstructed
 from conformance.verdict import Finding, Inconclusive, NotApplicable
@@ -24,11 +25,18 @@ def test_methods(subject: SdkSubject, operation: Operation) -> Iterator[Finding]
     missing = "the driver does not know it" if found is None else found.missing
     if missing is not None:
         via = f"; `{found.via}` does the same" if found is not None and found.via else ""
+        cause = _lacking(operation.id, operation.method, missing)
+        group = cause.removeprefix("methods:")
+        lacks = (
+            f"`{group}`, and so no `{operation.method}`"
+            if group != cause
+            else (f"method `{operation.method}`")
+        )
         yield Finding(
-            "WR6", f"has no method `{operation.method}`",
+            "WR6", f"has no {lacks}",
             expected=f"`{operation.method}` ({operation.basis}: {operation.source})",
             actual=missing + via, basis=operation.basis,
-            cause=_lacking(operation.id, operation.method, missing),
+            cause=cause,
         )  # fmt: skip
 
 
@@ -82,6 +90,26 @@ def test_options(subject: SdkSubject) -> Iterator[Finding]:
             expected=f"`{option.name}` ({option.basis}: {option.source})", actual=found.missing,
             basis=option.basis, cause=f"option:{option.name}",
         )  # fmt: skip
+
+
+@CASES.case("surface.defaults", "WR7")
+def test_defaults(subject: SdkSubject) -> Iterator[Finding]:
+    """An option that is left out has its documented default, where the constructor names one."""
+    client = subject.contract.client
+    options = client.options if client is not None else ()
+    told = {o: subject.hello.options.get(o.role) for o in options if o.default is not None}
+    known = {o: f.default for o, f in told.items() if f is not None and f.default is not None}
+    if not known:
+        raise NotApplicable("no default of an option is both documented and named")
+    for option, default in known.items():
+        wanted = str(option.default).rstrip("/") if option.role == "base-url" else option.default
+        given = str(default).rstrip("/") if option.role == "base-url" else default
+        if not same_value(given, wanted):
+            yield Finding(
+                "WR7", f"its option `{option.name}` has another default than documented",
+                expected=f"{option.default!r} ({option.basis}: {option.source})",
+                actual=repr(default), basis=option.basis, cause=f"default:{option.name}",
+            )  # fmt: skip
 
 
 @CASES.case("surface.environment", "WR7", modes=MODES)

@@ -9,7 +9,7 @@ from conformance.faults.script import Script
 from conformance.oracles import wire
 from conformance.sdk.judging import CASES, MODES, every, leaders, once, play
 from conformance.sdk.subject import KEY, Ask, Play, SdkSubject
-from conformance.verdict import Finding, NotApplicable
+from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
 from specs.contract import Schema
 
@@ -93,7 +93,13 @@ def _schemas(operation: Operation) -> Iterator[tuple[str, Schema]]:
 
 def takes_text(schema: Schema, text: str) -> bool:
     """True where a schema takes any text of this length: no pattern, format or enum."""
-    if schema.get("type") != "string" or {"pattern", "format", "enum", "const"} & set(schema):
+    kinds = schema.get("type")
+    if "string" not in ([kinds] if isinstance(kinds, str) else kinds or ()) or {
+        "pattern",
+        "format",
+        "enum",
+        "const",
+    } & set(schema):
         return False
     least, most = schema.get("minLength", 0), schema.get("maxLength", len(text))
     return bool(least <= len(text) <= most)
@@ -102,6 +108,22 @@ def takes_text(schema: Schema, text: str) -> bool:
 def _allows(schema: Schema, value: float) -> bool:
     low, high = schema.get("minimum", value), schema.get("maximum", value)
     return bool(low <= value <= high) and "exclusiveMinimum" not in schema
+
+
+def defaulted(contract: Contract) -> list[Operation]:
+    """Return the operations with an argument that may be left out and has a declared default."""
+    return [o for o in contract if any("default" in schema for _, schema in _schemas(o))]
+
+
+@CASES.case("wire.defaults", "WR5", each=defaulted, modes=MODES)
+def test_defaults(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """What the caller leaves out is left to the server, or sent with its declared default."""
+    ask = Ask(operation, subject.arguments(operation, optional=False))
+    made = subject.play(Script(), ask, mode=subject.needs(operation, mode))
+    if not made.attempts:
+        raise Inconclusive("nothing was sent")
+    request = made.attempts[0].request
+    return made.witnessed(wire.judge_defaults(operation, ask.arguments, request))
 
 
 def addressed(contract: Contract) -> list[Operation]:

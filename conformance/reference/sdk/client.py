@@ -111,7 +111,7 @@ def conversation(
         ends = policy.used_up(operation, answer, defects)
         if ends is not None:
             state.closed_until = time.monotonic() + ends
-        if answer.ok and isinstance(came, Arrived):
+        if isinstance(came, Arrived) and _well(answer, defects):
             if number < most and "retry.after-success" in defects and number == 1:
                 continue
             value = _finish(state, operation, came)
@@ -137,6 +137,13 @@ def _answer(came: Arrived | Failed | TooLong | None) -> tuple[Answer, Exception 
         return Answer(network=came.network), came.cause
     assert isinstance(came, Arrived)
     return came.answer, None
+
+
+def _well(answer: Answer, defects: Defects) -> bool:
+    """True for a success."""
+    if answer.status in (301, 302) and answer.body and "answer.redirect-as-value" in defects:
+        return True
+    return answer.ok and not (answer.status != 200 and "answer.only-200" in defects)
 
 
 def _again(request: Outgoing, number: int, operation: Operation, defects: Defects) -> Outgoing:

@@ -47,6 +47,8 @@ def request(
     key_name = operation.idempotency.name if operation.idempotency else None
     if key_name and key_name not in left and "retry.key-reused" in defects:
         left[key_name] = "the-same-for-all"
+    if "wire.default-changed" in defects:
+        left = {**_lowest(operation), **left}
     if "wire.falsy-dropped" in defects:
         left = {k: v for k, v in left.items() if v or v is True}
     path = _path(operation, left, defects)
@@ -64,6 +66,14 @@ def request(
     url = base_url.rstrip("/") + path + (f"?{query}" if query else "")
     streams = operation.stream is not None and left.get(operation.stream.parameter) is True
     return Outgoing(method, url, headers, body, streams)
+
+
+def _lowest(operation: Operation) -> dict[str, Any]:
+    """Return the least number that each argument with a default may be."""
+    schemas = {p.name: p.schema for p in operation.parameters_in("query")}
+    if operation.body is not None:
+        schemas |= operation.body.schema.get("properties", {})
+    return {n: s["minimum"] for n, s in schemas.items() if "default" in s and "minimum" in s}
 
 
 def _path(operation: Operation, left: dict[str, Any], defects: Defects) -> str:
@@ -141,6 +151,8 @@ def _body(
 
 def decoded(operation: Operation, answer: Answer, defects: Defects) -> Any:
     """Return the body of a 2xx answer. Raises Malformed where it is not as declared."""
+    if not answer.body.strip().startswith((b"{", b"[")) and "answer.invented" in defects:
+        return dict.fromkeys((operation.success.schema or {}).get("properties", {}), "ok")
     if answer.status == 204 or not answer.body.strip():
         return None
     try:

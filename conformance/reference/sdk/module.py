@@ -94,7 +94,7 @@ def _client(name: str, kit: Kit, module: ModuleType, engine: type) -> type:
         self._engine = engine(_state(kit, by_role))
         _equip(self, kit)
 
-    start.__signature__ = _signature(names)  # type: ignore[attr-defined]
+    start.__signature__ = _signature(kit, names)  # type: ignore[attr-defined]
     body: dict[str, Any] = {
         "__module__": module.__name__,
         "__doc__": f"A {'blocking' if engine is SyncEngine else 'async'} client.",
@@ -122,13 +122,17 @@ async def _aclose(self: Any, *_: Any) -> None:
     await self._engine.close()
 
 
-def _signature(names: dict[str, str]) -> Any:
+def _signature(kit: Kit, names: dict[str, str]) -> Any:
     import inspect
 
     kinds = inspect.Parameter
+    options = kit.contract.client.options if kit.contract.client else ()
+    defaults: dict[str, Any] = {o.name: o.default for o in options}
+    if "client.default-changed" in kit.defects:
+        defaults[names.get("timeout", "timeout")] = 61.0
     return inspect.Signature(
         [kinds("self", kinds.POSITIONAL_ONLY)]
-        + [kinds(name, kinds.KEYWORD_ONLY, default=None) for name in names.values()]
+        + [kinds(n, kinds.KEYWORD_ONLY, default=defaults.get(n)) for n in names.values()]
     )
 
 

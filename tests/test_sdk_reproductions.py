@@ -150,6 +150,10 @@ LOOKED: list[tuple[str, str, str]] = [
      "str(getattr(getattr(result, 'usage', None), 'plan', None)) != 'pro'"),
     ("attribute-value:E.detail", '"cut off …, from message (d)',
      "len(requests) == 2 and names[0] == 'Odd'"),
+    ("default:search.threshold", "0.3, or nothing (documented: §)", "str(given) != '0.3'"),
+    ("invented:add.success", "an error, or no value",
+     "error is None and bool(getattr(result, 'success', None))"),
+    ("invented:text", "an error, or no value", "isinstance(result, str)"),
     ("something-new", "", "len(requests) == 2 and names[0] == 'Odd'"),
 ]  # fmt: skip
 

@@ -87,5 +87,5 @@ def _show(out: Console, finding: Finding, script: str | None) -> None:
     for line in lines:
         out.print(spelt(line), markup=False, soft_wrap=True)
     if script:
-        out.rule("the same with the SDK and the standard library only")
+        out.rule("the same as a script: it needs the SDK and the standard library only")
         out.print(script, markup=False, highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ expressions over these. Nothing here runs a script.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable
@@ -45,7 +46,7 @@ class About:
 
 
 Rule = Callable[[About], Told]
-"""Raises LookupError where the finding does not say enough."""
+"""Raises LookupError or ValueError where the finding does not say enough."""
 
 _HEAD = "requests[0][0][0]"
 _BODY = "json.loads(requests[0][1])"
@@ -60,7 +61,7 @@ def told(about: About) -> Told:
         if about.cause == name or about.cause.startswith(f"{name}:"):
             try:
                 return rule(about)
-            except LookupError:
+            except (LookupError, ValueError):
                 break
     ended = about.raised or "NoneType"
     return Told(
@@ -253,9 +254,12 @@ def _body(about: About) -> Told:
 
 
 def _default(about: About) -> Told:
-    name, wanted = _find(r"`(\w+)` = (.+?)(?:,| \()", about)
-    value = json.loads(wanted)
-    return Told("requests[0][1].decode()", f"{_BODY}.get({name!r}, {value!r}) != {value!r}")
+    name = about.rest.rpartition(".")[2]
+    wanted = ast.literal_eval(about.expected.partition(", or nothing")[0])
+    sent = f"re.findall('[?&]{name}=([^& ]*)', {_HEAD})"
+    told = f"json.loads(requests[0][1] or '{{}}').get({name!r}, {wanted!r})"
+    lines = (f"given = ({sent} + [{told}])[0]",)
+    return Told(f'f"{name} {{given!r}}"', f"str(given) != {str(wanted)!r}", lines)
 
 
 # --- what came out --------------------------------------------------------------------------------
@@ -270,10 +274,21 @@ def _not_handed_out(about: About) -> Told:
 
 def _header_value(about: About) -> Told:
     path, wanted = _find(r"`([\w.]+)` = '([^']*)'", about)
+    got = _reached(path)
+    return Told(f'f"{path} = {{{got}!r}}"', f"str({got}) != {wanted!r}")
+
+
+def _reached(path: str) -> str:
     got = "result"
     for name in path.split("."):
         got = f"getattr({got}, {name!r}, None)"
-    return Told(f'f"{path} = {{{got}!r}}"', f"str({got}) != {wanted!r}")
+    return got
+
+
+def _invented(about: About) -> Told:
+    if about.rest == "text":
+        return Told("outcome", "isinstance(result, str)")
+    return Told("outcome", f"error is None and bool({_reached(about.rest.rpartition('.')[2])})")
 
 
 def _type(about: About) -> Told:
@@ -331,5 +346,6 @@ _RULES: dict[str, Rule] = {
     "not-handed-out": _not_handed_out,
     "header-value": _header_value,
     "type": _type,
+    "invented": _invented,
 }
 """Cause, or how it begins -> what to look at. The others: whether the call ends the same way."""

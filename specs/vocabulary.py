@@ -251,6 +251,9 @@ class Pagination(Stated):
     has_more: str | None = None
     next: str | None = Field(default=None, description="pointer to the next cursor or URL")
     item_key: str = Field(description="pointer inside an item to what identifies it")
+    cursor_ttl: float | None = Field(
+        default=None, gt=0, description="seconds after which a cursor is out of date"
+    )
     default_limit: int | None = Field(default=None, ge=1)
     max_limit: int | None = Field(default=None, ge=1)
     over_max: Literal["clamp", "error"] | None = None

@@ -54,3 +54,18 @@ def test_every_style_is_seen_through(style: str) -> None:
     """An item that is lost between pages is missed whatever carries one from page to page."""
     results = failed(judged(style, "page.drops-last"))
     assert any(line.startswith("pagination.sizes") for line in results)
+
+
+@pytest.mark.parametrize("style", ["cursor", "token", "link-cursor"])
+@pytest.mark.parametrize(
+    ("defect", "case"),
+    [
+        ("page.forged-cursor-fails", "pagination.forged-cursor"),
+        ("page.cursor-of-anybody", "pagination.foreign-cursor"),
+        ("page.repeats-item", "pagination.sizes"),
+    ],
+)
+def test_cursors_are_seen_through_in_every_style(style: str, defect: str, case: str) -> None:
+    """What a cursor gives away or breaks is told, whether it comes plainly or inside a link."""
+    results = judged(style, defect)
+    assert any(line.startswith(case) for line in failed(results))

@@ -121,6 +121,13 @@ def after(paging: Pagination, page: Page, size: int | None, seen: int) -> dict[s
     return {**asked, paging.page or "page": number + 1}
 
 
+def cursor_of(paging: Pagination, page: Page) -> str | None:
+    """Return the cursor that leads to the page after one: given plainly, or inside a link."""
+    if not page.next or paging.style != "link":
+        return None if page.next is None else str(page.next)
+    return dict(parse_qsl(urlsplit(str(page.next)).query)).get(paging.cursor or "cursor")
+
+
 def walk(
     subject: BackendSubject,
     operation: Operation,
@@ -191,4 +198,6 @@ def _plain(value: Any) -> Any:
     return None if value is MISSING else value
 
 
-__all__ = ["Page", "Walk", "after", "all_ids", "first", "max_size", "page_of", "walk"]
+__all__ = [
+    "Page", "Walk", "after", "all_ids", "cursor_of", "first", "max_size", "page_of", "walk",
+]  # fmt: skip

@@ -14,6 +14,7 @@ from conformance.backend.listing import (
     Walk,
     after,
     all_ids,
+    cursor_of,
     first,
     max_size,
     page_of,
@@ -451,7 +452,7 @@ def test_forged_cursor(subject: BackendSubject, operation: Operation) -> Iterabl
     have = filled(subject, operation, 3)
     paging = have.paging
     page = read_page(subject, operation, have.scope, first(paging, 1))
-    given = str(page.next or "")
+    given = cursor_of(paging, page) or ""
     forged = ["memconform", "", "../../etc/passwd", given[:-2], given[::-1], given + "x"]
     for cursor in forged:
         if not cursor or cursor == given:
@@ -471,18 +472,28 @@ def test_forged_cursor(subject: BackendSubject, operation: Operation) -> Iterabl
 @CASES.case("pagination.foreign-cursor", "PG11", each=_tokens)
 def test_foreign_cursor(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
     """Another tenant's cursor shows nothing of that tenant."""
-    _, other = subject.principals(2)
+    owner, other = subject.principals(2)
     have = filled(subject, operation, 4)
     page = read_page(subject, operation, have.scope, first(have.paging, 1))
-    if not page.next:
+    cursor = cursor_of(have.paging, page)
+    if not cursor:
         raise Inconclusive("the first page gives no cursor")
-    asked = {**have.scope, have.paging.cursor or "cursor": page.next}
+    asked = {**have.scope, have.paging.cursor or "cursor": cursor}
     exchange = subject.send(operation, asked, key=other)
-    if ok(exchange) and set(page_of(operation, exchange, {}).keys) & have.ids:
+    shown = set(page_of(operation, exchange, {}).keys) if ok(exchange) else set()
+    if shown & _ids(subject, operation, have, owner) - _ids(subject, operation, have, other):
         yield found(
             "PG11", "a cursor opens another tenant's list", page.exchange, exchange,
             cause="foreign-cursor", operation=operation, basis=have.paging.basis,
         )  # fmt: skip
+
+
+def _ids(subject: BackendSubject, operation: Operation, have: Filled, key: str) -> frozenset[str]:
+    """Return what a tenant's list shows; nothing where the tenant has no such list."""
+    try:
+        return all_ids(subject, operation, have.scope, key)
+    except Inconclusive:
+        return frozenset()
 
 
 @CASES.case("pagination.changed-filter", "PG10", each=_tokens)
@@ -490,13 +501,51 @@ def test_changed_filter(subject: BackendSubject, operation: Operation) -> Iterab
     """A cursor is refused under other filters than it was given for."""
     have = filled(subject, operation, 4)
     page = read_page(subject, operation, have.scope, first(have.paging, 1))
+    cursor = cursor_of(have.paging, page)
     free = [n for n, v in have.scope.items() if isinstance(v, str)]
-    if not page.next or not free:
+    if not cursor or not free:
         raise NotApplicable("there is no filter to change, or no cursor")
     asked = {**have.scope, free[0]: subject.name("other"),
-             have.paging.cursor or "cursor": page.next}  # fmt: skip
+             have.paging.cursor or "cursor": cursor}  # fmt: skip
     exchange = subject.send(operation, asked)
     yield from envelope.provoked(
         operation, exchange, "invalid", "a cursor under another filter", requirement="PG10",
         cause="changed-filter", basis=have.paging.basis,
     )  # fmt: skip
+
+
+def _ageing(contract: Contract) -> list[Operation]:
+    return [o for o in _tokens(contract) if o.pagination and o.pagination.cursor_ttl]
+
+
+@CASES.case("pagination.expired-cursor", "PG12", each=_ageing)
+def test_expired_cursor(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A cursor is good for its published time, and refused with a 4xx after it."""
+    have = filled(subject, operation, 4)
+    ttl = have.paging.cursor_ttl
+    assert ttl is not None
+    if ttl > TTL_MAX and not subject.deep:
+        raise Inconclusive(f"cursors live {ttl:g} s; --deep and --max-seconds reach that")
+    page = read_page(subject, operation, have.scope, first(have.paging, 1))
+    cursor = cursor_of(have.paging, page)
+    if not cursor:
+        raise Inconclusive("the first page gives no cursor")
+    asked = {**have.scope, have.paging.cursor or "cursor": cursor}
+    at_once = subject.send(operation, asked)
+    if not ok(at_once):
+        yield found(
+            "PG12", f"a cursor that was just given is answered {told(at_once)}", page.exchange,
+            at_once, cause="fresh-cursor-refused", operation=operation, basis=have.paging.basis,
+            expected="2xx", actual=told(at_once),
+        )  # fmt: skip
+        return
+    subject.wait(ttl + 1, "waiting until a cursor is out of date")
+    exchange = subject.send(operation, asked)
+    yield from envelope.provoked(
+        operation, exchange, "invalid", "a cursor that is out of date", requirement="PG12",
+        cause="expired-cursor", basis=have.paging.basis,
+    )  # fmt: skip
+
+
+TTL_MAX = 20
+"""Seconds that a cursor may live for its end to be waited for without --deep."""

@@ -370,8 +370,10 @@ def _page(things: Things, call: Call, space: int, where: list[Where], order: str
         raise Problem("unknown-id", "there is no such page")
     found = store.find(space, call.now, where, order, cut.limit + 1, cut.offset)
     more, found = len(found) > cut.limit, found[: cut.limit]
-    if "page.repeats-item" in call.defects and found and cut.offset:
-        found = [*store.find(space, call.now, where, order, 1, cut.offset - 1), *found][: cut.limit]
+    before = [Where("seq=?", (cut.after,))] if cut.after is not None else where
+    if (cut.offset or cut.after) and found and "page.repeats-item" in call.defects:
+        again = store.find(space, call.now, before, order, 1, max(0, cut.offset - 1))
+        found = [*again, *found][: cut.limit]
     if "page.drops-last" in call.defects and more:
         found = found[:-1]
     if not found and "answer.fails-on-empty" in call.defects:

@@ -415,6 +415,8 @@ _DEMONSTRATED: tuple[Row, ...] = (
      "takes a cursor that was made for other filters"),
     ("page.cursor-of-anybody", "ledger", "PG11", "pagination.foreign-cursor",
      "shows a stranger's list to whoever holds its cursor"),
+    ("page.cursor-for-ever", "ledger", "PG12", "pagination.expired-cursor",
+     "takes cursors beyond their lifetime"),
     ("page.forged-cursor-fails", "ledger", "PG12", "pagination.forged-cursor",
      "fails on a forged cursor"),
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """How a list is cut into pages, in the five usual styles, and how a page says what follows.
 
-Cursors are signed and carry the space and the filters they were made for, so a forged one, a
-stranger's, or one used with other filters is refused. Which style and names apply is declared.
+Cursors are signed and carry the space and the filters they were made for, and their end where
+one is declared, so a forged one, a stranger's, one used with other filters and one that is out of
+date are refused. Which style and names apply is declared.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Window:
 def window(call: Call, declared: Pagination, space: int) -> Window:
     """Return the part of the list that a request asks for.
 
-    Raises Problem for a cursor that is forged, of another list or of other filters, and for a
-    page size above the maximum where the contract calls that an error.
+    Raises Problem for a cursor that is forged, out of date, of another list or of other filters,
+    and for a page size above the maximum where the contract calls that an error.
     """
     limit = _limit(call, declared)
     if declared.style in ("cursor", "token") or (declared.style == "link" and declared.cursor):
@@ -163,7 +164,8 @@ def _filters(call: Call, declared: Pagination) -> str:
 
 
 def _seal(call: Call, declared: Pagination, last: int, space: int) -> str:
-    claim = json.dumps([last, space, _filters(call, declared)]).encode()
+    ends = call.now + declared.cursor_ttl if declared.cursor_ttl else None
+    claim = json.dumps([last, space, _filters(call, declared), ends]).encode()
     return base64.urlsafe_b64encode(_sign(call, claim) + claim).decode().rstrip("=")
 
 
@@ -175,13 +177,15 @@ def _unseal(call: Call, declared: Pagination, raw: str, space: int) -> tuple[int
             if "page.forged-cursor-fails" in call.defects:
                 raise RuntimeError("signature")
             raise ValueError("signature")
-        last, where, filters = json.loads(claim)
+        last, where, filters, ends = json.loads(claim)
     except (ValueError, binascii.Error) as why:
         raise Problem("invalid", "the cursor was not made here") from why
     if where != space and "page.cursor-of-anybody" not in call.defects:
         raise Problem("invalid", "the cursor belongs to another list")
     if filters != _filters(call, declared) and "page.cursor-for-any-filter" not in call.defects:
         raise Problem("invalid", "the cursor was made for other filters")
+    if ends is not None and ends < call.now and "page.cursor-for-ever" not in call.defects:
+        raise Problem("invalid", "the cursor is out of date")
     return int(last), int(where)
 
 

@@ -116,7 +116,7 @@ def _one(
 
 def _settle(subject: BackendSubject, operation: Operation, made: list[Made]) -> None:
     """Wait until the last record shows, where it can be told and takes time."""
-    from conformance.backend.effects import delay_of, until
+    from conformance.backend.effects import delay_of, readable, until
 
     if not made or not tellable(operation, made[-1]):
         return
@@ -127,4 +127,7 @@ def _settle(subject: BackendSubject, operation: Operation, made: list[Made]) -> 
         except (Inconclusive, NotApplicable):
             return None
 
-    until(subject, delay_of(made[-1].operation), seen, lambda v: v is None or v.count > 0)
+    def settled(view: View | None) -> bool:
+        return view is None or view.count > 0 or not readable(operation, view.exchange)
+
+    until(subject, delay_of(made[-1].operation), seen, settled, operation)

@@ -204,7 +204,7 @@ def test_progress(subject: BackendSubject, operation: Operation) -> Iterable[Fin
         return isinstance(there, list) and set(ids) <= set(map(str, there))
 
     seconds = maker.effect.delay if maker.effect else 0.0
-    exchange = until(subject, seconds, ask, done)
+    exchange = until(subject, seconds, ask, done, operation)
     if not ok(exchange):
         raise Inconclusive(f"{operation.id} was answered {told(exchange)}")
     if not done(exchange):

@@ -80,7 +80,7 @@ def _calls(subject: BackendSubject, operation: Operation, tally: Tally) -> Itera
     def grown(exchange: Exchange) -> bool:
         return (total(exchange, tally) or 0) >= wanted
 
-    last = until(subject, tally.delay, lambda: _ask(subject, operation), grown)
+    last = until(subject, tally.delay, lambda: _ask(subject, operation), grown, operation)
     if not grown(last):
         yield found(
             "ST10", f"{len(accepted)} accepted calls do not show in the figure at "

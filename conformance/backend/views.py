@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from conformance.backend.effects import (
+    delay_of,
     found_ids,
     found_texts,
     read_arguments,
+    readable,
     scoped,
     search_arguments,
     text_of,
@@ -158,15 +160,15 @@ def wait_for(
     subject: BackendSubject, operation: Operation, made: Made, key: str = "a", text: str = ""
 ) -> View:
     """Look until a record shows, at most as long as its effect may take."""
-    effect = made.operation.effect
-    seconds = effect.delay if effect else 0.0
-    if operation.id in subject.late:
-        seconds /= 10  # it kept nobody's waiting before; what is late is told once
+
+    def settled(view: View) -> bool:
+        searches = operation.effect is not None and operation.effect.kind == "search"
+        return view.count > 0 or (searches and not readable(operation, view.exchange))
+
     view: View = until(
-        subject, seconds, lambda: look(subject, operation, made, key, text), lambda v: v.count > 0
-    )
-    if view.count == 0:
-        subject.late.add(operation.id)
+        subject, delay_of(made.operation),
+        lambda: look(subject, operation, made, key, text), settled, operation,
+    )  # fmt: skip
     return view
 
 

@@ -36,7 +36,7 @@ app = typer.Typer(
 )
 spec_app = typer.Typer(help="Check specs and what is generated from them.", no_args_is_help=True)
 baseline_app = typer.Typer(help="Keep the list of known deviations.", no_args_is_help=True)
-driver_app = typer.Typer(help="Write a driver for an SDK, and check one.", no_args_is_help=True)
+driver_app = typer.Typer(help="Drive an SDK that has no driver yet.", no_args_is_help=True)
 app.add_typer(spec_app, name="spec")
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(driver_app, name="driver")
@@ -48,8 +48,15 @@ errors = Console(stderr=True, highlight=False)
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="folder for results.json and reports")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="seed of every random choice")]
-Api = Annotated[str, typer.Option("--api", metavar="NAME", help="an API's name or a spec's path")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="seed of every random choice")]
+Api = Annotated[
+    str,
+    typer.Option(
+        "--api",
+        metavar="NAME",
+        help="an API's name (`memconform spec check` lists them) or a spec's path",
+    ),
+]
 BaseUrl = Annotated[
     str, typer.Option("--base-url", metavar="URL", help="the API's base URL, its path included")
 ]
@@ -67,28 +74,32 @@ Keys = Annotated[
 ]
 Quota = Annotated[
     str | None,
-    typer.Option("--quota", metavar="Q/W", help="limit it has, where no header tells it"),
+    typer.Option(
+        "--quota", metavar="Q/W", help="its rate limit, requests/seconds, where no header tells"
+    ),
 ]
 Also = Annotated[
     list[str] | None,
     typer.Option(
         "--also",
         metavar="NAME=URL",
-        help="another API of the same product, which makes what this one shows",
+        help="another API of the same product, where what this one shows is made",
     ),
 ]
 RestartCommand = Annotated[
-    str | None, typer.Option("--restart-command", help="restarts it, keeping its data")
+    str | None,
+    typer.Option("--restart-command", metavar="COMMAND", help="restarts it and keeps its data"),
 ]
 Fast = Annotated[
     bool,
     typer.Option("--fast", help="backends: seconds, with nothing generated and few waits"),
 ]
 RecordFile = Annotated[
-    Path | None, typer.Option("--record", help="write the run down, for `memconform judge`")
+    Path | None,
+    typer.Option("--record", metavar="FILE", help="write the run down, for `memconform judge`"),
 ]
 Sensitivity = Annotated[
-    bool, typer.Option("--sensitivity", help="say what the run would have noticed")
+    bool, typer.Option("--sensitivity", help="say which damage this run would have noticed")
 ]
 BaselineFile = Annotated[
     Path | None, typer.Option("--baseline", metavar="FILE", help="known deviations to compare with")
@@ -184,7 +195,7 @@ def _judged(
     finish(results, out, accepted)
 
 
-@app.command()
+@app.command(short_help="Judge all that ships: backend, SDK releases, load.")
 def run(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="folder for results.json and reports")
@@ -192,13 +203,15 @@ def run(
     seed: Seed = 0,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="backend, sdk or load (can be given more than once; all)"),
+        typer.Option("--only", metavar="KIND", help="backend, sdk or load, more than once (all)"),
     ] = None,
     baseline: BaselineFile = None,
     no_baseline: Annotated[
         bool, typer.Option("--no-baseline", help="judge by the promises alone, nothing is known")
     ] = False,
-    jobs: Annotated[int | None, typer.Option("--jobs", help="parts at once (one a core)")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", metavar="N", help="parts at once (one a core)")
+    ] = None,
     fast: Fast = False,
 ) -> None:
     """Judge the embedded backend, the published SDKs and load runs, and write one report."""
@@ -226,7 +239,7 @@ def run(
     finish(results, out, accepted)
 
 
-@app.command()
+@app.command(short_help="Judge a backend: does it keep its document?")
 def backend(
     base_url: BaseUrl,
     api: Api,
@@ -237,22 +250,29 @@ def backend(
         bool, typer.Option("--read-only", help="send nothing that could change data")
     ] = False,
     max_requests: Annotated[
-        int | None, typer.Option("--max-requests", help="stop after this many requests")
+        int | None,
+        typer.Option("--max-requests", metavar="N", help="stop after this many requests"),
     ] = None,
     max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", help="stop after this many seconds")
+        float | None,
+        typer.Option("--max-seconds", metavar="S", help="stop after this many seconds"),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option("--rate", help="at most this many requests a second")
+        float | None,
+        typer.Option("--rate", metavar="N", help="at most this many requests a second"),
     ] = None,
-    ca: Annotated[Path | None, typer.Option("--ca", help="certificate authority, PEM")] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", metavar="PEM", help="certificate authority")
+    ] = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="fuzz and search for minutes, not seconds")
     ] = False,
     fast: Fast = False,
     case: Annotated[
         list[str] | None,
-        typer.Option("--case", help="only cases whose id starts so (can be given more than once)"),
+        typer.Option(
+            "--case", metavar="START", help="only cases whose id starts so, more than once"
+        ),
     ] = None,
     quota: Quota = None,
     also: Also = None,
@@ -286,7 +306,9 @@ def backend(
 
 @app.command()
 def judge(
-    recording: Annotated[Path, typer.Argument(help="a file that --record wrote")],
+    recording: Annotated[
+        Path, typer.Argument(metavar="RECORDING", help="a file that --record wrote")
+    ],
     out: Out = None,
     sensitivity: Sensitivity = False,
     baseline: BaselineFile = None,
@@ -302,18 +324,25 @@ def judge(
     )
 
 
-@app.command()
+@app.command(short_help="Judge SDKs: do they do what they promise?")
 def sdk(
     subject: Annotated[
         list[str] | None,
-        typer.Argument(help="NAME, NAME==VERSION, a wheel or a source folder; several at once"),
+        typer.Argument(
+            metavar="SDK", help="NAME, NAME==VERSION, a wheel or a source folder; several at once"
+        ),
     ] = None,
     driver: Annotated[
-        str | None, typer.Option("--driver", metavar="COMMAND", help="driver of any other SDK")
+        str | None,
+        typer.Option(
+            "--driver",
+            metavar="COMMAND",
+            help="command that starts a driver of an SDK in any language",
+        ),
     ] = None,
     api: Annotated[
         str | None,
-        typer.Option("--api", metavar="NAME", help="contract, where a driver is given"),
+        typer.Option("--api", metavar="NAME", help="which contract: needed with --driver"),
     ] = None,
     table: Annotated[
         Path | None,
@@ -322,11 +351,16 @@ def sdk(
     out: Out = None,
     seed: Seed = 0,
     clock: Annotated[
-        str, typer.Option("--clock", help="virtual (hours of back-off cost nothing) or real")
+        str,
+        typer.Option(
+            "--clock", metavar="CLOCK", help="virtual (hours of back-off cost nothing) or real"
+        ),
     ] = "virtual",
     case: Annotated[
         list[str] | None,
-        typer.Option("--case", help="only cases whose id starts so (can be given more than once)"),
+        typer.Option(
+            "--case", metavar="START", help="only cases whose id starts so, more than once"
+        ),
     ] = None,
     deep: Annotated[
         bool,
@@ -338,6 +372,7 @@ def sdk(
         int | None,
         typer.Option(
             "--jobs",
+            metavar="N",
             help="subjects at once (one more than cores); of a driver in real time, copies (8)",
         ),
     ] = None,
@@ -374,15 +409,20 @@ def load(
     api: Api,
     api_key: Keys = None,
     load_profile: Annotated[
-        str, typer.Option("--load-profile", help="a shipped profile's name or a TOML file's path")
+        str,
+        typer.Option(
+            "--load-profile", metavar="NAME", help="a shipped profile's name or a TOML file's path"
+        ),
     ] = "smoke",
     out: Out = None,
     seed: Seed = 0,
     processes: Annotated[
-        int | None, typer.Option("--processes", help="worker processes of the generator")
+        int | None,
+        typer.Option("--processes", metavar="N", help="worker processes of the generator"),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", help="shorten the profile to about so long")
+        float | None,
+        typer.Option("--seconds", metavar="S", help="shorten the profile to about so long"),
     ] = None,
     quota: Quota = None,
     against: Annotated[
@@ -418,8 +458,8 @@ def load(
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Argument(help="a results.json")],
-    out: Annotated[Path, typer.Option("--out", help="folder for the reports")],
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="a results.json")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for the reports")],
     baseline: BaselineFile = None,
 ) -> None:
     """Make the reports of a results.json again."""
@@ -431,7 +471,9 @@ def report(
 
 @baseline_app.command("write")
 def baseline_write(
-    results: Annotated[Path, typer.Argument(help="the results.json whose findings are accepted")],
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="the results.json whose findings are accepted")
+    ],
     to: Annotated[
         Path | None,
         typer.Option("--to", metavar="FILE", help="where to write it (standard output)"),
@@ -469,71 +511,11 @@ def _read(path: Path) -> Results:
         raise _usage(f"{path} is not a results.json: {where}: {first['msg']}") from None
 
 
-@app.command()
-def serve(
-    port: Annotated[int, typer.Option("--port", help="port to listen on; 0 takes a free one")] = 0,
-    host: Annotated[str, typer.Option("--host", help="address to listen on")] = "127.0.0.1",
-    api_key: Annotated[
-        list[str] | None,
-        typer.Option("--api-key", help="key of a tenant of its own (can be given more than once)"),
-    ] = None,
-    member_key: Annotated[
-        list[str] | None,
-        typer.Option("--member-key", help="key of the first tenant without admin rights or seat"),
-    ] = None,
-    limited_key: Annotated[
-        list[str] | None,
-        typer.Option("--limited-key", help="key of the first tenant with a low quota of its own"),
-    ] = None,
-    expired_key: Annotated[
-        list[str] | None, typer.Option("--expired-key", help="key that is no longer valid")
-    ] = None,
-    rate_limit: Annotated[
-        str | None,
-        typer.Option(
-            "--rate-limit",
-            metavar="N/S[/KIND]",
-            help="requests in seconds, 100/60, per key; KIND is fixed-window or token-bucket",
-        ),
-    ] = None,
-    defect: Annotated[
-        list[str] | None,
-        typer.Option("--defect", metavar="ID", help="be wrong so (can be given more than once)"),
-    ] = None,
-    list_defects: Annotated[
-        bool, typer.Option("--list-defects", help="name the seeded defects and leave")
-    ] = False,
-    db: Annotated[
-        Path | None, typer.Option("--db", metavar="FILE", help="keep data there (a file that goes)")
-    ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="processes on the one port")] = 1,
-    delay: Annotated[float, typer.Option("--delay", help="seconds before each answer")] = 0.0,
-    processing_delay: Annotated[
-        float, typer.Option("--processing-delay", help="seconds until asynchronous work is done")
-    ] = 0.0,
-) -> None:
-    """Serve the reference backend, perfect or with seeded defects; says when ready, in JSON.
-
-    Without keys it makes some up and shows them in the ready line.
-    """
-    from conformance.reference.backend import serve as server
-
-    raise typer.Exit(
-        server.main(
-            port=port, host=host, api_keys=api_key or (), member_keys=member_key or (),
-            limited_keys=limited_key or (), expired_keys=expired_key or (),
-            rate_limit=rate_limit, defects=defect or (),
-            list_defects=list_defects, db=str(db) if db else None, workers=workers, delay=delay,
-            processing_delay=processing_delay,
-        )
-    )  # fmt: skip
-
-
-@app.command()
+@app.command(short_help="Prove on seeded defects that the suites can fail.")
 def teeth(
     suite: Annotated[
         list[str] | None,
-        typer.Option("--suite", help="backend, sdk or load (can be given more than once; all)"),
+        typer.Option("--suite", metavar="KIND", help="backend, sdk or load, more than once (all)"),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="write the kill matrix there")
@@ -541,7 +523,7 @@ def teeth(
     defect: Annotated[
         list[str] | None,
         typer.Option(
-            "--defect", help="only defects whose id starts so (can be given more than once)"
+            "--defect", metavar="START", help="only defects whose id starts so, more than once"
         ),
     ] = None,
     references_only: Annotated[
@@ -555,7 +537,9 @@ def teeth(
         bool, typer.Option("--pairs", help="defects two at once: each must be reported still")
     ] = False,
     seed: Seed = 0,
-    jobs: Annotated[int | None, typer.Option("--jobs", help="defects at once (one a core)")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", metavar="N", help="defects at once (one a core)")
+    ] = None,
 ) -> None:
     """Prove that the suites can fail: run them on seeded defects and on perfect references."""
     from conformance import teeth as matrix

@@ -326,6 +326,38 @@ def _unchanged(
         )  # fmt: skip
 
 
+def _naming(contract: Contract) -> list[Operation]:
+    """Return the creating operations whose caller chooses the id, of records that can be read."""
+    return [
+        o for o in contract
+        if o.effect and o.effect.kind == "create" and o.effect.target and o.effect.resource
+        and operations_on(contract, o.effect.resource, "read")
+    ]  # fmt: skip
+
+
+@CASES.case("errors.duplicate", "ER5", "ER8", each=_naming)
+def test_duplicate(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """A creation under an id that is taken is refused, and leaves the record that has it."""
+    effect = operation.effect
+    assert effect is not None
+    assert effect.target is not None
+    made = subject.world.make(effect.resource or "")
+    reader = operations_on(subject.contract, effect.resource, "read")[0]
+    read = subject.world.arguments(reader, given=_reading(reader, made.id, made.whole))
+    before = subject.send(reader, read)
+    if not ok(before):
+        raise Inconclusive(f"{reader.id} does not show what was made")
+    again = subject.world.arguments(operation, given={effect.target: made.id}, seed=7)
+    exchange = subject.send(operation, again)
+    yield from judge_all(subject, [exchange], also=frozenset({400, 409, 422}))
+    yield from envelope.provoked(
+        operation, exchange, "duplicate", "a creation under an id that is taken",
+        cause=f"duplicate {operation.id}",
+    )  # fmt: skip
+    if not ok(exchange):
+        yield from _unchanged(operation, [exchange], before, subject.send(reader, read))
+
+
 def _creating(contract: Contract) -> list[Operation]:
     """Return the creating operations whose records can be counted in a list."""
     return [

@@ -166,6 +166,8 @@ def insert(call: Call, resource: Resource, collection: str, body: Body, visible:
     try:
         call.store.insert(call.space(collection), str(body[resource.id]), body, visible, text)
     except sqlite3.IntegrityError as why:
+        if "create.duplicate-fails" in call.defects:
+            raise
         raise Problem("duplicate", "this id is taken") from why
 
 

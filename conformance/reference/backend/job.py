@@ -23,7 +23,7 @@ from conformance.reference.backend.service import PROBLEM, Service
 from conformance.reference.backend.store import encode
 from conformance.reference.backend.validate import check, parameters, parse
 from specs import Contract
-from specs.vocabulary import Policy, Refusal
+from specs.vocabulary import Effect, Policy, Refusal
 
 Headers = list[tuple[str, str]]
 Rendered = tuple[int, Headers, bytes, Sequence[bytes] | None]
@@ -373,12 +373,16 @@ class Job:
             and "error.rejected-yet-changed" in self.defects,
             problem.kind == "media-type" and kind == "create"
             and "error.media-type-yet-stored" in self.defects,
+            problem.kind == "duplicate" and "create.duplicate-overwrites" in self.defects,
         )  # fmt: skip
         if plan is None or self.who is None or not any(wanted):
             return
         with suppress(Problem, LookupError, TypeError, AttributeError, ValueError):
-            if problem.kind == "media-type":
+            if problem.kind in ("media-type", "duplicate"):
                 self.refused = parse(self.raw, self.defects)
+            if problem.kind == "duplicate" and effect:
+                self._overwrite(effect)
+                return
             if problem.kind == "rate-limited":
                 call = self._call(plan)
             else:
@@ -388,6 +392,15 @@ class Job:
                     self.service.settings, meter=self.service.meter,
                 )  # fmt: skip
             self._handled(plan, call)
+
+    def _overwrite(self, effect: Effect) -> None:
+        """Give the record that has an id what another one was to be created with under it."""
+        assert self.who is not None
+        store, collection = self.service.store, effect.resource or ""
+        space = store.space(self.service.realm, self.who.tenant, collection)
+        document = store.get(space, str(self.refused[effect.target or ""]), self.now)
+        if document is not None:
+            store.replace(space, document, {**document.body, **self.refused})
 
     def _crash(self) -> Reply:
         errors = self.service.contract.root.errors

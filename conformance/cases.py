@@ -73,6 +73,14 @@ class CaseResult:
         return f"{self.case}[{inside}]" if inside else self.case
 
 
+class Interrupted(KeyboardInterrupt):
+    """A run was ended from outside; `finished` holds what its cases came to until then."""
+
+    def __init__(self, finished: Iterable[CaseResult]) -> None:
+        super().__init__()
+        self.finished = tuple(finished)
+
+
 @dataclass
 class Registry:
     """The cases of one suite, in the order defined."""

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from conformance.progress import INTERRUPTED
+
 if TYPE_CHECKING:
     from conformance.report.baseline import Baseline
     from conformance.report.results import Results, SubjectEntry
@@ -109,6 +111,8 @@ BaselineFile = Annotated[
 def main() -> None:
     """Run the command line; the only place that ends the process."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a job in the background has it
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except KeyboardInterrupt:
@@ -130,6 +134,7 @@ def main() -> None:
 
 
 def _interrupt(*_: object) -> None:
+    INTERRUPTED.set()
     raise KeyboardInterrupt
 
 
@@ -173,17 +178,25 @@ def _judged(
     secrets: Sequence[str] = (),
     baseline: Path | None = None,
 ) -> None:
-    """Run one suite and finish; what every judging command but `run` does."""
+    """Run one suite and finish; what every judging command but `run` does.
+
+    Ended from outside it leaves what is known until then, marked as not complete.
+    """
     from conformance.report import baseline as known
     from conformance.report import run as report_run
     from conformance.report import write
+    from conformance.subjects import Stopped
 
     with _usage_errors():
         accepted = known.read(baseline) if baseline else None
         if out is not None:
             write.probe(out)
         began, started = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-        subjects = make()
+        complete = True
+        try:
+            subjects = make()
+        except Stopped as stopped:
+            subjects, complete = stopped.subjects, False
     results = report_run.make(
         subjects,
         started=began,
@@ -191,6 +204,7 @@ def _judged(
         seed=seed,
         command=["memconform", *sys.argv[1:]],
         secrets=secrets,
+        complete=complete,
     )
     finish(results, out, accepted)
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from conformance.clock import Clock, SystemClock
+
+INTERRUPTED = threading.Event()
+"""Set by Ctrl-C. The exception alone is not enough: raised inside a callback of C code, or a
+finaliser, Python prints and forgets it."""
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, of, what is being done now); `of` is 0 where it is not known."""
@@ -39,7 +44,13 @@ class Reporter:
         self._json = os.environ.get(VARIABLE) == "json"
 
     def __call__(self, done: int, of: int, what: str = "") -> None:
-        """Report; JSON events at most ten a second, words every `every` seconds."""
+        """Report; JSON events at most ten a second, words every `every` seconds.
+
+        Raises KeyboardInterrupt where one was asked for and got lost.
+        """
+        if INTERRUPTED.is_set():
+            INTERRUPTED.clear()
+            raise KeyboardInterrupt
         now = self.clock.monotonic()
         ended = bool(of) and done >= of and not self._ended
         if not ended and now - self._last < (0.1 if self._json else self.every):

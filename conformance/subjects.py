@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 import specs
-from conformance.cases import CaseResult, Subject
+from conformance.cases import CaseResult, Interrupted, Subject
 from conformance.progress import Reporter
 from conformance.report.results import SubjectEntry, summarise
 from conformance.verdict import Verdict
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 Get = Callable[[str], Any]
 Close = Callable[[Sequence[CaseResult], float], SubjectEntry]
+
+
+class Stopped(KeyboardInterrupt):
+    """Judging was ended from outside; `subjects` holds what is known of each until then."""
+
+    def __init__(self, subjects: Sequence[SubjectEntry]) -> None:
+        super().__init__()
+        self.subjects = tuple(subjects)
 
 
 class Usage(ValueError):
@@ -228,6 +236,9 @@ def judge_backend(options: Mapping[str, Any]) -> SubjectEntry:
         )
     except SubjectError as error:
         results = [CaseResult("backend.reachable", (), Verdict.INCONCLUSIVE, str(error))]
+    except Interrupted as stopped:
+        seconds = time.monotonic() - started
+        raise Stopped([_backend_entry(subject, stopped.finished, seconds, {})]) from None
     except BaseException:
         subject.close()
         raise

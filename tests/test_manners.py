@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +17,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
+import specs
+from conformance.backend.subject import MARK
 from conformance.cli import app
+from conformance.progress import INTERRUPTED, VARIABLE, Reporter, parse
 from conformance.redaction import hide
+from conformance.reference.backend.server import Embedded
+from conformance.report.results import Results
 
 KEYS = ("sk+first/aGVsbG8=tenant-one", "sk+second/d29ybGQ=tenant-two")
 
@@ -112,3 +123,41 @@ def test_a_key_is_hidden_in_every_form(text: str, shown: str) -> None:
     """As it is, cut short, in another case, in a URL; what is no key stays."""
     keys = dict.fromkeys(("sk_live_0123456789abcdef", "abc", "a+b/==secret"), "***")
     assert hide(text, keys) == shown
+
+
+def test_an_interrupted_run_leaves_what_it_knows(tmp_path: Path) -> None:
+    """Ended in the middle: exit 3, a valid result that says so, nothing left on the server."""
+    with Embedded(contracts=[specs.load("sovant")]) as served:
+        url = served.url_for("sovant")
+        words = ["backend", "--base-url", url, "--api", "sovant", "--out", str(tmp_path)]
+        ending = subprocess.Popen(
+            [sys.executable, "-m", "conformance", *words, "--api-key", served.keys[0]],
+            stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, VARIABLE: "json"},
+        )  # fmt: skip
+        assert ending.stderr is not None
+        for line in ending.stderr:
+            event = parse(line)
+            if event and event.get("done", 0) >= 5:
+                ending.send_signal(signal.SIGTERM)
+                break
+        said, _ = ending.communicate(timeout=120)
+        listed = httpx.get(
+            f"{url}/api/v1/memory", headers={"authorization": f"Bearer {served.keys[0]}"}
+        )
+    assert ending.returncode == 3, said
+    assert "not complete: interrupted" in said.splitlines()[-1]
+    made = Results.model_validate_json((tmp_path / "results.json").read_text("utf-8"))
+    assert not made.run.complete
+    assert 5 <= made.subjects[0].counts["cases"] < 300
+    assert listed.status_code == 200, listed.text
+    assert MARK not in listed.text
+
+
+def test_a_lost_interruption_is_made_good() -> None:
+    """Where Python forgot the exception, the next step of the run raises it again, once."""
+    report = Reporter("part", stream=io.StringIO())
+    INTERRUPTED.set()
+    with pytest.raises(KeyboardInterrupt):
+        report(1, 2)
+    report(1, 2)

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject, SubjectError
-from conformance.cases import Case, CaseResult, execute, instances
+from conformance.cases import Case, CaseResult, Interrupted, execute, instances
 from conformance.history import Exchange
 from conformance.progress import Progress
 from conformance.verdict import Finding, Verdict
@@ -82,8 +82,9 @@ def run(
 ) -> list[CaseResult]:
     """Run the suite on a backend and return what each case came to.
 
-    Raises SubjectError where the backend is not there or refuses the key. The caller closes the
-    subject, which removes what the run created.
+    Raises SubjectError where the backend is not there or refuses the key, Interrupted with what
+    is finished where it is ended from outside. The caller closes the subject, which removes what
+    the run created.
     """
     if seed is not None:
         subject.seed = seed
@@ -96,14 +97,17 @@ def run(
     results: list[CaseResult] = []
     gone = ""
     for number, (case, operation, mode) in enumerate(planned):
-        if progress is not None:
-            name = f"{case.id}[{operation.id}]" if operation else case.id
-            progress(number, len(planned), name)
-        if gone:
-            results.append(_untested(case, operation, mode, gone))
-            continue
         first = subject.exchanged
-        result = execute(case, subject, operation, mode, subject.clock)
+        try:
+            if progress is not None:
+                name = f"{case.id}[{operation.id}]" if operation else case.id
+                progress(number, len(planned), name)
+            if gone:
+                results.append(_untested(case, operation, mode, gone))
+                continue
+            result = execute(case, subject, operation, mode, subject.clock)
+        except KeyboardInterrupt:
+            raise Interrupted(results) from None
         if _gone(subject, first):
             gone = f"nothing listens at {subject.base_url} any more since {result.name}"
             result = _ended(subject, result, first)

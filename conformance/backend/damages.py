@@ -212,6 +212,15 @@ def _envelope(which: str, value: Callable[[Any], Any]) -> Callable[[Scene, Any],
     return edit
 
 
+def _another_code(scene: Scene, body: Any) -> Any:
+    """Give another code where the contract states one for the status; of others none is wrong."""
+    errors = scene.operation.errors if scene.operation else None
+    answers = errors.answers.values() if errors else ()
+    if not any(a.code is not None and a.status == scene.status for a in answers):
+        return MISSING
+    return _envelope("code", lambda v: "something_else")(scene, body)
+
+
 def _moved_envelope(scene: Scene, body: Any) -> Any:
     return {"failure": body} if isinstance(body, dict) else MISSING
 
@@ -236,6 +245,28 @@ def _items(edit: Callable[[list[Any]], Any]) -> Callable[[Scene, Any], Any]:
 
 def _with(size: int, edit: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
     return lambda items: edit(items) if len(items) >= size else MISSING
+
+
+def _told_apart(edit: Callable[[Scene, Any], Any]) -> Callable[[Scene, Any], Any]:
+    """Edit items that have ids only: of others nobody can say that two are one."""
+
+    def change(scene: Scene, body: Any) -> Any:
+        effect = scene.operation.effect if scene.operation else None
+        return edit(scene, body) if effect and effect.item_id else MISSING
+
+    return change
+
+
+def _ordered(edit: Callable[[Scene, Any], Any]) -> Callable[[Scene, Any], Any]:
+    """Edit items whose order is promised only: by paging, or by a relation that sorts them."""
+
+    def change(scene: Scene, body: Any) -> Any:
+        operation = scene.operation
+        sorts = operation is not None and any("sorted" in r.op for r in operation.relations)
+        promised = operation is not None and (operation.pagination is not None or sorts)
+        return edit(scene, body) if promised else MISSING
+
+    return change
 
 
 def _paged(which: str, value: Callable[[Any], Any]) -> Callable[[Scene, Any], Any]:
@@ -488,7 +519,7 @@ KINDS: Mapping[str, Change] = {
     "an HTML page": _raw(b"<html><h1>Bad Gateway</h1></html>", "text/html"),
     # errors
     "error code gone": _body(_envelope("code", lambda v: None), _refused),
-    "another error code": _body(_envelope("code", lambda v: "something_else"), _refused),
+    "another error code": _body(_another_code, _refused),
     "error message empty": _body(_envelope("message", lambda v: ""), _refused),
     "request id gone": _body(_envelope("request_id", lambda v: None), _refused),
     "request id repeated": _repeated_request_id,
@@ -498,9 +529,10 @@ KINDS: Mapping[str, Change] = {
     "an SQL statement": _body(_message("SELECT * FROM memories WHERE id=?"), _refused),
     "a path of the server": _body(_message("at /srv/app/releases/12/main.py"), _refused),
     # pages
-    "an item twice on a page": _body(_items(_with(1, lambda i: [i[0], *i]))),
+    "an item twice on a page": _body(_told_apart(_items(_with(1, lambda i: [i[0], *i])))),
     "an item missing from a page": _body(_items(_with(2, lambda i: i[1:]))),
-    "a page turned round": _body(_items(_with(2, lambda i: i[::-1] if i != i[::-1] else MISSING))),
+    "a page turned round": _body(
+        _ordered(_items(_with(2, lambda i: i[::-1] if i != i[::-1] else MISSING)))),
     "a page or result empty": _body(_items(_with(1, lambda i: []))),
     "total one too high": _body(_paged("total", lambda v: v + 1)),
     "total stale": _body(_paged("total", lambda v: max(0, v - 1) if v else MISSING)),

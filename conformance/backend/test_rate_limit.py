@@ -7,6 +7,7 @@ or a third key). A limit out of reach is inconclusive and says what it would tak
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 from conformance.backend.judging import judge_all
 from conformance.backend.listing import all_ids
@@ -218,6 +219,7 @@ def test_burst(subject: BackendSubject, operation: Operation) -> Iterable[Findin
 def test_recovery(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
     """Who waits as long as the first refusal said is let in, whatever was refused meanwhile."""
     spending, turned = _spent(subject, operation)
+    yield from _refused_again(subject, spending, turned)
     # an admission in between belongs to a newer window, which then has its own first refusal
     served = max((a.received for a in spending.asks if a.admitted), default=0.0)
     first = next((a for a in turned if a.sent >= served), turned[-1])
@@ -230,6 +232,21 @@ def test_recovery(subject: BackendSubject, operation: Operation) -> Iterable[Fin
     subject.wait(max(0.0, seconds - passed), "waiting as a refusal said")
     after = spending.ask()
     yield from limits.recovery(operation, spending.limit, [first.exchange], after.exchange)
+
+
+def _refused_again(
+    subject: BackendSubject, spending: Spender, turned: list[Ask]
+) -> Iterable[Finding]:
+    """Yield a refusal whose time was over when the next request was refused all the same."""
+    let = [a.received for a in spending.asks if a.admitted]
+    for earlier, later in pairwise(turned):
+        seconds = limits.wait_told(earlier.exchange, subject.at[earlier.exchange.number])
+        if seconds is None or later.sent < earlier.received + seconds:
+            continue
+        if not any(earlier.received <= at <= later.received for at in let):
+            refusals = [earlier.exchange]
+            yield from limits.recovery(spending.operation, spending.limit, refusals, later.exchange)
+            return
 
 
 @CASES.case("limits.partitions", "RL19", each=limited)

@@ -11,7 +11,7 @@ from conformance.oracles import (
     pages,
 )
 from specs import Basis, Contract
-from specs.vocabulary import Pagination
+from specs.vocabulary import Pagination, Relation
 from tests.scripted import causes, contract, exchange
 
 THINGS: Contract = contract()
@@ -76,6 +76,27 @@ def test_page_sizes_show_the_same_list() -> None:
     assert [("PG3", "gap")] == causes(gap)
     order = pages.same(LIST, [GOOD, Walk(Page("cba"), size=3)], frozenset("abc"))
     assert [("PG1", "page-size-order")] == causes(order)
+
+
+def sheet(*values: int) -> Page:
+    """Return a page whose items show these values."""
+    page = Page("".join(map(str, values)))
+    page.exchange = exchange(200, {"items": [{"n": v} for v in values]})
+    return page
+
+
+@pytest.mark.parametrize(
+    ("walk", "expected"),
+    [
+        (Walk(sheet(1, 2), sheet(2, 3)), []),
+        (Walk(sheet(1, 3), sheet(2, 4)), [("PG4", "order-lost /items/*/n sorted-asc")]),
+        (Walk(), []),
+    ],
+)
+def test_an_order_holds_over_pages(walk: Walk, expected: Any) -> None:
+    """Pages that are sorted each for itself are no sorted list."""
+    relation = Relation(basis=Basis.DOCUMENTED, left="/items/*/n", op="sorted-asc")
+    assert expected == causes(pages.sorted_throughout(LIST, walk, relation))
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,8 @@ class Spender:
                 most = quota.q + OVER + int(quota.q * min(passed, FLOWS))
             if sum(not a.admitted for a in asks) >= OVER:
                 return asks
+        if quota is not None and all(a.admitted for a in asks):
+            return [*asks, *self.together(quota.q * 2)]  # one after another was too slow for it
         if quota is None and all(a.admitted for a in asks):
             raise Inconclusive(
                 f"{len(asks)} requests met no limit and no header tells of one; name it with "

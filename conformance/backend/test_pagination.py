@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from conformance.backend.filling import Filled, filled
@@ -25,11 +25,11 @@ from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
 from conformance.backend.test_collections import filters, two_values
 from conformance.backend.world import creators, operations_on, properties, required
-from conformance.oracles import envelope, pages
+from conformance.oracles import envelope, pages, relations
 from conformance.oracles.found import found, ok, told, value_at, value_in
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Contract, Operation
-from specs.vocabulary import Pagination
+from specs.vocabulary import Pagination, Relation
 
 TRIES = 3
 Judge = Callable[[BackendSubject, Operation], Iterable[Finding]]
@@ -316,6 +316,37 @@ def test_order(subject: BackendSubject, operation: Operation) -> Iterable[Findin
             order_by = paging.order_by if paging.order_by.startswith("/") else f"/{paging.order_by}"
             values[str(value_in(item, paging.item_key))] = value_in(item, order_by)
     yield from pages.ordered(operation, read, values)
+
+
+def _sortable(contract: Contract) -> list[Operation]:
+    """Return the lists that promise an order of their items where an argument asks for it."""
+    return [o for o in _lists(contract) if list(_orders(o))]
+
+
+def _orders(operation: Operation) -> Iterator[Relation]:
+    items = operation.pagination.items if operation.pagination else ""
+    for relation in operation.relations:
+        if relation.op in relations.ORDERS and relation.left.startswith(f"{items}/*/"):
+            yield relation
+
+
+@CASES.case("pagination.sorted", "PG4", each=_sortable)
+@_undisturbed
+def test_sorted(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """An order that was asked for holds from the first page of a traversal to the last."""
+    have = filled(subject, operation)
+    if have.paging.limit is None:
+        raise NotApplicable("no page size can be asked for")
+    for relation in _orders(operation):
+        asked = {**have.scope, **relation.when}
+        whole = walk(subject, operation, asked, max_size(operation))
+        size = max(2, -(-len(whole.keys) // SORTED_PAGES))
+        read = walk(subject, operation, asked, size)
+        yield from pages.sorted_throughout(operation, read, relation)
+
+
+SORTED_PAGES = 12
+"""Pages that a sorted traversal is cut into at most."""
 
 
 @CASES.case("pagination.inserts", "PG3", each=_lists)

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from conformance.history import Exchange
 from conformance.oracles.found import found
+from conformance.oracles.relations import in_order, values
 from conformance.verdict import Finding
 from specs import Operation
-from specs.vocabulary import Pagination
+from specs.vocabulary import Pagination, Relation
 
 
 class PageLike(Protocol):
@@ -74,6 +75,24 @@ def repeats(operation: Operation, walk: WalkLike) -> Iterator[Finding]:
             "PG2", f"{len(twice)} items come more than once in one traversal", *shown[:4],
             cause="item-twice", operation=operation, basis=_paging(operation).basis,
         )  # fmt: skip
+
+
+def sorted_throughout(
+    operation: Operation, walk: WalkLike, relation: Relation
+) -> Iterator[Finding]:
+    """PG4: an order that was asked for holds over the pages as one list."""
+    read: list[Any] = []
+    for page in walk.pages:
+        body = page.exchange.response.json_or_none() if page.exchange.response else None
+        read += values(body, relation.left)
+        if not in_order(read, relation.op):
+            yield found(
+                "PG4", f"a traversal loses its order: {relation.left} {relation.op} does not hold "
+                "over its pages", walk.pages[0].exchange, page.exchange,
+                cause=f"order-lost {relation.left} {relation.op}", operation=operation,
+                basis=relation.basis,
+            )  # fmt: skip
+            return
 
 
 def narrowed(

@@ -15,6 +15,9 @@ from conformance.verdict import Finding
 from specs import Operation
 from specs.vocabulary import Relation
 
+ORDERS = ("sorted-asc", "sorted-desc")
+"""Relations about the order of values."""
+
 
 def judge_relations(
     operation: Operation, arguments: Mapping[str, Any], exchange: Exchange
@@ -46,8 +49,8 @@ def holds(
     left = values(body, relation.left)
     if relation.op == "has":
         return all(relation.right in v for v in left if isinstance(v, Mapping))
-    if relation.op in ("sorted-asc", "sorted-desc"):
-        return _sorted(left, relation.op == "sorted-desc")
+    if relation.op in ORDERS:
+        return in_order(left, relation.op)
     right = _right(operation, relation, arguments, body)
     if right is MISSING or right is None:
         return True
@@ -117,7 +120,8 @@ def _compare(left: Any, op: str, right: Any) -> bool:
         return True
 
 
-def _sorted(read: list[Any], descending: bool) -> bool:
+def in_order(read: list[Any], op: str) -> bool:
+    """Return True where values stand in one of `ORDERS`, or are of types that have none."""
     if any(type(v) is not type(read[0]) for v in read):
         return True
-    return read == sorted(read, reverse=descending)
+    return read == sorted(read, reverse=op == "sorted-desc")

@@ -111,7 +111,9 @@ class Things:
         """Return the conditions that the request's filters mean."""
         found = []
         for name, value in filters(call).items():
-            if self._ignored(call, name, value) or _forgotten(call):
+            if self._ignored(call, name, value) or (
+                _later(call) and "page.filter-forgotten" in call.defects
+            ):
                 continue
             known = self.effect.renamed.get(name, name)
             found.append(self.resource.condition(known, value))
@@ -137,11 +139,11 @@ class Things:
         return self.resource.visible(call, body) if self.resource.visible else call.now
 
 
-def _forgotten(call: Call) -> bool:
-    """Return whether a defect makes every page but the first forget its filters."""
+def _later(call: Call) -> bool:
+    """Return whether a page after the first one is asked for; only a defect asks."""
     declared = call.operation.pagination
     place = declared and (declared.offset or declared.page or declared.cursor)
-    return bool(place and call.argument(place)) and "page.filter-forgotten" in call.defects
+    return bool(place and call.defects.active and call.argument(place))
 
 
 def filters(call: Call) -> Body:
@@ -338,6 +340,8 @@ def page(things: Things) -> Handler:
         order = things.resource.sorts.get(call.argument("sort"), things.resource.order)
         if "page.sort-ignored" in call.defects:
             order = things.resource.order
+        if _later(call) and "page.sort-forgotten" in call.defects:
+            order = "seq"
         with call.store.reading():
             return _page(things, call, space, where, order)
 

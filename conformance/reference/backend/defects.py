@@ -225,6 +225,8 @@ _PAGES: tuple[Row, ...] = (
     ("page.negative-accepted", "claiv", "PG7", "pagination.bounds", "takes a negative offset"),
     ("page.over-max-accepted", "claiv", "PG8", "pagination.bounds",
      "takes a page size above the maximum"),
+    ("page.sort-forgotten", "memsy-control", "PG4", "pagination.sorted",
+     "forgets the order of a list after its first page"),
     ("page.filter-forgotten", "sovant", "ST2", "pagination.filtered",
      "forgets the filters of a list after its first page"),
     ("filter.ignored", "sovant", "ST2", "state.filters", "ignores the filters of a list"),

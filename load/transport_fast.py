@@ -63,6 +63,15 @@ def header_of(head: bytes, name: bytes) -> bytes | None:
     return head[start : end if end >= 0 else None].strip()
 
 
+def _measure(head: bytes, received: int, body: bytes) -> None:
+    """Raise Trouble where more came than head and body: empty lines, which the parser passes over.
+
+    What comes in chunks has no length to measure; there the parser's word is taken.
+    """
+    if received - len(head) - 2 > len(body) and header_of(head, b"transfer-encoding") is None:
+        raise Trouble("bytes-after-body", "empty lines after the answer")
+
+
 class Connection:
     """One kept-alive connection to one address, opened when first used.
 
@@ -256,7 +265,10 @@ class Connection:
         done.clear()
         body.clear()
         self._fresh = False
-        return status, received[: received.find(b"\r\n\r\n") + 2], whole
+        head = received[: received.find(b"\r\n\r\n") + 2]
+        if len(received) - len(head) - 2 != len(whole):
+            _measure(head, len(received), whole)
+        return status, head, whole
 
     def _slowly(self, raw: bytes) -> tuple[int, bytes, bytes]:
         """Read any answer that did not come whole in one piece, or ends its connection."""
@@ -286,6 +298,7 @@ class Connection:
         else:
             self.close()
         self._fresh = False
+        _measure(head, total, whole)
         return status, head, whole
 
     def _feed(self, data: bytes) -> None:

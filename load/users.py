@@ -19,7 +19,7 @@ from typing import Any
 
 import gevent
 from gevent.event import AsyncResult
-from locust import LoadTestShape, User, events, task
+from locust import LoadTestShape, User, events, log, task
 from locust.runners import MasterRunner, WorkerRunner
 
 from conformance.report import write
@@ -293,6 +293,8 @@ def _conclude(environment: Any, session: Session) -> None:
 
 
 def _judge(environment: Any, session: Session) -> None:
+    if log.unhandled_greenlet_exception:
+        session.problems.append("a listener or a greenlet raised; Locust's log says what")
     try:
         made = session.judge()
         environment.process_exit_code = OWN_ERROR if session.interrupted else exit_code(made)

@@ -1,6 +1,6 @@
 """Every load profile on every API of the perfect backend, shortened, as one table.
 
-    python -m tests.bench.profiles [--seconds 8] [--jobs 1] [--only NAME …] [--api NAME …]
+    python -m tests.bench.profiles [--seconds 12] [--jobs 2] [--only NAME …] [--api NAME …]
                                    [--json FILE]
 
 Each cell is one whole run (`load.runner.run`) with its exit code; under the table stands, in the
@@ -104,8 +104,8 @@ def _timed() -> Iterator[None]:
 def main() -> int:
     """Print the table, write the JSON, end with 1 where a run did not end with 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.profiles")
-    parser.add_argument("--seconds", type=float, default=8.0, help="0: each at its full length")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--seconds", type=float, default=12.0, help="0: each at its full length")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--only", action="append", choices=names(), help="a profile; absent: all")
     parser.add_argument("--api", action="append", choices=specs.names(), help="absent: all")
     parser.add_argument("--json", type=Path)

@@ -134,6 +134,19 @@ def test_every_way_of_answering_is_told_truly(
         assert (failure is None) is made.response.complete
 
 
+@pytest.mark.parametrize(
+    "endless",
+    [b"HTTP/1.1 200 OK\r\n" + b"x-more: 0123456789\r\n" * 60_000, b"HTTP/1.1 200 OK\r\nx: ",
+     b"HTTP/1.1 103 Early Hints\r\n\r\n" * 40_000],
+    ids=["fields", "value", "interim"],
+)  # fmt: skip
+def test_a_head_without_an_end_is_no_answer(endless: bytes) -> None:
+    """A subject is hostile: what never comes to a body is given up, long before the time is."""
+    with serving(answering(endless.ljust(1_000_000, b"y"))) as transport:
+        made = transport.exchange(ASK, 600)
+    assert (None, "garbage") == (made.response, made.failure)
+
+
 def test_header_fields_stay_as_they_came() -> None:
     """Names keep their case, doubled fields stay two, and odd bytes do no harm."""
     head = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: caf\xe9\r\ncontent-length: 0\r\n\r\n"

@@ -25,6 +25,8 @@ from conformance.history import Failure, Response
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of one answer that are read at most; the rest counts as a body that broke off."""
+MAX_HEAD = 256 * 1024
+"""Bytes that may come before the end of an answer's header; more is no answer but noise."""
 IDLE_MAX = 2.0
 """Seconds after which an idle connection is not used again: servers close them at about 5."""
 
@@ -87,6 +89,8 @@ class _Reader:
         self.body = bytearray()
         self.started = self.complete = self.garbage = False
         self._headers_done = self._lasting = False
+        self._before = 0
+        """Bytes that came before the header of the final answer was whole."""
 
     def on_message_begin(self) -> None:
         self.headers, self.body, self._headers_done = [], bytearray(), False
@@ -106,6 +110,11 @@ class _Reader:
 
     def feed(self, data: bytes) -> None:
         self.started = True
+        if not self._headers_done or self._parser.get_status_code() < 200:
+            if self._before > MAX_HEAD:
+                self.garbage = True
+                return
+            self._before += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:

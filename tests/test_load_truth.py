@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from load.runner import run
-from tests.bench.load import LENGTH, RATE, STALL_AT, compare, server, truth
+from tests.bench.load import LENGTH, RATE, STALL_AT, compare, proof, server, truth
+from tests.bench.server import DAMAGES
 
 STALL = f"""
 name = "stall"
@@ -39,12 +40,20 @@ def test_the_truth_of_a_stall_is_arithmetic() -> None:
     assert truth() == pytest.approx(1.0 - 18 / RATE + 0.001, abs=0.005)
 
 
-def test_targets_are_compared_only_where_both_are_there() -> None:
-    """A missing peer is no target reached and none missed."""
+def test_every_answer_of_the_benchmark_is_judged() -> None:
+    """A server that is wrong once in a hundred answers, in nine ways, is told of each of them."""
+    given, told = proof()
+    assert given == told
+    assert given > len(DAMAGES)
+
+
+def test_targets_are_compared_round_by_round_where_both_are_there() -> None:
+    """The factor is the rounds' median; a missing peer is no target reached and none missed."""
     rows = [
-        {"generator": "memconform judged", "requests_per_cpu_second": 50.0},
-        {"generator": "FastHttpUser", "requests_per_cpu_second": 8.0},
+        {"generator": "memconform judged", "runs": [50.0, 25.0, 44.0]},
+        {"generator": "FastHttpUser", "runs": [8.0, 5.0, 8.0]},
         {"generator": "wrk", "missing": "not installed"},
     ]
-    made = compare(rows)
-    assert [(t["over"], t["factor"], t["reached"]) for t in made] == [("FastHttpUser", 6.25, True)]
+    (made,) = compare(rows)
+    assert (made["over"], made["factor"], made["reached"]) == ("FastHttpUser", 5.5, True)
+    assert (made["lowest"], made["highest"]) == (5.0, 6.25)

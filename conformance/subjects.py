@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import specs
 from conformance.cases import CaseResult, Interrupted, Subject
 from conformance.progress import Reporter
+from conformance.report.notes import notes
 from conformance.report.results import SubjectEntry, summarise
 from conformance.verdict import Verdict
 from specs.catalogue import requirements
@@ -131,7 +132,9 @@ def _backend_for_pytest(option: Get) -> tuple[Subject, str, Close]:
 
     def close(results: Sequence[CaseResult], seconds: float) -> SubjectEntry:
         end()
-        return _backend_entry(subject, results, seconds, _sensitivity(subject, options))
+        entry = _backend_entry(subject, results, seconds, _sensitivity(subject, options))
+        sys.stderr.writelines(f"{entry.api}: {note}\n" for note in notes(entry))
+        return entry
 
     return cast(Subject, subject), "backend", close
 
@@ -163,13 +166,13 @@ def _sensitivity(subject: BackendSubject, options: Mapping[str, Any]) -> dict[st
     from conformance.backend.sensitivity import measure
 
     made = measure(subject)
-    sys.stderr.write(f"{subject.contract.api}: {made.line()}\n")
     return {
         "sensitivity": {
             "line": made.line(),
             "noticed": dict(made.noticed),
             "missed": list(made.missed),
             "absent": list(made.absent),
+            "places": {kind: list(counted) for kind, counted in made.places.items()},
         }
     }
 
@@ -262,12 +265,17 @@ def judge_sdks(
 ) -> list[SubjectEntry]:
     """Run the SDK suite on each subject, several at once, and return what was found of each."""
     from conformance.sdk import run_release
+    from conformance.sdk.suite import selected
 
     if clock not in ("virtual", "real"):
         raise Usage(f"--clock {clock!r}: it takes virtual or real")
     if api is not None:
         contract(api)
     command = _command(driver)
+    try:
+        selected(select)
+    except ValueError as error:
+        raise Usage(f"--case: {error}") from error
     if table is not None:
         _tables(table, driver, api)
     if len(subjects) > 1:
@@ -313,7 +321,7 @@ def _tables(table: Path, driver: str | None, api: str | None) -> None:
     try:
         found = [entry.table.api for entry in tables.read(table)]
     except ValueError as why:
-        raise Usage(f"--table {why}") from why
+        raise Usage(f"--table {why}; `memconform driver init` writes one") from why
     for name in found:
         contract(name)
     if api is not None and api not in found:

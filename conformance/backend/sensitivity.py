@@ -4,6 +4,10 @@ For every kind of damage that applies to what this backend answered, some of tho
 damaged and the case that got them is played again on the recording. A kind is noticed when that
 case, or the look over every answer, then finds what it did not find before. So the figure is
 about this run on this backend: what it exercised, not what the suite could do elsewhere.
+
+One answer is damaged at a time, which is harder to notice than a server that is wrong throughout.
+A kind is tried at several places, of different groups of cases first, and how many of them were
+noticed is kept beside the case that noticed first.
 """
 
 from __future__ import annotations
@@ -25,7 +29,9 @@ if TYPE_CHECKING:
     from conformance.backend.subject import BackendSubject
 
 TRIES = 24
-"""Places at which one kind of damage is tried at most, spread over groups of cases."""
+"""Places at which one kind of damage is tried until it is noticed, spread over groups of cases."""
+PLACES = 6
+"""Places at which a kind is tried that is noticed at once."""
 APART = ("contract.generated", "contract.every-answer", "probe", "clean-up")
 """Not played again: what generates is slow to repeat, what looks back is done by `sweep`."""
 
@@ -39,6 +45,8 @@ class Sensitivity:
     missed: tuple[str, ...]
     absent: tuple[str, ...]
     """Kinds that nothing in this run could have: no page, no quota header, no batch."""
+    places: Mapping[str, tuple[int, int]]
+    """Kind of damage that applies -> (places where it was noticed, places where it was tried)."""
 
     def line(self) -> str:
         """Return the result in one sentence."""
@@ -56,16 +64,21 @@ def measure(subject: BackendSubject, kinds: Mapping[str, Change] = KINDS) -> Sen
     noticed: dict[str, str] = {}
     missed: list[str] = []
     absent: list[str] = []
+    places: dict[str, tuple[int, int]] = {}
     for kind, change in kinds.items():
-        tried = False
+        hits = tried = 0
         for case, damaged in _places(player, change):
-            tried = True
-            if player.notices(case, damaged):
-                noticed[kind] = case
+            if hits and tried >= PLACES:
                 break
-        if kind not in noticed:
+            tried += 1
+            if player.notices(case, damaged):
+                hits += 1
+                noticed.setdefault(kind, case)
+        if tried:
+            places[kind] = (hits, tried)
+        if not hits:
             (missed if tried else absent).append(kind)
-    return Sensitivity(noticed, tuple(missed), tuple(absent))
+    return Sensitivity(noticed, tuple(missed), tuple(absent), places)
 
 
 class _Player:

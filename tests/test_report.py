@@ -285,3 +285,18 @@ def test_a_key_that_ends_in_an_equals_sign_is_hidden_and_nothing_else() -> None:
 def test_redaction_knows_the_option() -> None:
     """What follows --api-key is hidden even where the key is not known."""
     assert ("--api-key", "***", "x") == redact(["--api-key", "k", "x"], [])
+
+
+def test_what_a_run_left_and_would_have_noticed_is_told_everywhere(tmp_path: Path) -> None:
+    """Leftovers and sensitivity stand in the words, the page and the summary; many are counted."""
+    details = {"leftovers": [f"thing <{n}>" for n in range(30)],
+               "sensitivity": {"line": "would have noticed 40 of 41 kinds"}}  # fmt: skip
+    made = results(subject(case("a.b")).model_copy(update={"details": details}))
+    console = Console(record=True, width=200)
+    text.show(console, made, decide(made), out=tmp_path)
+    told = console.export_text()
+    page, summary = html.render(made, decide(made)), markdown.render(made, decide(made))
+    for said, escaped in ((told, "thing <0>"), (page, "thing &lt;0&gt;"), (summary, "thing \\<0")):
+        assert escaped in said
+        assert "and 10 more" in said
+        assert "would have noticed 40 of 41 kinds" in said

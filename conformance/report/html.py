@@ -15,6 +15,7 @@ from conformance.report import charts, load
 from conformance.report.baseline import Comparison, label
 from conformance.report.exit import Decision, Exit, evidence
 from conformance.report.matrix import build
+from conformance.report.notes import notes
 from conformance.report.results import Results, SubjectEntry
 from conformance.report.versions import State, histories
 from conformance.verdict import Verdict
@@ -69,6 +70,7 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
         signs=_SIGNS,
         statements={r.id: r for r in requirements().values()},
         is_new=lambda subject, finding: (label(subject), finding.id) in new,
+        notes=notes,
         load_charts=_load_charts,
         load_tables=load.tables,
         total=sum(len(s.findings) for s in results.subjects),

@@ -7,6 +7,7 @@ import re
 from conformance.report.baseline import Comparison, label
 from conformance.report.exit import Decision
 from conformance.report.matrix import build
+from conformance.report.notes import notes
 from conformance.report.results import FindingEntry, Results
 from conformance.report.versions import histories
 from conformance.verdict import Verdict
@@ -30,6 +31,7 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
         "",
         "Cells count requirements: ✓ pass, ✗ fail, ? inconclusive, ! error of memconform's own.",
         "",
+        *_notes(results),
         *_releases(results),
         *_findings(results, comparison),
     ]
@@ -51,6 +53,11 @@ def _matrix(results: Results) -> list[str]:
             f"| {_escape(_name(row.subject.api, label(row.subject)))} | {' | '.join(cells)} |"
         )
     return lines
+
+
+def _notes(results: Results) -> list[str]:
+    lines = [f"- {_escape(f'{label(s)}: {note}')}" for s in results.subjects for note in notes(s)]
+    return [*lines, ""] if lines else []
 
 
 def _releases(results: Results) -> list[str]:

@@ -14,6 +14,7 @@ from rich.text import Text
 from conformance.report.baseline import Comparison, label
 from conformance.report.exit import Decision, Exit
 from conformance.report.matrix import Cell, build
+from conformance.report.notes import notes
 from conformance.report.results import FindingEntry, Results
 from conformance.report.versions import Change, histories
 from conformance.verdict import Verdict
@@ -49,6 +50,10 @@ def show(
     """Print the whole report of a run."""
     console.print(matrix(results))
     console.print("[dim]requirements: ✓ pass  ✗ fail  ? inconclusive  ! error of ours[/dim]")
+    for subject in results.subjects:
+        for note in notes(subject):
+            if note.removeprefix("could not be judged: ") not in decision.reason:
+                console.print(f"{label(subject)}: {note}", markup=False, highlight=False)
     _findings(console, results, comparison, worst)
     _releases(console, results, worst)
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in results.run.parts.items())

@@ -97,7 +97,7 @@ def test_a_build_that_fails_gives_its_last_words(source: Path, cache: Path) -> N
     [
         ("/no/such/folder", "no such file or folder"),
         ("{tmp}", "nothing to install"),
-        ("{tmp}/notes.txt", "no wheel, no archive"),
+        ("{tmp}/notes.txt", r"no wheel \(\.whl\), no archive"),
     ],
 )
 def test_what_cannot_be_a_subject_is_said(tmp_path: Path, subject: str, says: str) -> None:

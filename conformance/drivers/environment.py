@@ -86,7 +86,9 @@ def prepare(subject: str) -> Environment:
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as why:
-        raise EnvironmentUnavailable(f"no cache folder: {why}") from why
+        raise EnvironmentUnavailable(
+            f"no folder to keep environments in: {why}; name another one in MEMCONFORM_CACHE"
+        ) from why
     place = home / source.digest
     with _locked(home / f"{source.digest}.lock"):
         found = _read(place, subject)
@@ -127,17 +129,22 @@ def _source(subject: str) -> _Source:
     if path.is_dir():
         if not any((path / n).exists() for n in ("pyproject.toml", "setup.py", "setup.cfg")):
             raise EnvironmentUnavailable(
-                f"{subject} is a folder without pyproject.toml or setup.py: nothing to install"
+                f"{subject} is a folder without pyproject.toml or setup.py: nothing to install; "
+                "give the folder that has one of them"
             )
         path = path.resolve()
         return _Source(subject, str(path), _digest("folder", _tree(path)), path)
     if path.is_file():
         if not path.name.endswith((".whl", ".tar.gz", ".zip")):
-            raise EnvironmentUnavailable(f"{subject} is no wheel, no archive and no source folder")
+            raise EnvironmentUnavailable(
+                f"{subject} is no wheel (.whl), no archive (.tar.gz, .zip) and no source folder"
+            )
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         return _Source(subject, str(path.resolve()), _digest("file", content))
     if os.sep in subject and "@" not in subject:
-        raise EnvironmentUnavailable(f"no such file or folder: {subject}")
+        raise EnvironmentUnavailable(
+            f"no such file or folder: {subject}; give NAME, NAME==VERSION, a wheel or a folder"
+        )
     match = _NAME.match(subject.strip())
     if match is None:
         return _Source(subject, subject, _digest("other", subject))
@@ -280,9 +287,13 @@ def _reason(what: str, stderr: str) -> str:
     last = " | ".join(line.strip() for line in text.strip().splitlines()[-8:] if line.strip())
     lower = text.lower()
     if any(sign in lower for sign in _NETWORK_SIGNS):
-        said = f"the package index cannot be reached for {what}"
+        said = (
+            f"the package index cannot be reached for {what}: mend the network or the index's "
+            "address (UV_DEFAULT_INDEX), or give a wheel or a source folder instead"
+        )
     elif any(sign in lower for sign in _ABSENT_SIGNS):
-        said = f"there is no such release that fits here: {what}"
+        python = ".".join(map(str, sys.version_info[:2]))
+        said = f"there is no such release for Python {python}: {what}; check name and version"
     elif "build" in lower:
         said = f"{what} cannot be built"
     else:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 from rich.console import Console
 
-from conformance.cases import CaseResult, execute
+from conformance.cases import Case, CaseResult, execute
 from conformance.drivers.environment import EnvironmentUnavailable
 from conformance.drivers.process import DriverError
+from conformance.faults.script import Script, ScriptError
 from conformance.report.exit import Exit
 from conformance.report.results import FindingEntry, Results, SubjectEntry
+from conformance.sdk import test_composed
+from conformance.sdk.subject import SdkSubject
 from conformance.sdk.suite import cases, opened
 from conformance.verdict import Finding, Verdict
 from specs.sources import spelt
@@ -27,13 +31,22 @@ def main(finding: str, results: Path, console: Console | None = None) -> int:
     try:
         read = Results.model_validate_json(results.read_text("utf-8"))
     except (OSError, ValidationError, ValueError) as why:
-        out.print(f"cannot read {results}: {str(why)[:300]}", markup=False)
+        out.print(
+            f"{results} cannot be read as the results of a run: {str(why)[:300]}; name the run's "
+            "results.json with --results",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
         return int(Exit.USAGE)
     found = [
         (s, f) for s in read.subjects if s.kind == "sdk" for f in s.findings if f.id == finding
     ]
     if not found:
-        out.print(f"{results} holds no finding {finding!r} of an SDK", markup=False)
+        held = sorted({f.id for s in read.subjects if s.kind == "sdk" for f in s.findings})
+        out.print(
+            f"{results} holds no finding {finding!r} of an SDK; it has "
+            f"{', '.join(held[:8]) or 'none'}{' …' if len(held) > 8 else ''}",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
         return int(Exit.USAGE)
     try:
         codes = [_again(out, entry, each, read.run.seed) for entry, each in found]
@@ -60,8 +73,9 @@ def _again(out: Console, entry: SubjectEntry, finding: FindingEntry, seed: int) 
         made = stack.enter_context(opened(str(subject), api or entry.api, driver, table))
         made.seed = seed
         chosen = made.contract[operation] if case.each is not None and operation else None
+        played = _with_script(case, finding)
         for mode in finding.modes or case.modes:
-            result: CaseResult = execute(case, made, chosen, mode if mode in case.modes else "")
+            result: CaseResult = execute(played, made, chosen, mode if mode in case.modes else "")
             seen += [
                 f for f in result.findings
                 if (f.requirement, f.cause) == (finding.requirement, finding.cause)
@@ -77,6 +91,21 @@ def _again(out: Console, entry: SubjectEntry, finding: FindingEntry, seed: int) 
         return int(Exit.CONFORMS)
     _show(out, seen[0], entry.details.get("reproductions", {}).get(finding.id))
     return int(Exit.DEVIATES)
+
+
+def _with_script(case: Case, finding: FindingEntry) -> Case:
+    """Return a case that plays just the script of its finding, where it composed that itself."""
+    if case.function is not test_composed.test_scripts:
+        return case
+    try:
+        script = Script.parse(finding.fault)
+    except ScriptError:
+        return case  # too long to be kept whole: it is composed anew
+
+    def shown(subject: SdkSubject, mode: str) -> list[Finding]:
+        return test_composed.again(subject, mode, script)
+
+    return replace(case, function=shown)
 
 
 def _show(out: Console, finding: Finding, script: str | None) -> None:

@@ -51,6 +51,19 @@ def cases() -> tuple[Case, ...]:
     return tuple(CASES)
 
 
+def selected(select: Sequence[str] | None) -> list[Case]:
+    """Return the cases whose id starts with one of `select`; all where nothing is selected.
+
+    Raises ValueError where a selector fits nothing: a typo must not look like a pass.
+    """
+    every = cases()
+    for start in select or ():
+        if not any(case.id.startswith(start) for case in every):
+            groups = dict.fromkeys(f"{case.id.split('.')[0]}." for case in every)
+            raise ValueError(f"no case starts with {start!r}; there are: {', '.join(groups)}")
+    return [c for c in every if not select or any(c.id.startswith(s) for s in select)]
+
+
 def run(
     subject: SdkSubject,
     select: Sequence[str] | None = None,
@@ -91,10 +104,9 @@ def _todo(
     select: Sequence[str] | None,
     operations: Callable[[Case, Contract], Sequence[Operation]] | None = None,
 ) -> list[parallel.Instance]:
-    wanted = [c for c in cases() if not select or any(c.id.startswith(s) for s in select)]
     return [
         (case, operation, mode)
-        for case in wanted
+        for case in selected(select)
         for operation, mode in instances(case, subject.contract)
         if operations is None
         or operation is None
@@ -331,7 +343,7 @@ def unavailable(subject: str, api: str, why: str, wall: float, version: str = ""
     return SubjectEntry(
         kind="sdk", api=api, name=name or "driver", version=version or wanted,
         verdict=Verdict.INCONCLUSIVE, wall_seconds=round(wall, 3),
-        details={"subject": subject, "reason": why},
+        details={"subject": subject, "reason": why, "undecided": why},
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def test_every_stage_and_effect_is_drawn(found: tuple[Script, ...]) -> None:
     """A few hundred scripts hold each stage, and each effect but those with own tables."""
     parts = [i for script in found for i in script]
     assert {i.stage for i in parts} == set(Stage)
-    assert {i.effect.kind for i in parts} == set(KINDS) - {"refuse", "trickle"}
+    assert {i.effect.kind for i in parts} == set(KINDS) - {"refuse", "trickle", "late"}
     assert {i.operation for i in parts} == {None, *CLAIV.operations}
 
 

@@ -162,6 +162,9 @@ def reduced(script: Script, fails: Callable[[Script], bool], budget: int = 200) 
 def _plainer(script: Script) -> Iterator[Script]:
     """Yield scripts that are a step plainer than this one, the biggest steps first."""
     parts = script.instructions
+    ordered = tuple(sorted(parts, key=lambda part: part.attempt or 0))
+    if ordered != parts:
+        yield Script(ordered)
     if len(parts) > 2:
         yield Script(parts[: len(parts) // 2])
         yield Script(parts[len(parts) // 2 :])

@@ -1,7 +1,7 @@
 """Scripts that nobody thought of: composed by Hypothesis, judged by prediction, then shortened.
 
 What a composed script shows that no other case has shown is a finding, with the shortest script
-that still shows it; what is known already is counted there.
+that still shows it; what is known already is counted there, once for each script that shows it.
 """
 
 from __future__ import annotations
@@ -62,13 +62,18 @@ def test_scripts(subject: SdkSubject, mode: str) -> list[Finding]:
     found: list[Finding] = []
     for script in _composed(subject, operations):
         known = set(subject.witnesses)
-        for finding in judged(subject, operations, ready, script):
+        for finding in once(judged(subject, operations, ready, script)):
             key = (finding.requirement, finding.cause)
-            if key in known:
-                found.append(finding)
-            elif key not in {(f.requirement, f.cause) for f in found}:
-                found.append(_shortest(subject, operations, ready, script, key) or finding)
-    return once(found)
+            new = key not in known
+            shown = _shortest(subject, operations, ready, script, key) if new else None
+            found.append(shown or finding)
+    return found
+
+
+def again(subject: SdkSubject, mode: str, script: Script) -> list[Finding]:
+    """Play and judge one script as the case does: for whoever wants to see a finding again."""
+    operations = _together(subject, mode)
+    return once(judged(subject, operations, subject.needs(operations[0], mode), script))
 
 
 def _composed(subject: SdkSubject, operations: Sequence[Operation]) -> tuple[Script, ...]:

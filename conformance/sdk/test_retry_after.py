@@ -68,7 +68,7 @@ def _retry_after(
         leaks = judge_leak(operation, made, server(fault), requirement)
         kind = "a date" if requirement == "RA3" else "no wait"
         for leak in leaks:
-            words = f"fails on a Retry-After that is {kind}: {leak.message}"
+            words = f"fails on a Retry-After that is {kind}: {leak.message.rpartition(': ')[2]}"
             message = words if requirement in ("RA3", "RA5") else leak.message
             found.append(made.refiled(leak, message=message, cause="retry-after:leak"))
         for finding in judge_retries(subject, operation, made):

@@ -124,13 +124,26 @@ def test_a_refused_connection_is_shown_at_a_closed_port(tmp_path: Path) -> None:
     assert (code, "ConnectionRefusedError" in line) == (1, True)
 
 
+def test_a_redirect_points_to_the_script_itself(tmp_path: Path) -> None:
+    """A location below the server's own URL is written with the URL that the script has."""
+    (tmp_path / "claiv.py").write_text(
+        FAKE.replace("answer.read()", "answer.getheader('location')")
+    )
+    given = witness('ingest 302 location="{base}{target}" body=""', cause="value-for:3XX")
+    code, line = shown(script(CLAIV, TABLE, given, "title"), tmp_path)
+    assert code == 1
+    assert re.search(r"returned \(302, 'http://127.0.0.1:\d+/moved'\)$", line)
+
+
 def test_long_runs_are_multiplied() -> None:
     """A body of five thousand digits is written as a product."""
     made = script(CLAIV, TABLE, witness('ingest 200 body="' + "9" * 5000 + '"'), "title")
     assert "b'9' * 5000" in made
 
 
-@pytest.mark.parametrize("text", ["ingest#1 trickle", "ingest 200 framing=chunked"])
+@pytest.mark.parametrize(
+    "text", ["ingest#1 trickle", "ingest 200 framing=chunked", "ingest 302 location={other}/x"]
+)
 def test_what_a_socket_server_cannot_show(text: str) -> None:
     """Faults beyond a plain server have no script, and the reason is said."""
     with pytest.raises(Unwritable):

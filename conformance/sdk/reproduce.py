@@ -338,23 +338,31 @@ def _answer(book: AnswerBook, operation: Operation, effect: Effect, stage: Stage
     return written
 
 
+_HERE = "\0url\0"
+"""Stands in a header for the URL of the script's server."""
+
+
 def _bytes(raw: bytes) -> str:
     """Return an expression that gives these bytes; long runs of one byte are multiplied."""
+    return " + url.encode() + ".join(map(_runs, raw.split(_HERE.encode())))
+
+
+def _runs(raw: bytes) -> str:
     parts, start = [], 0
     for run in re.finditer(rb"(.)\1{199,}", raw, re.DOTALL):
         parts.append(repr(raw[start : run.start()]))
         parts.append(f"{run[1]!r} * {len(run[0])}")
         start = run.end()
     parts.append(repr(raw[start:]))
-    return " + ".join(p for p in parts if p != "b''")
+    return " + ".join(p for p in parts if p != "b''") or "b''"
 
 
 def _dated(value: str) -> str:
     """Return a header value with points in time filled in: as far ahead as the script will last."""
     ahead = datetime(2040, 1, 1, tzinfo=UTC).timestamp()
-    filled = fill(value, {}, ahead)
+    filled = fill(value.replace("{base}", _HERE).replace("{target}", "/moved"), {}, ahead)
     if "{" in filled:
-        raise Unwritable("it points to the server's own URL")
+        raise Unwritable("it points to another server")
     return filled
 
 

@@ -158,13 +158,18 @@ class CaseFailed(Exception):
         self.result = result
 
     def lines(self) -> Iterator[str]:
-        """Yield requirement, expected, actual, timeline and replay command of each finding."""
+        """Yield level, requirement, expected, actual, timeline and replay of each finding."""
+        from conformance.verdict import binding
+        from specs.catalogue import requirements
+
         if not self.result.findings:
             yield f"{self.result.verdict}: {self.result.reason}"
         for finding in self.result.findings:
-            yield f"{finding.requirement}: {finding.message}"
-            yield f"  expected: {finding.expected}"
-            yield f"  actual:   {finding.actual}"
+            level = binding(requirements()[finding.requirement].level, finding.basis)
+            yield f"{level} {finding.requirement} ({finding.basis}): {finding.message}"
+            if finding.expected is not None or finding.actual is not None:
+                yield f"  expected: {finding.expected}"
+                yield f"  actual:   {finding.actual}"
             yield from (f"  {line}" for line in finding.timeline)
             if finding.replay:
                 yield f"  again:    {finding.replay}"

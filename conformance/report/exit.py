@@ -51,9 +51,19 @@ def decide(results: Results, comparison: Comparison | None = None) -> Decision:
         decision = rule(results, comparison)
         if decision is not None:
             return decision
-    count = len(comparison.known) if comparison else 0
-    known = f"; {count} known deviations, none new" if count else ""
-    return Decision(Exit.CONFORMS, f"{len(results.subjects)} subjects judged{known}")
+    judged = f"{_many(len(results.subjects), 'subject')} judged"
+    found = sum(len(s.findings) for s in results.subjects)
+    if comparison and comparison.known:
+        judged += f"; {_many(len(comparison.known), 'known deviation')}, none new"
+    elif found:
+        judged += f"; {_many(found, 'finding')}, none of what a document promises"
+    return Decision(Exit.CONFORMS, judged)
+
+
+def _many(count: int, noun: str, one: str = "", more: str = "") -> str:
+    """Return a count with its noun and, where given, the verb that follows."""
+    verb = one if count == 1 else more
+    return f"{count} {noun}{'' if count == 1 else 's'}{' ' * bool(verb)}{verb}"
 
 
 def _broken_run(results: Results, _: Comparison | None) -> Decision | None:
@@ -64,7 +74,7 @@ def _broken_run(results: Results, _: Comparison | None) -> Decision | None:
         subject, case = errors[0]
         return Decision(
             Exit.ERROR,
-            f"{len(errors)} cases ended in an error of memconform's own, the first being "
+            f"{_many(len(errors), 'case')} ended in an error of memconform's own, the first being "
             f"{case.case} on {subject.name}: {case.reason}",
         )
     return None
@@ -77,8 +87,8 @@ def _deviates(results: Results, comparison: Comparison | None) -> Decision | Non
         name, finding = comparison.new[0]
         return Decision(
             Exit.DEVIATES,
-            f"{len(comparison.new)} findings are new, the first being {finding.requirement} "
-            f"on {name}: {finding.message}",
+            f"{_many(len(comparison.new), 'finding', 'is', 'are')} new, the first being "
+            f"{finding.requirement} on {name}: {finding.message}",
         )
     broken = [(s, f) for s in results.subjects for f in s.findings if f.level is Level.MUST]
     if not broken:
@@ -86,8 +96,8 @@ def _deviates(results: Results, comparison: Comparison | None) -> Decision | Non
     subject, finding = broken[0]
     return Decision(
         Exit.DEVIATES,
-        f"{len(broken)} promises are broken, the first being {finding.requirement} "
-        f"on {subject.name}: {finding.message}",
+        f"{_many(len(broken), 'promise', 'is', 'are')} broken, the first being "
+        f"{finding.requirement} on {subject.name}: {finding.message}",
     )
 
 
@@ -127,6 +137,6 @@ def _stale(_: Results, comparison: Comparison | None) -> Decision | None:
     name, known = comparison.vanished[0]
     return Decision(
         Exit.STALE_BASELINE,
-        f"{len(comparison.vanished)} known deviations are gone, the first being "
+        f"{_many(len(comparison.vanished), 'known deviation', 'is', 'are')} gone, the first being "
         f"{known.requirement} on {name}; write the baseline anew to keep it honest",
     )

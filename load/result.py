@@ -20,7 +20,7 @@ from specs.catalogue import Requirement, requirements
 PERCENTS = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
 DECISIVE = (
     "load.generator", "load.evidence", "load.complete", "load.admission", "load.breakpoint",
-    "load.storm", "load.pages",
+    "load.storm", "load.pages", "load.against",
 )  # fmt: skip
 """Cases without which a green run says nothing: one of them inconclusive is exit 5."""
 

@@ -169,6 +169,10 @@ def _plainer(script: Script) -> Iterator[Script]:
         yield Script(parts[: len(parts) // 2])
         yield Script(parts[len(parts) // 2 :])
     if len(parts) > 1:
+        for part in parts:
+            with suppress(ScriptError):
+                yield Script((replace(part, attempt=1),))
+                yield Script((replace(part, attempt=1, times=None),))
         for index in range(len(parts)):
             yield Script(parts[:index] + parts[index + 1 :])
     for index, part in enumerate(parts):

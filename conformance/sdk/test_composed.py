@@ -60,11 +60,12 @@ def test_scripts(subject: SdkSubject, mode: str) -> list[Finding]:
     operations = _together(subject, mode)
     ready = subject.needs(operations[0], mode)
     found: list[Finding] = []
+    known = set(subject.witnesses)
     for script in _composed(subject, operations):
-        known = set(subject.witnesses)
         for finding in once(judged(subject, operations, ready, script)):
             key = (finding.requirement, finding.cause)
             new = key not in known
+            known.add(key)
             shown = _shortest(subject, operations, ready, script, key) if new else None
             found.append(shown or finding)
     return found

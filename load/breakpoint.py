@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
+
+import gevent
 
 from conformance.cases import execute
 from conformance.verdict import Verdict
@@ -77,6 +80,18 @@ def drive(engine: Engine, decide: Decide, rate: float, seed: int) -> None:
             engine.tally = Tally()
             engine.round(schedule_of(engine.profile, wanted, seed))
             wanted = decide(engine.tally)
+            _calm(engine)
+
+
+def _calm(engine: Engine) -> None:
+    """Wait until what a step left in flight is answered or given up, or a next one would pay.
+
+    Late answers are counted where they belong: in the step that asked, which has been judged.
+    """
+    end = perf_counter() + engine.profile.timeout + 1
+    while engine.playing and perf_counter() < end:
+        gevent.sleep(0.02)
+    engine.flush(perf_counter())
 
 
 def facts(referee: Referee) -> dict[str, Any]:

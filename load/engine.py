@@ -97,7 +97,8 @@ class Engine:
         self._closed = self.profile.kind == "closed"
         self._tickets: Iterator[tuple[int, float]] = iter(())
         self._taken = 0
-        self._playing = 0
+        self.playing = 0
+        """Users that have a ticket, or are waiting for an answer."""
         """Users that hold a ticket, or are about to take one."""
         self._judged: Callable[..., Any] = Judge.quick if self.profile.judged else _unjudged
         self._cpu = 0.0
@@ -175,7 +176,7 @@ class Engine:
             if perf_counter() > end + self.profile.drain:
                 break
             gevent.sleep(min(0.05, max(end - perf_counter(), 0.005)))
-        while self._playing and perf_counter() < end + self.profile.drain:
+        while self.playing and perf_counter() < end + self.profile.drain:
             gevent.sleep(0.005)
 
     def play(self) -> None:
@@ -192,7 +193,7 @@ class Engine:
         lanes, count = self.lanes, len(self.lanes)
         t0, closed, lag = self.t0, self._closed, self._lag.append
         sleep: Any = gevent.sleep
-        self._playing += 1
+        self.playing += 1
         try:
             for number, offset in self._tickets:
                 self._taken = number
@@ -206,7 +207,7 @@ class Engine:
                     return
             self._over = True
         finally:
-            self._playing -= 1
+            self.playing -= 1
 
     def send(self, wire: Wire, lane: Lane, shot: Shot, intended: float | None) -> Any:
         """Send one request, judge and count it; return the decoded good answer, else BAD.

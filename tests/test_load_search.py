@@ -1,10 +1,17 @@
 """The breakpoint search: doubled, confirmed, bisected, and always over with a reason."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from load.profile import Search
+from load.breakpoint import drive
+from load.profile import Profile, Search
+from load.record import Tally
+from load.schedule import Schedule
 from load.search import RateSearch
 
 
@@ -68,3 +75,49 @@ def test_a_server_that_holds_nothing_is_told() -> None:
 def test_few_steps_suffice(truth: float) -> None:
     """Doubling and bisecting take a few dozen steps at most over four orders of magnitude."""
     assert len(played(truth).steps) < 30
+
+
+class Overrun:
+    """An engine whose first step leaves answers behind that come only when it is waited for."""
+
+    def __init__(self) -> None:
+        self.profile = Profile(name="t", kind="breakpoint", timeout=30)
+        self.tally = Tally()
+        self.playing = 0
+        self.rounds: list[int] = []
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Nothing to watch."""
+        yield
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    def round(self, schedule: Schedule) -> None:
+        """Play a step; the first one ends with requests in flight."""
+        self.rounds.append(self.playing)
+        if len(self.rounds) == 1:
+            self.playing = 3
+            gevent.spawn(self._answered)
+
+    def _answered(self) -> None:
+        self.tally.of("get").response.add([9_000_000])
+        self.playing = 0
+
+    def flush(self, now: float) -> None:
+        """Count what came late."""
+        self.tally.numbers["flushed"] += 1
+
+
+def test_a_step_does_not_pay_for_the_one_before() -> None:
+    """The next step begins with nothing in flight, and late answers count for the step before."""
+    engine, seen = Overrun(), list[Tally]()
+
+    def decide(tally: Tally) -> float | None:
+        seen.append(tally)
+        return 10.0 if len(seen) == 1 else None
+
+    drive(engine, decide, 20.0, seed=0)  # type: ignore[arg-type]
+    assert engine.rounds == [0, 0]
+    assert [t.of("get").response.total for t in seen] == [1, 0]

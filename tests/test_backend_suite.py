@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import specs
 from conformance.backend import recording, sensitivity, suite, teeth
 from conformance.backend.subject import BackendSubject, SubjectError
+from conformance.backend.test_contract import follow
 from conformance.cases import CaseResult
 from conformance.reference.defects import Defect
 from conformance.verdict import Inconclusive, Verdict
 from specs.catalogue import requirements
+from tests.scripted import exchange
 
 FAST = ("contract.", "auth.", "errors.", "robustness.", "pagination.", "idempotency.", "state.",
         "isolation.", "usage.")  # fmt: skip
@@ -66,6 +69,21 @@ def test_every_defect_names_a_case_that_there_is() -> None:
     """A defect that nothing could kill would look like a survivor."""
     known = {case.id: case for case in suite.cases()}
     assert [] == [d.id for d in teeth.DEFECTS if d.case not in known]
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ({"parameters": {"path.id": "$response.body#/id"}}, {"id": "t1"}),
+        ({"parameters": {"id": "$request.path.thing", "limit": 3}}, {"id": "t0", "limit": 3}),
+        ({"requestBody": {"query": "$request.body#/text"}}, {"query": "words"}),
+        ({"parameters": {"id": "$response.body#/items/0/id"}}, None),
+    ],
+)
+def test_a_link_takes_values_of_call_and_answer(link: Any, expected: Any) -> None:
+    """Runtime expressions are evaluated; a link whose value is lacking leads nowhere."""
+    arguments = {"thing": "t0", "text": "words"}
+    assert expected == follow(link, arguments, exchange(200, {"id": "t1", "items": []}))
 
 
 def test_every_case_is_proven_by_a_defect_that_names_it() -> None:

@@ -7,7 +7,7 @@ the same oracles. An operation of which no 2xx was judged is inconclusive: it wa
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from conformance.backend.effects import found_texts
@@ -21,10 +21,11 @@ from conformance.backend.generated import (
 from conformance.backend.judging import judge_all, sweep
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
+from conformance.backend.views import tellable, wait_for, write, writer_of
 from conformance.backend.world import required
 from conformance.history import Exchange
 from conformance.oracles import envelope
-from conformance.oracles.found import found, ok, told
+from conformance.oracles.found import MISSING, found, ok, told, value_at, value_in, weaker
 from conformance.oracles.relations import judge_relations
 from conformance.oracles.streams import judge_stream, kept_whole
 from conformance.verdict import Finding, Inconclusive, NotApplicable
@@ -131,6 +132,91 @@ def test_generated_invalid(subject: BackendSubject, operation: Operation) -> Ite
 def _topic(about: str) -> str:
     """Return Schemathesis' description without values: `Incorrect type`."""
     return about.split(":")[-1].split("'")[0].strip().lower() or "generated"
+
+
+def _linked(contract: Contract) -> list[Operation]:
+    return [o for o in contract if any(_targets(contract, o))]
+
+
+def _targets(contract: Contract, operation: Operation) -> list[tuple[Operation, Mapping[str, Any]]]:
+    """Return (operation, link) of each declared link to another operation, deletions last."""
+    known = [
+        (contract[link["operationId"]], link) for link in operation.links.values()
+        if link.get("operationId") in contract.operations
+    ]  # fmt: skip
+    return sorted(known, key=lambda pair: bool(pair[0].effect and pair[0].effect.kind == "delete"))
+
+
+def _answered(subject: BackendSubject, operation: Operation) -> tuple[dict[str, Any], Exchange]:
+    """Return a call and its answer, of a list or search one that shows something to follow."""
+    effect = operation.effect
+    maker = writer_of(subject.contract, effect.resource) if effect else None
+    if effect and maker and effect.kind in ("list", "search"):
+        made = write(subject, maker)[0]
+        if tellable(operation, made):
+            view = wait_for(subject, operation, made)
+            if view.count:
+                return {}, view.exchange
+    arguments = subject.world.arguments(operation)
+    first = subject.send(operation, arguments)
+    subject.world.note(operation, arguments, first, "a")
+    return arguments, first
+
+
+def follow(
+    link: Mapping[str, Any], arguments: Mapping[str, Any], first: Exchange
+) -> dict[str, Any] | None:
+    """Return the arguments that a link gives (OpenAPI 3.1, Link Object), None where one is lacking.
+
+    `arguments` are those of the call that was answered with `first`.
+    """
+    body = link.get("requestBody", {})
+    wanted = {**link.get("parameters", {}), **(body if isinstance(body, Mapping) else {})}
+    given = {
+        name.removeprefix("path.").removeprefix("query."): _evaluated(value, arguments, first)
+        for name, value in wanted.items()
+    }
+    return None if MISSING in given.values() else given
+
+
+def _evaluated(expression: Any, arguments: Mapping[str, Any], first: Exchange) -> Any:
+    """Return the value of a runtime expression; what is none stands for itself."""
+    if not isinstance(expression, str) or not expression.startswith("$"):
+        return expression
+    source, _, pointer = expression.partition("#")
+    if source == "$response.body":
+        return value_at(first, pointer)
+    if source == "$request.body":
+        return value_in(arguments, pointer)
+    return arguments.get(source.rpartition(".")[2], MISSING)
+
+
+@CASES.case("contract.links", "CT1", "CT2", "CT5", each=_linked)
+def test_links(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
+    """Where a declared link leads with values of an answer, something valid is answered."""
+    arguments, first = _answered(subject, operation)
+    if not ok(first):
+        raise Inconclusive(f"{operation.id} was answered {told(first)}; no link leads from there")
+    followed = 0
+    for target, link in _targets(subject.contract, operation):
+        given = follow(link, arguments, first)
+        if given is None:
+            continue  # a list may be empty
+        asked = subject.world.arguments(target, given=given)
+        exchange = subject.send(target, asked)
+        subject.world.note(target, asked, exchange, "a")
+        followed += 1
+        yield from judge_all(subject, [exchange])
+        if exchange.status in (400, 404, 410, 422):
+            yield found(
+                "CT5", f"where {operation.id} links to with values of its answer, {target.id} is "
+                f"answered {exchange.status}", first, exchange,
+                cause=f"dead-link {operation.id} {target.id}", operation=target,
+                basis=weaker(operation.basis, target.basis), expected="2xx",
+                actual=exchange.status,
+            )  # fmt: skip
+    if not followed:
+        raise Inconclusive("no link could be followed: the answer lacks the values")
 
 
 def _streamed(contract: Contract) -> list[Operation]:

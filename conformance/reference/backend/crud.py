@@ -192,6 +192,8 @@ def create(things: Things) -> Handler:
         if "state.created-twice" in call.defects:
             twin = resource.make(call, {**call.values, **_scope(call)})
             insert(call, resource, things.collection, twin, things.visible(call, twin))
+        if "answer.id-of-nothing" in call.defects:
+            body = {**body, resource.id: f"{body[resource.id]}0"}
         return Reply(things.wrap(body, effect.id))
 
     return handle

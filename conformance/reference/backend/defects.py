@@ -86,6 +86,8 @@ _ANSWERS: tuple[Row, ...] = (
     ("answer.null", "memsy", "CT1", "contract.examples", "sends null for a member"),
     ("answer.undeclared-status", "octamem", "CT2", "contract.examples", "answers with 206"),
     ("answer.html-type", "claiv", "CT3", "contract.examples", "calls JSON text/html"),
+    ("answer.id-of-nothing", "sovant", "CT5", "contract.links",
+     "answers a creation with an id that nothing has"),
     ("answer.refuses-valid", "octamem", "CT5", "contract.generated-valid",
      "refuses members that are optional"),
     ("answer.fails-on-empty", "memsy-control", "CT6", "contract.examples",

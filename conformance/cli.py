@@ -106,6 +106,42 @@ Sensitivity = Annotated[
 BaselineFile = Annotated[
     Path | None, typer.Option("--baseline", metavar="FILE", help="known deviations to compare with")
 ]
+Subjects = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SDK", help="NAME, NAME==VERSION, a wheel or a source folder; several at once"
+    ),
+]
+Driver = Annotated[
+    str | None,
+    typer.Option(
+        "--driver",
+        metavar="COMMAND",
+        help="command that starts a driver of an SDK in any language",
+    ),
+]
+DriverTable = Annotated[
+    Path | None,
+    typer.Option("--table", metavar="FILE", help="driver table that `driver init` wrote"),
+]
+SdkJobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        help="subjects at once (one more than cores); of a driver in real time, copies (8)",
+    ),
+]
+Cases = Annotated[
+    list[str] | None,
+    typer.Option("--case", metavar="START", help="only cases whose id starts so, more than once"),
+]
+DeepSdk = Annotated[
+    bool,
+    typer.Option(
+        "--deep", help="every fault on every operation; else rare ones on two kinds of them"
+    ),
+]
 
 
 def main() -> None:
@@ -282,12 +318,7 @@ def backend(
         bool, typer.Option("--deep", help="fuzz and search for minutes, not seconds")
     ] = False,
     fast: Fast = False,
-    case: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--case", metavar="START", help="only cases whose id starts so, more than once"
-        ),
-    ] = None,
+    case: Cases = None,
     quota: Quota = None,
     also: Also = None,
     restart_command: RestartCommand = None,
@@ -340,28 +371,13 @@ def judge(
 
 @app.command(short_help="Judge SDKs: do they do what they promise?")
 def sdk(
-    subject: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SDK", help="NAME, NAME==VERSION, a wheel or a source folder; several at once"
-        ),
-    ] = None,
-    driver: Annotated[
-        str | None,
-        typer.Option(
-            "--driver",
-            metavar="COMMAND",
-            help="command that starts a driver of an SDK in any language",
-        ),
-    ] = None,
+    subject: Subjects = None,
+    driver: Driver = None,
     api: Annotated[
         str | None,
         typer.Option("--api", metavar="NAME", help="which contract: needed with --driver"),
     ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option("--table", metavar="FILE", help="driver table that `driver init` wrote"),
-    ] = None,
+    table: DriverTable = None,
     out: Out = None,
     seed: Seed = 0,
     clock: Annotated[
@@ -370,26 +386,9 @@ def sdk(
             "--clock", metavar="CLOCK", help="virtual (hours of back-off cost nothing) or real"
         ),
     ] = "virtual",
-    case: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--case", metavar="START", help="only cases whose id starts so, more than once"
-        ),
-    ] = None,
-    deep: Annotated[
-        bool,
-        typer.Option(
-            "--deep", help="every fault on every operation; else rare ones on two kinds of them"
-        ),
-    ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            help="subjects at once (one more than cores); of a driver in real time, copies (8)",
-        ),
-    ] = None,
+    case: Cases = None,
+    deep: DeepSdk = False,
+    jobs: SdkJobs = None,
     baseline: BaselineFile = None,
 ) -> None:
     """Judge SDKs: do they retry, map errors, read headers and page as their documents promise?"""

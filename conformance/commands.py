@@ -10,6 +10,50 @@ from typing import Annotated
 
 import typer
 
+TenantKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--api-key",
+        metavar="KEY",
+        help="key of a tenant of its own (can be given more than once)",
+    ),
+]
+MemberKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--member-key",
+        metavar="KEY",
+        help="key of the first tenant without admin rights or seat",
+    ),
+]
+LimitedKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limited-key",
+        metavar="KEY",
+        help="key of the first tenant with a low quota of its own",
+    ),
+]
+ExpiredKey = Annotated[
+    list[str] | None,
+    typer.Option("--expired-key", metavar="KEY", help="key that is no longer valid"),
+]
+RateLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--rate-limit",
+        metavar="N/S[/KIND]",
+        help="limit of each key: requests/seconds, like 100/60; KIND is fixed-window or "
+        "token-bucket (left out: what the contract says)",
+    ),
+]
+Defect = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--defect", metavar="ID", help="be wrong in this way (can be given more than once)"
+    ),
+]
+
 
 def attach(app: typer.Typer, spec: typer.Typer, driver: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
@@ -108,49 +152,12 @@ def serve(
     host: Annotated[
         str, typer.Option("--host", metavar="NAME", help="address to listen on")
     ] = "127.0.0.1",
-    api_key: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--api-key",
-            metavar="KEY",
-            help="key of a tenant of its own (can be given more than once)",
-        ),
-    ] = None,
-    member_key: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--member-key",
-            metavar="KEY",
-            help="key of the first tenant without admin rights or seat",
-        ),
-    ] = None,
-    limited_key: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--limited-key",
-            metavar="KEY",
-            help="key of the first tenant with a low quota of its own",
-        ),
-    ] = None,
-    expired_key: Annotated[
-        list[str] | None,
-        typer.Option("--expired-key", metavar="KEY", help="key that is no longer valid"),
-    ] = None,
-    rate_limit: Annotated[
-        str | None,
-        typer.Option(
-            "--rate-limit",
-            metavar="N/S[/KIND]",
-            help="limit of each key: requests/seconds, like 100/60; KIND is fixed-window or "
-            "token-bucket (left out: what the contract says)",
-        ),
-    ] = None,
-    defect: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--defect", metavar="ID", help="be wrong in this way (can be given more than once)"
-        ),
-    ] = None,
+    api_key: TenantKey = None,
+    member_key: MemberKey = None,
+    limited_key: LimitedKey = None,
+    expired_key: ExpiredKey = None,
+    rate_limit: RateLimit = None,
+    defect: Defect = None,
     list_defects: Annotated[
         bool, typer.Option("--list-defects", help="name the seeded defects and leave")
     ] = False,

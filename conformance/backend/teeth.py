@@ -25,6 +25,8 @@ from conformance.reference.defects import Defect, Defects
 from conformance.teeth import Kill
 from conformance.verdict import Verdict
 
+WORKERS = 4
+"""Processes that the perfect backend is served by besides a single one."""
 QUOTA = Quota(20, 1.0)
 """What the key that is made to be used up may send; see `conformance.reference.backend.keys`."""
 
@@ -118,18 +120,23 @@ def _detail(defect: Defect, results: list[CaseResult]) -> str:
 
 
 def references(seed: int) -> list[tuple[str, bool, str]]:
-    """Judge the perfect backend by the whole suite; return (api, clean, what is not) for each."""
-    made = []
-    for api in (*specs.names(), *demo.names()):
-        with judged(api, seed=seed) as subject:
-            results = run(subject)
-        dirty = [r for r in results if r.verdict.rank > Verdict.PASS.rank]
-        detail = "; ".join(
-            f"{r.name}: {r.reason or (r.findings[0].message if r.findings else '')}"
-            for r in dirty[:5]
-        )
-        made.append((api, not dirty, detail))
-    return made
+    """Judge the perfect backend by the whole suite; return (api, clean, what is not) for each.
+
+    Every API in one process, and the shipped ones in several on one file as well.
+    """
+    alone = [_reference(api, api, seed, 1) for api in (*specs.names(), *demo.names())]
+    several = [_reference(f"{api}, {WORKERS} workers", api, seed, WORKERS) for api in specs.names()]
+    return alone + several
+
+
+def _reference(name: str, api: str, seed: int, workers: int) -> tuple[str, bool, str]:
+    with judged(api, seed=seed, workers=workers) as subject:
+        results = run(subject)
+    dirty = [r for r in results if r.verdict.rank > Verdict.PASS.rank]
+    detail = "; ".join(
+        f"{r.name}: {r.reason or (r.findings[0].message if r.findings else '')}" for r in dirty[:5]
+    )
+    return name, not dirty, detail
 
 
 __all__ = ["DEFECTS", "kill", "references"]

@@ -391,8 +391,9 @@ def main() -> int:
     if given.scale:
         with server() as url:
             requests, cpu = ours(url, given.seconds, judged=True)
-        made, reached = {"scale": scale.table(given.scale, requests / cpu)}, True
-        print("\n".join(f"{name:32} {text}" for name, text in made["scale"].items()))
+        told = scale.table(given.scale, scale.measured(requests / cpu))
+        print("\n".join(f"{name:28} {text}" for name, text in told.items()))
+        made, reached = {"scale": told}, True
     elif given.stall:
         made, reached = {"stall": stall()}, True
         for row in made["stall"]:

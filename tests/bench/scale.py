@@ -12,16 +12,16 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import msgpack
 import psutil
 
 import specs
 from conformance.verdict import Finding
-from load.record import SERIES_MAX, Tally, coarse, pack, unpack
+from load.record import SERIES_MAX, Histogram, Tally, coarse, pack, unpack
 from tests.bench import soak
 
 BUSY = 0.5
@@ -40,13 +40,14 @@ IMPORTS = (
 def report(seed: int) -> Tally:
     """Return about the largest tally there can be: every operation wide, the series full."""
     random, tally = Random(seed), Tally()
+    wide = Histogram()
+    wide.add(int(random.lognormvariate(9, 1.5)) for _ in range(50_000))
     contracts = [specs.load(api) for api in specs.names()]
     for operation in max((c.operations for c in contracts), key=len):
         of = tally.of(operation)
-        micros = [int(random.lognormvariate(9, 1.5)) for _ in range(50_000)]
-        of.response.add(micros)
-        of.service.add(micros)
-        of.sent = of.good = len(micros)
+        of.response.merge(wide)
+        of.service.merge(wide)
+        of.sent = of.good = wide.total
         tally.saw(Finding("LD5", "an answer that is wrong", operation=operation, cause=operation))
     for second in range(SERIES_MAX):
         point = tally.series.at(second)
@@ -90,23 +91,44 @@ def worker() -> int:
     return int(bare.stdout) + max(sizes) - before
 
 
-def table(rate: int, worth: float) -> dict[str, Any]:
-    """Return, in words, what `rate` requests a second take where a processor second of a worker
-    is worth `worth` of them."""
-    each = worth * BUSY
-    workers = math.ceil(rate / each)
-    memory, entry = worker(), ledger()
+@dataclass(frozen=True)
+class Measured:
+    """What is measured of one worker and of the master."""
+
+    worth: float
+    """Judged requests that a processor second of a worker is worth."""
+    memory: float
+    """Bytes of a worker without its ledger."""
+    entry: float
+    """Bytes of an acknowledged write."""
+    report: float
+    """Bytes of the largest last report."""
+    merge: float
+    """Processor seconds of the master for one report."""
+
+
+def measured(worth: float) -> Measured:
+    """Measure all but the first here and now; rounded, so that what is printed adds up."""
     size, merge = merging()
-    entries = each * CREATIONS * SECONDS
+    memory = round(worker(), -6)
+    return Measured(round(worth), memory, round(ledger()), round(size, -5), round(merge, 2))
+
+
+def table(rate: int, one: Measured) -> dict[str, str]:
+    """Return, in words, what `rate` requests a second take; the measured figures come first."""
+    each = one.worth * BUSY
+    workers = math.ceil(rate / each)
+    kept = each * CREATIONS * SECONDS * one.entry
     return {
-        "judged per processor second": f"{worth:,.0f}",
-        "requests per worker": f"{each:,.0f}/s at {BUSY:.0%} of a core",
+        "judged per processor second": f"{one.worth:,.0f}",
+        "memory of a worker": f"{one.memory / 1e6:.0f} MB",
+        "ledger": f"{one.entry:.0f} bytes per acknowledged write",
+        "last report of a worker": f"{one.report / 1e6:.1f} MB at most",
+        "merging a report": f"{one.merge:.2f} s",
+        "requests of a worker": f"{each:,.0f} per second, at {BUSY:.0%} of a core",
         "workers": f"{workers}",
         f"machines of {CORES} cores": f"{math.ceil(workers / FOR_WORKERS)}",
-        "memory of a worker": f"{memory / 1e6:.0f} MB and its ledger",
-        "ledger": f"{entry:.0f} bytes for each acknowledged write",
-        "ledger after an hour, 10 % writes": f"{entries * entry / 1e9:.1f} GB per worker",
-        "last report of a worker": f"{size / 1e6:.2f} MB at most",
-        "merging": f"{merge:.2f} s per worker, {merge * workers:.0f} s for all, once, at the end",
-        f"answers of {ANSWER} bytes": f"{rate * ANSWER * 8 / 1e9:.1f} Gbit/s",
+        "merging all": f"{one.merge * workers:.0f} s, once, at the end",
+        "ledger after an hour": f"{kept / 1e9:.1f} GB per worker, at {CREATIONS:.0%} writes",
+        "network": f"{rate * ANSWER * 8 / 1e9:.1f} Gbit/s, at {ANSWER} bytes an answer",
     }

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 import specs
-from conformance.backend import recording, sensitivity, suite, teeth
+from conformance.backend import damages, recording, sensitivity, suite, teeth
 from conformance.backend.subject import BackendSubject, SubjectError
 from conformance.backend.test_contract import follow
+from conformance.backend.transport import Answer
 from conformance.cases import CaseResult
-from conformance.reference.defects import Defect
+from conformance.history import Exchange, Request, Response
+from conformance.reference.defects import Defect, Defects
 from conformance.verdict import Inconclusive, Verdict
 from specs.catalogue import requirements
 from tests.scripted import exchange
@@ -101,16 +103,23 @@ def test_every_requirement_of_backends_is_tested_and_seeded() -> None:
 
 
 def test_the_same_seed_sends_the_same_requests() -> None:
-    """Two runs with one seed and one run id send the same bytes, case by case."""
+    """Two runs with one seed and one run id send the same bytes and tell the same, case by case."""
 
-    def sent() -> list[str]:
-        with teeth.judged("octamem", seed=5) as subject:
+    def ran(*defects: str) -> tuple[list[str], list[tuple[str, str, list[tuple[str, str]]]]]:
+        with teeth.judged("octamem", seed=5, defects=Defects.of(defects)) as subject:
             subject.run_id = "fixed"
-            suite.run(subject, select=["contract.", "errors.", "state."])
-            return [f"{c} {e.request.method} {e.request.target} {e.request.body!r}"
-                    for c, e in zip(subject.cases, subject.exchanges, strict=True)]  # fmt: skip
+            results = suite.run(subject, select=["contract.", "errors.", "state."])
+            return (
+                [f"{c} {e.request.method} {e.request.target} {e.request.body!r}"
+                 for c, e in zip(subject.cases, subject.exchanges, strict=True)],
+                [(r.name, r.verdict.value, [(f.requirement, f.cause) for f in r.findings])
+                 for r in results],
+            )  # fmt: skip
 
-    assert sent() == sent()
+    assert ran() == ran()
+    once = ran("accept.empty-text")
+    assert any(found for _, _, found in once[1])
+    assert once == ran("accept.empty-text")
 
 
 def test_a_case_sends_the_same_alone_as_among_others() -> None:
@@ -210,6 +219,36 @@ def test_the_run_would_have_noticed_most_damage(
     assert 40 <= len(measured.noticed) + len(measured.missed)
     assert 2 >= len(measured.missed), measured.missed
     assert measured.line().startswith("would have noticed ")
+
+
+def test_what_is_not_damaged_is_not_noticed(recorded: tuple[Path, list[CaseResult]]) -> None:
+    """A change that changes nothing is noticed nowhere: what is noticed is the damage."""
+    subject = recording.judge(recorded[0])
+    suite.run(subject)
+    measured = sensitivity.measure(subject, {"nothing": lambda scene: list(scene.kept)})
+    assert measured.missed == ("nothing",)
+    assert measured.places == {"nothing": (0, sensitivity.TRIES)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "api", "operation", "status", "body"),
+    [
+        ("another error code", "octamem", "search", 400, {"error": "No query.", "code": "X"}),
+        ("an item twice on a page", "octamem", "search", 200, {"results": [{"content": "a b"}]}),
+        ("a page turned round", "octamem", "search", 200,
+         {"results": [{"content": "a"}, {"content": "b"}]}),
+        ("a page turned round", "sovant", "memory.search", 200,
+         {"results": [{"id": "1"}, {"id": "2"}]}),
+    ],
+)  # fmt: skip
+def test_what_breaks_no_promise_is_no_damage(
+    kind: str, api: str, operation: str, status: int, body: dict[str, Any]
+) -> None:
+    """Codes that nobody states, order that nobody promises and items without ids may be any."""
+    made = Response(status, (("content-type", "application/json"),), json.dumps(body).encode())
+    exchange = Exchange(0, Request("POST", "/"), made, 0.0, 1.0, operation)
+    kept = recording.Kept("case", Answer(made, None, 0.0, 1.0), 0.0, exchange)
+    assert damages.KINDS[kind](damages.Scene(specs.load(api), [kept], 0)) is None
 
 
 def test_sensitivity_is_about_what_the_run_did(recorded: tuple[Path, list[CaseResult]]) -> None:

@@ -112,6 +112,7 @@ class _Player:
     def _found(self, case: str, kept: Sequence[Kept]) -> Iterator[tuple[str, str]]:
         elsewhere = {n: k for n, k in self.recorded.items() if n.startswith(f"{case}@")}
         subject = replayed(self.subject.contract, self.head, {case: kept, **elsewhere})
+        subject.alone = True  # a new look is not recorded, and would be at the same wrong server
         identity, _, inside = case.partition("[")
         known = self._cases[identity]
         operation = self.subject.contract[inside[:-1]] if known.each is not None else None

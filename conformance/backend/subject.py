@@ -126,6 +126,8 @@ class BackendSubject:
         """Number of the first exchange after each restart."""
         self.late: set[str] = set()
         """Operations that once did not show in time what they should; nobody waits long again."""
+        self.alone = False
+        """True where nobody else changes the data: what was found once needs no second look."""
         self.world = World(self)
         self.recorder: Callable[[Exchange, str, float], None] | None = None
         """Told of every exchange with its case and its time since the epoch."""

@@ -52,7 +52,7 @@ def _undisturbed(judge: Judge) -> Judge:
         for _ in range(TRIES):
             before = _everything(subject, operation)
             findings = list(judge(subject, operation))
-            if not findings or before is None:
+            if not findings or before is None or subject.alone:
                 return findings
             steady = _everything(subject, operation)
             if steady is not None and steady == _everything(subject, operation):

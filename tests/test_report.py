@@ -23,6 +23,7 @@ from conformance.report.run import make, redact
 from conformance.verdict import Finding, Verdict
 from specs import Basis
 from specs.catalogue import requirements
+from specs.sources import spelt
 
 
 def case(
@@ -221,6 +222,16 @@ def test_page_escapes_what_a_subject_said() -> None:
     page = html.render(made, decide(made))
     assert evil not in page
     assert "&lt;script&gt;" in page
+
+
+def test_page_names_a_document_as_its_maintainers_do() -> None:
+    """Where a promise stands is said by package and version, not by our own number for it."""
+    place = "002_d3cf2a5acba3ba5a § Retries"
+    said = finding(expected=f"3 attempts (documented: {place})", source=place)
+    page = html.render(made := results(subject(case("a.b", said))), decide(made))
+    assert page.count("claiv-memory 0.2.1 § Retries") == 2
+    assert "002_d3cf" not in page
+    assert spelt("009_0123456789abcdef § X") == "009_0123456789abcdef § X"
 
 
 def test_page_loads_nothing_from_elsewhere() -> None:

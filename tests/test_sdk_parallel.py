@@ -22,7 +22,7 @@ from conformance.verdict import Inconclusive, Verdict
 CLAIV = specs.load("claiv")
 MINIATURES = Path(__file__).parent / "miniatures"
 DEFECTIVE = ("retry.only-503", "error.request-id-lost")
-CASES = ["wire.request", "errors.documented", "errors.statuses", "retry.statuses", "composed"]
+CASES = ["wire.request", "errors.documented", "retry.recovery", "composed"]
 
 
 def target(*defects: str) -> suite.Target:

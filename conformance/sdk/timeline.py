@@ -8,7 +8,11 @@ from conformance.drivers.process import redact
 from conformance.history import Call, Exchange, History, Outcome, Raised, header
 
 LONGEST = 160
+"""Characters of a line."""
 MOST = 40
+"""Lines of a timeline."""
+TEXT = 90
+"""Characters of an exception's text."""
 
 
 def timeline(history: History, call: Call) -> tuple[str, ...]:
@@ -75,7 +79,8 @@ def raised(error: Raised) -> str:
         if isinstance(error.attributes.get(name), int):
             return f"{error.name}({name}={error.attributes[name]})"
     text = " ".join((error.text or error.message).split())
-    return f"{error.name}({text[:60]!r})" if text else f"{error.name}()"
+    shown = text if len(text) <= TEXT else f"{text[: TEXT - 1]}…"
+    return f"{error.name}({shown!r})" if text else f"{error.name}()"
 
 
 def _kind(value: object) -> str:
@@ -85,4 +90,5 @@ def _kind(value: object) -> str:
         if "$stream" in value:
             return f"a stream of {len(value['$stream'])} events"
         return f"a dict with {', '.join(list(value)[:5]) or 'nothing'}"
-    return "None" if value is None else f"a {type(value).__name__}"
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -14,6 +14,7 @@ import re
 from conformance.reference.defects import Defect, Defects
 from load.relay import Ask, Behaviour, Forward, Relay, Reply
 from specs import Contract, pointer
+from specs.examples import example_response
 
 
 class Wrong(Relay):
@@ -361,6 +362,36 @@ async def turns_valid_away(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     return reply
 
 
+async def turns_many_away(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Under load every other request is turned away, in good form, far below the quota."""
+    reply = await forward()
+    if ask.operation is not None and reply.status == 200 and _every(wrong, 2):
+        try:
+            status, headers, body = example_response(ask.operation, 429)
+        except LookupError:
+            return reply
+        kept = [h for h in reply.headers if h[0].lower() not in headers]
+        return Reply(status, [*kept, *headers.items()], json.dumps(body).encode())
+    return reply
+
+
+async def bare_refusals(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Who is turned away gets a proxy's page instead of the declared envelope."""
+    reply = await forward()
+    if reply.status == 429:
+        wrong.exercise()
+        _set(reply, "content-type", "text/html")
+        reply.body = b"<html>Too many requests</html>"
+    return reply
+
+
+async def slower_than_before(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Every answer takes a tenth of a second longer than in the run before."""
+    wrong.exercise()
+    await asyncio.sleep(0.1)
+    return await forward()
+
+
 async def drops_page_ends(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     """Every page but the first has lost its first item."""
     reply = await forward()
@@ -455,7 +486,7 @@ def _defect(
 
 _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.leak-that-slows", "octamem", "LD1", "drift", leak),
-    _defect("load.wrong-body-in-1000", "octamem", "LD5", "answers", wrong_body),
+    _defect("load.wrong-body-in-1000", "sovant", "LD5", "answers", wrong_body),
     _defect("load.lost-write", "sovant", "LD6", "lost", lost_write),
     _defect("load.altered-write", "sovant", "LD12", "altered", altered_write),
     _defect("load.forgotten-delete", "sovant", "LD12", "altered", forgotten_delete),
@@ -481,6 +512,9 @@ _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.one-at-a-time", "octamem", "LD3", "throughput", one_at_a_time),
     _defect("load.slow-tail", "claiv", "LD1", "latency", slow_tail),
     _defect("load.turns-valid-away", "claiv", "LD2", "errors", turns_valid_away),
+    _defect("load.turns-many-away", "octamem", "LD10", "evidence", turns_many_away),
+    _defect("load.bare-refusals", "sovant", "LD5", "answers", bare_refusals),
+    _defect("load.slower-than-before", "octamem", "LD1", "against", slower_than_before),
     _defect("load.drops-page-ends", "sovant", "LD5", "pages", drops_page_ends),
     _defect("load.repeats-items", "sovant", "LD5", "pages", repeats_items),
     _defect("load.over-admits", "sovant", "LD9", "admission", over_admits),
@@ -504,6 +538,14 @@ _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
         "complete",
         nothing,
         "A worker process of the generator is killed under way.",
+    ),
+    _defect(
+        "load.generator-starves",
+        "octamem",
+        "LD4",
+        "generator",
+        nothing,
+        "The generator is stopped now and then, as on a machine that others use.",
     ),
 )
 DEFECTS: tuple[Defect, ...] = tuple(defect for defect, _ in _TABLE)

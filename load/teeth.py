@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -31,7 +31,7 @@ from load.result import exit_code, sentences
 from load.runner import LoadError, run
 
 SHORT = HERE / "teeth" / "short.toml"
-CLOSED = HERE / "teeth" / "closed.toml"
+MANY = HERE / "teeth" / "many.toml"
 TWO_KEYS = frozenset({"load.foreign-answer"})
 LIMIT = HERE / "teeth" / "limit.toml"
 LIMITED = {
@@ -39,13 +39,15 @@ LIMITED = {
     "load.turns-away-early": "40/2",
     "load.early-retry-after": "40/5",
     "load.no-retry-after": "40/2",
+    "load.bare-refusals": "40/2",
 }
 """Defects of admission, with the limit that the backend has under them."""
 WALKS = HERE / "teeth" / "walks.toml"
 STORM = HERE / "teeth" / "storm.toml"
+AGAIN = HERE / "teeth" / "again.toml"
 PROFILES = {
     "load.leak-that-slows": HERE / "teeth" / "drift.toml",
-    "load.wrong-body-in-1000": CLOSED,
+    "load.wrong-body-in-1000": MANY,
     "load.drops-page-ends": WALKS,
     "load.repeats-items": WALKS,
     "load.breaks-early": HERE / "teeth" / "search.toml",
@@ -54,6 +56,8 @@ PROFILES = {
 }
 WORKER_DIES = "load.worker-dies"
 CLIENT_STORMS = "load.client-storms"
+STARVES = "load.generator-starves"
+SLOWER = "load.slower-than-before"
 
 __all__ = ["DEFECTS", "kill", "references"]
 
@@ -70,9 +74,13 @@ def kill(defect: Defect) -> Kill:
         profile = PROFILES.get(defect.id, SHORT)
         try:
             if defect.id == WORKER_DIES:
-                made = _with_dying_worker(wrong, active, keys, profile)
+                made = _under_way(_kill_a_worker, wrong, active, keys, profile, processes=2)
             elif defect.id == CLIENT_STORMS:
                 made = _with_storming_client(wrong, active, keys)
+            elif defect.id == STARVES:
+                made = _under_way(_starve, wrong, active, keys, profile)
+            elif defect.id == SLOWER:
+                made = _after_a_better_run(backend, wrong, keys)
             else:
                 made = run(wrong.url, defect.api, keys, profile)
         except LoadError as error:
@@ -115,31 +123,63 @@ def _with_storming_client(wrong: Wrong, active: Defects, keys: list[str]) -> Sub
     return made
 
 
-def _with_dying_worker(
-    wrong: Wrong, active: Defects, keys: list[str], profile: Path
-) -> SubjectEntry:
-    """Run on two worker processes and kill one of them (SIGKILL) under way."""
+def _after_a_better_run(backend: Embedded, wrong: Wrong, keys: list[str]) -> SubjectEntry:
+    """Run on the right backend, then on the wrong one, and compare."""
+    api = wrong.contract.api
+    with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
+        run(backend.url_for(api), api, keys, AGAIN, folder)
+        return run(wrong.url, api, keys, AGAIN, against=Path(folder) / "results.json")
+
+
+Harm = Callable[[Wrong, Defects, str, threading.Event], None]
+"""What is done to a generator under way: (relay, defects, mark on its command line, over)."""
+
+
+def _under_way(
+    harm: Harm, wrong: Wrong, active: Defects, keys: list[str], profile: Path,
+    processes: int | None = None,
+) -> SubjectEntry:  # fmt: skip
+    """Run, and do harm to the generator meanwhile."""
     with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
         mark = f"memconform-{os.getpid()}-{time.monotonic_ns()}"
         over = threading.Event()
-        killer = threading.Thread(target=_kill_a_worker, args=(wrong, active, mark, over))
-        killer.start()
+        harming = threading.Thread(target=harm, args=(wrong, active, mark, over))
+        harming.start()
         try:
             out = Path(folder) / mark
-            return run(wrong.url, wrong.contract.api, keys, profile, out, processes=2)
+            return run(wrong.url, wrong.contract.api, keys, profile, out, processes=processes)
         finally:
             over.set()
-            killer.join()
+            harming.join()
+
+
+def _generators(wrong: Wrong, mark: str, over: threading.Event) -> Iterator[psutil.Process]:
+    """Wait until requests flow; yield the process whose command line carries the mark."""
+    while wrong.memory.count < 20:
+        if over.wait(0.02):
+            return
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if any(mark in word for word in child.cmdline()):
+                yield child
 
 
 def _kill_a_worker(wrong: Wrong, active: Defects, mark: str, over: threading.Event) -> None:
     """Kill (SIGKILL) a process whose parent is the run's master, as soon as requests flow."""
-    while wrong.memory.count < 20:
-        if over.wait(0.02):
-            return
-    for master in psutil.Process().children():
+    for master in _generators(wrong, mark, over):
         with contextlib.suppress(psutil.Error):
-            workers = master.children() if any(mark in w for w in master.cmdline()) else []
+            workers = master.children()
             if workers:
                 workers[-1].kill()
                 _ = WORKER_DIES in active
+
+
+def _starve(wrong: Wrong, active: Defects, mark: str, over: threading.Event) -> None:
+    """Stop the generator (SIGSTOP) for most of each second until the run is over."""
+    for child in _generators(wrong, mark, over):
+        while not over.wait(0.3):
+            with contextlib.suppress(psutil.Error):
+                child.suspend()
+                _ = STARVES in active
+                over.wait(0.7)
+                child.resume()

@@ -35,6 +35,8 @@ Kind = Literal["backend", "sdk", "load"]
 KINDS: tuple[Kind, ...] = ("backend", "sdk", "load")
 START_SECONDS = 60.0
 """How long the embedded backend may take until it is ready, on a machine with cold caches."""
+FAREWELL = 30.0
+"""How long a part that is interrupted may take to write down what it knows, on a busy machine."""
 PART_SECONDS = 600.0
 """How long one part may run before it is ended and counted as an error."""
 
@@ -199,18 +201,21 @@ def apart(
     jobs: int,
     watch: Watch = lambda parts: None,
     clock: Clock | None = None,
-) -> list[SubjectEntry]:
+) -> tuple[list[SubjectEntry], bool]:
     """Run parts in processes of their own, begun in `order`; return their subjects as in `parts`.
 
-    However long they take. One that dies is a subject with an error, and the others go on; when
-    this is interrupted, all of them are ended.
+    However long they take. One that dies is a subject with an error, and the others go on. When
+    this is interrupted, all of them are, and what they know until then is returned with False.
     """
+    complete = True
     with tempfile.TemporaryDirectory(prefix="memconform-apart-") as folder:
         try:
             _work(order, Path(folder), jobs, parts, watch, clock or SystemClock(), inf)
+        except KeyboardInterrupt:
+            complete = False
         finally:
-            _stop(parts)
-        return list(_subjects(parts, Path(folder), True))
+            _stop(parts, FAREWELL)
+        return list(_subjects(parts, Path(folder), complete)), complete
 
 
 def _work(
@@ -242,13 +247,13 @@ def _work(
         watch(everything)
 
 
-def _stop(parts: Sequence[Part]) -> None:
+def _stop(parts: Sequence[Part], patience: float = 5.0) -> None:
     """End every part that still runs, all at once, deaf to a second Ctrl-C meanwhile."""
     running = [p.child for p in parts if p.child is not None and p.child.poll() is None]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with ThreadPoolExecutor(max(1, len(running))) as pool:
-            list(pool.map(Child.stop, running))
+            list(pool.map(lambda child: child.stop(patience), running))
     finally:
         signal.signal(signal.SIGINT, before)
 

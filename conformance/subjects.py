@@ -264,8 +264,7 @@ def judge_sdks(
     table: Path | None = None,
 ) -> list[SubjectEntry]:
     """Run the SDK suite on each subject, several at once, and return what was found of each."""
-    from conformance.sdk import run_release
-    from conformance.sdk.suite import selected
+    from conformance.sdk.suite import Cut, run_release, selected
 
     if clock not in ("virtual", "real"):
         raise Usage(f"--clock {clock!r}: it takes virtual or real")
@@ -285,18 +284,21 @@ def judge_sdks(
         words += [w for case in select for w in ("--case", case)]
         return _apart(subjects, [*words, *(["--deep"] if deep else [])], jobs)
     subject = subjects[0] if subjects else None
-    return run_release(
-        subject,
-        command,
-        api,
-        seed=seed,
-        clock=cast(Literal["virtual", "real"], clock),
-        select=select or None,
-        deep=deep,
-        progress=Reporter(f"sdk {subject or driver}"),
-        copies=jobs,
-        table=table,
-    )
+    try:
+        return run_release(
+            subject,
+            command,
+            api,
+            seed=seed,
+            clock=cast(Literal["virtual", "real"], clock),
+            select=select or None,
+            deep=deep,
+            progress=Reporter(f"sdk {subject or driver}"),
+            copies=jobs,
+            table=table,
+        )
+    except Cut as cut:
+        raise Stopped([cut.entry]) from None
 
 
 def _command(driver: str | None) -> list[str] | None:
@@ -354,7 +356,11 @@ def _apart(subjects: Sequence[str], words: Sequence[str], jobs: int | None) -> l
                 reporters[id(part)](part.done, part.of, part.what)
 
     cores = cpu_count() or 1
-    return run.apart(parts, sorted(parts, key=size, reverse=True), jobs or cores + 1, watch)
+    order = sorted(parts, key=size, reverse=True)
+    judged, complete = run.apart(parts, order, jobs or cores + 1, watch)
+    if not complete:
+        raise Stopped(judged)
+    return judged
 
 
 def _sdk_for_pytest(option: Get) -> tuple[Subject, str, Close]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -184,6 +185,39 @@ def test_interrupt_leaves_a_marked_result_and_no_process(tmp_path: Path) -> None
     assert [] == [f for s in made.subjects for f in s.findings]
 
 
+@pytest.mark.parametrize("subjects", [("one", "two"), ("one",)])
+def test_an_interrupted_sdk_run_tells_what_it_knows(
+    tmp_path: Path, subjects: tuple[str, ...]
+) -> None:
+    """Ctrl-C to the main process alone: exit 3 in one line, what was found so far, nobody left."""
+    out = tmp_path / "out"
+    driver = shlex.join([sys.executable, "-m", "conformance.reference.sdk", "--api", "claiv"])
+    started = subprocess.Popen(
+        [*python("sdk", *subjects, "--driver", driver, "--api", "claiv"), "--out", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path), progress.VARIABLE: "json"},
+    )  # fmt: skip
+    assert started.stdout is not None
+    done: dict[str, int] = {}
+    while len(done) < len(subjects) or min(done.values()) < 40:
+        line = started.stdout.readline()
+        assert line, done
+        event = progress.parse(line) or {}
+        if event.get("event") == "progress":
+            done[event["part"]] = event["done"]
+    family = psutil.Process(started.pid).children(recursive=True)
+    started.send_signal(signal.SIGINT)
+    told = started.communicate(timeout=120)[0]
+    assert 3 == started.returncode, told
+    assert 1 == sum("interrupted" in line for line in told.splitlines()), told
+    made = Results.model_validate_json((out / "results.json").read_text("utf-8"))
+    assert (made.run.complete, made.run.reason) == (False, "interrupted")
+    assert [s.name for s in made.subjects] == list(subjects)
+    assert all(30 < s.counts["cases"] < 600 for s in made.subjects)
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert [] == alive
+
+
 def test_subjects_run_apart_and_one_that_dies_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,7 +237,8 @@ def test_subjects_run_apart_and_one_that_dies_leaves_the_others(
         runs, "python", lambda name, *rest: [sys.executable, "-c", codes[name], *rest]
     )
     parts = [Part("sdk", "demo", name, (name,)) for name in ("dies", "well")]
-    dead, alive = runs.apart(parts, parts[::-1], jobs=2)
+    (dead, alive), complete = runs.apart(parts, parts[::-1], jobs=2)
+    assert complete
     assert ("dies", Verdict.ERROR) == (dead.name, dead.verdict)
     assert "exit code -9" in dead.cases[0].reason
     assert ("well", Verdict.PASS) == (alive.name, alive.verdict)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import specs
-from conformance.cases import Case, CaseResult, execute, instances
+from conformance.cases import Case, CaseResult, Interrupted, execute, instances
 from conformance.drivers import tables
 from conformance.drivers.environment import EnvironmentUnavailable, prepare
 from conformance.drivers.hosting.table import Table
@@ -117,11 +117,15 @@ def _todo(
 def _in_turn(
     subject: SdkSubject, todo: Sequence[parallel.Instance], progress: Progress | None
 ) -> list[CaseResult]:
-    results = []
-    for number, (case, operation, mode) in enumerate(todo):
-        if progress is not None:
-            progress(number, len(todo), f"{case.id} {operation.id if operation else ''}".strip())
-        results.append(_execute(case, subject, operation, mode))
+    results: list[CaseResult] = []
+    try:
+        for number, (case, operation, mode) in enumerate(todo):
+            if progress is not None:
+                what = f"{case.id} {operation.id if operation else ''}".strip()
+                progress(number, len(todo), what)
+            results.append(_execute(case, subject, operation, mode))
+    except KeyboardInterrupt:
+        raise Interrupted(results) from None
     if progress is not None:
         progress(len(todo), len(todo), "done")
     return results
@@ -140,6 +144,14 @@ def _execute(case: Case, subject: SdkSubject, operation: Operation | None, mode:
 
 
 # --- releases and drivers -------------------------------------------------------------------------
+
+
+class Cut(KeyboardInterrupt):
+    """A release's run was ended from outside; `entry` holds what is known of it until then."""
+
+    def __init__(self, entry: SubjectEntry) -> None:
+        super().__init__()
+        self.entry = entry
 
 
 @dataclass(frozen=True)
@@ -172,7 +184,7 @@ def run_release(
     tables for the release, where it is not one that ships. A release that serves
     several contracts is one entry: its first contract's name, and the others' operations under
     their names (`memsy-control:me`). What cannot be installed or started is inconclusive, with
-    the reason.
+    the reason. Raises Cut where it is ended from outside.
     """
     started = time.monotonic()
     try:
@@ -183,6 +195,7 @@ def run_release(
     covered: list[dict[str, Any]] = []
     scripts: dict[str, str] = {}
     busy: dict[str, float] = {}
+    cut = False
     with Testbench() as bench:
         for target in targets:
             try:
@@ -194,22 +207,35 @@ def run_release(
                 name = name or made.hello.sdk.name
                 version = version or made.hello.sdk.version
                 made.deep = deep
-                if made.hello.clock == "real" and copies != 1:
-                    another = functools.partial(_another, target, made)
-                    found = run_copies(
-                        made, another, copies or parallel.COPIES, select, seed, progress
-                    )
-                else:
-                    found = run(made, select, seed, progress)
+                try:
+                    found = _found(target, made, copies, select, seed, progress)
+                except Interrupted as stopped:
+                    found, cut = list(stopped.finished), True
                 first = target is targets[0]
                 results += found if first else [_prefixed(r, target.contract.api) for r in found]
                 covered.append(coverage(made))
                 busy = {c: busy.get(c, 0.0) + made.busy.get(c, 0.0) for c in {*busy, *made.busy}}
                 scripts = {**reproductions(made, target.table), **scripts}
+            if cut:
+                break
     wall = time.monotonic() - started
     entry = _entry(targets, name, version, results, covered, wall, subject, busy)
     entry.details.update(_origin(driver_command, table))
-    return [with_reproductions(entry, scripts, targets)]
+    entry = with_reproductions(entry, scripts, targets)
+    if cut:
+        raise Cut(entry)
+    return [entry]
+
+
+def _found(
+    target: Target, made: SdkSubject, copies: int | None, select: Sequence[str] | None, seed: int,
+    progress: Progress | None,
+) -> list[CaseResult]:  # fmt: skip
+    """Return what the cases came to on one contract of a release. Raises Interrupted."""
+    if made.hello.clock == "virtual" or copies == 1:
+        return run(made, select, seed, progress)
+    another = functools.partial(_another, target, made)
+    return run_copies(made, another, copies or parallel.COPIES, select, seed, progress)
 
 
 def _entry(
@@ -233,8 +259,9 @@ def speed(results: Sequence[CaseResult], busy: Mapping[str, float]) -> dict[str,
     """Return what the virtual clock saved in the retry cases.
 
     Virtual seconds are what the SDK asked to wait; call seconds are the real ones from the
-    beginning to the end of its calls in these cases (`busy`: case -> seconds), as its driver
-    measured them; wall seconds are the cases' own, with clients that are opened and judging.
+    beginning to the end of the calls that waited (`busy`: case -> seconds), with all that the SDK
+    and the testbench did in them, as the driver measured them; wall seconds are the cases' own,
+    with clients that are opened and judging.
     `ratio` is virtual to call seconds; None, with a note, where the SDK never waits.
     """
     waiting = [r for r in results if _waits(r.case)]

@@ -243,6 +243,15 @@ def test_waits_are_virtual(driver: DriverProcess, sync: str, asynchronous: str, 
     assert reply.started <= reply.sleeps[0].at <= reply.sleeps[1].at <= reply.ended
 
 
+def test_a_wait_without_end_is_said_at_once(driver: DriverProcess, asynchronous: str) -> None:
+    """A wait that never ends is a hang that nobody waits for: the host lives on."""
+    pid = driver.pid
+    outcome = driver.call(asynchronous, "wait_for_ever").outcome
+    assert (outcome.kind, outcome.detail) == ("hang", "a wait began that never ends")
+    assert _value(driver.call(asynchronous, "echo", {"value": 2})) == 2
+    assert driver.pid == pid
+
+
 def test_wrong_waits_raise_as_the_real_ones(driver: DriverProcess, sync: str) -> None:
     """A negative wait is a ValueError on a virtual clock too."""
     error = driver.call(sync, "waits", {"seconds": [-1]}).outcome.error

@@ -73,7 +73,8 @@ def test_an_answer_too_many_is_noticed() -> None:
     with _mini("answers-twice") as driver:
         driver.hello()
         assert driver._pipe is not None
-        driver._pipe._lines.put(driver._pipe._lines.get(timeout=30))  # it has arrived
+        while b"\n" not in driver._pipe._pending:  # until it has arrived
+            assert driver._pipe._fill(30)
         outcome = driver.open("http://127.0.0.1:9", "k")
         assert not isinstance(outcome, str)
         assert "a line that nobody asked for" in outcome.detail

@@ -1,7 +1,8 @@
 """A driver's process and its three descriptors: lines in, lines out, last words kept.
 
-Sizes and times are bounded here, and what was started is ended here, at exit too. What the lines
-mean is not known here.
+Sizes and times are bounded here, and what was started is ended here, at exit too. Whoever asks
+reads the answer itself, without another thread in between: there are thousands of them. What the
+lines mean is not known here.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import queue
 import re
+import select
 import signal
 import subprocess
 import threading
@@ -22,6 +23,8 @@ from pathlib import Path
 
 from conformance.drivers.protocol import MAX_LINE
 
+AT_ONCE = 32 * 1024
+"""Bytes of a request that a pipe surely holds: a longer one may never be read."""
 LAST_WORDS = 4_000
 """Characters of standard error that are told: room for a stack of each thread and its heading."""
 _SECRET = re.compile(
@@ -57,12 +60,14 @@ class Pipe:
     env: Mapping[str, str]
     cwd: str | Path | None
     process: subprocess.Popen[bytes] = field(init=False)
-    _lines: queue.SimpleQueue[bytes | DriverError | None] = field(init=False)
+    _pending: bytearray = field(init=False, default_factory=bytearray)
+    _searched: int = field(init=False, default=0)
     _errors: bytearray = field(init=False, default_factory=bytearray)
     _listener: threading.Thread = field(init=False)
+    _output: int = field(init=False)
+    _readable: select.poll = field(init=False)
 
     def __post_init__(self) -> None:
-        self._lines = queue.SimpleQueue()
         try:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -72,10 +77,13 @@ class Pipe:
         except OSError as why:
             raise DriverError(f"cannot start {self.command[0]!r}: {why}") from why
         _pipes.add(self)
+        assert self.process.stdout is not None
+        self._output = self.process.stdout.fileno()
+        self._readable = select.poll()
+        self._readable.register(self._output, select.POLLIN)
         name = f"driver-{self.process.pid}"
         self._listener = threading.Thread(target=self._listen, daemon=True, name=name)
         self._listener.start()
-        threading.Thread(target=self._read, daemon=True, name=name).start()
 
     @property
     def ended(self) -> bool:
@@ -86,20 +94,16 @@ class Pipe:
         """Write a line and return the next one. Raises DriverError or DriverHang."""
         deadline = time.monotonic() + timeout
         self.quiet()
-        writer = threading.Thread(target=self._write, args=(line,), daemon=True)
-        if len(line) > 32 * 1024:  # more than a pipe surely holds: it may never be read
-            writer.start()
+        if len(line) > AT_ONCE:
+            threading.Thread(target=self._write, args=(line,), daemon=True).start()
         else:
             self._write(line)
-        try:
-            found = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            raise DriverHang(f"no answer within {timeout:g} s{self._said()}") from None
-        if isinstance(found, DriverError):
-            raise found
-        if found is None:
-            self._listener.join(2)  # its last words may come after its last line
-            raise DriverError(f"the driver ended ({self._status()}){self._said()}")
+        while (at := self._end_of_line()) < 0:
+            if not self._fill(max(0.0, deadline - time.monotonic())):
+                raise DriverHang(f"no answer within {timeout:g} s{self._said()}")
+        found = bytes(self._pending[:at])
+        del self._pending[: at + 1]
+        self._searched = 0
         return found
 
     def end(self, patience: float) -> None:
@@ -118,14 +122,18 @@ class Pipe:
 
     def quiet(self, wait: float = 0.0) -> None:
         """Look, for up to `wait` seconds, for a line that nobody asked for; raise DriverError."""
-        with contextlib.suppress(queue.Empty):
-            found = self._lines.get(timeout=wait) if wait else self._lines.get_nowait()
-            if isinstance(found, bytes):
-                raise DriverError(
-                    "the driver broke the protocol: it wrote a line that nobody asked for: "
-                    f"{_shown(found)}"
-                )
-            self._lines.put(found)
+        deadline = time.monotonic() + wait
+        while (at := self._end_of_line()) < 0:
+            left = max(0.0, deadline - time.monotonic())
+            try:
+                if not self._fill(left):
+                    return
+            except DriverError:  # it has ended, which the next exchange says
+                return
+        raise DriverError(
+            "the driver broke the protocol: it wrote a line that nobody asked for: "
+            f"{_shown(bytes(self._pending[:at]))}"
+        )
 
     def _write(self, line: bytes) -> None:
         with contextlib.suppress(OSError, ValueError):  # the reader says how it ended
@@ -134,28 +142,31 @@ class Pipe:
             while view:
                 view = view[self.process.stdin.write(view) :]
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        pending = bytearray()
-        fd = self.process.stdout.fileno()
-        while True:
-            try:
-                chunk = os.read(fd, 1 << 16)
-            except OSError:
-                chunk = b""
-            if not chunk:
-                break
-            pending += chunk
-            while (at := pending.find(b"\n")) >= 0:
-                self._lines.put(bytes(pending[:at]))
-                del pending[: at + 1]
-            if len(pending) > MAX_LINE:
-                limit = f"{MAX_LINE // 1024 // 1024} MiB"
-                self._lines.put(
-                    DriverError(f"the driver broke the protocol: a line longer than {limit}")
-                )
-                return
-        self._lines.put(None)
+    def _end_of_line(self) -> int:
+        """Return where the first line ends that has come, -1 where none has come whole."""
+        at = self._pending.find(b"\n", self._searched)
+        self._searched = len(self._pending) if at < 0 else at
+        return at
+
+    def _fill(self, wait: float) -> bool:
+        """Read what there is, for up to `wait` seconds; False where nothing came.
+
+        Raises DriverError where the driver closed its output, and for a line that is too long.
+        """
+        if not self._readable.poll(wait * 1000):
+            return False
+        try:
+            chunk = os.read(self._output, 1 << 16)
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self._listener.join(2)  # its last words may come after its last line
+            raise DriverError(f"the driver ended ({self._status()}){self._said()}")
+        self._pending += chunk
+        if self._end_of_line() < 0 and len(self._pending) > MAX_LINE:
+            limit = f"{MAX_LINE // 1024 // 1024} MiB"
+            raise DriverError(f"the driver broke the protocol: a line longer than {limit}")
+        return True
 
     def _listen(self) -> None:
         assert self.process.stderr is not None

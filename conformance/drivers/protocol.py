@@ -270,7 +270,7 @@ class ErrorInfo(Message):
 class OutcomeInfo(Message):
     """How something ended."""
 
-    kind: Literal["value", "error", "unsupported", "driver_error"]
+    kind: Literal["value", "error", "unsupported", "driver_error", "hang"]
     value: Any = None
     error: ErrorInfo | None = None
     detail: str = ""

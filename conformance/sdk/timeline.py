@@ -69,7 +69,7 @@ def ended(outcome: Outcome) -> str:
     if outcome.kind == "value":
         return f"returned {_kind(outcome.value)}"
     if outcome.kind == "hang":
-        return "never returned; the driver was ended"
+        return "never returned"
     return f"{outcome.kind}: {outcome.detail}"
 
 

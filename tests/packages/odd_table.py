@@ -6,7 +6,8 @@ from conformance.drivers.hosting.table import Operation, Option, Table, way
 
 _PLAIN = (
     "echo", "values", "huge", "stream", "endless", "fail", "leave", "waits", "wait_on_event",
-    "wait_in_thread", "chatter", "read_input", "hang", "die", "stubborn", "litter",
+    "wait_in_thread", "wait_for_ever", "chatter", "read_input", "hang", "die", "stubborn",
+    "litter",
 )  # fmt: skip
 
 TABLES = (

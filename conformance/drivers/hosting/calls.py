@@ -198,14 +198,15 @@ class Runner:
             return ended(refused)
         renderer = self.renderer()
         with clock.recording(self.virtual) as recorder:
-            started = clock.monotonic()
+            started, over = clock.monotonic(), 0.0
             try:
                 result = prepared.run()
             except BaseException as error:
+                over = clock.monotonic()
                 outcome = _error(renderer, error)
             else:
                 outcome = _value(renderer, result)
-            return ended(outcome, started, recorder, prepared)
+            return ended(outcome, started, recorder, prepared, over)
 
     async def _async(
         self, client: Client, operation: str, arguments: Arguments, cancel_at: int
@@ -216,19 +217,22 @@ class Runner:
         renderer = self.renderer()
         with clock.recording(self.virtual, cancel_at) as recorder:
             recorder.task = asyncio.current_task()
-            started = clock.monotonic()
+            started, over = clock.monotonic(), 0.0
             try:
                 result = prepared.run()
                 if inspect.isawaitable(result):
                     result = await result
             except BaseException as error:
+                over = clock.monotonic()
                 outcome = _error(renderer, error)
             else:
                 if hasattr(result, "__anext__"):
                     outcome = {**_plain("value"), "value": await renderer.async_stream(result)}
                 else:
                     outcome = _value(renderer, result)
-            done = ended(outcome, started, recorder, prepared)
+            if recorder.endless:
+                outcome = _plain("hang", "a wait began that never ends")
+            done = ended(outcome, started, recorder, prepared, over)
             done["cancelled"] = recorder.cancelled if cancel_at else None
             return done
 
@@ -280,13 +284,14 @@ def ended(
     started: float = 0.0,
     recorder: clock.Recorder | None = None,
     prepared: Prepared | None = None,
+    over: float = 0.0,
 ) -> Json:
-    """Return the protocol's account of one call."""
+    """Return the protocol's account of one call; `over` says when it ended, 0: just now."""
     now = clock.monotonic()
     return {
         "outcome": outcome,
         "started": started or now,
-        "ended": now,
+        "ended": over or now,
         "sleeps": [{"at": at, "seconds": s} for at, s in (recorder.sleeps if recorder else ())],
         "connects": [{"at": at, "port": p} for at, p in (recorder.connects if recorder else ())],
         "via": prepared.via if prepared else None,

@@ -57,6 +57,8 @@ class Recorder:
     """Cancel `task` when this many waits have begun; 0: never."""
     task: asyncio.Task[Any] | None = None
     cancelled: bool = False
+    endless: bool = False
+    """True where a wait began that never ends; the call was cancelled in it."""
 
     @property
     def slept(self) -> float:
@@ -185,6 +187,10 @@ async def _async_sleep(delay: float, result: Any = None, **more: Any) -> Any:
     recorder = _recorder()
     if recorder is None or not isinstance(delay, (int, float)):
         return await _real_async_sleep(delay, result, **more)
+    if delay == math.inf and recorder.virtual and recorder.task:
+        recorder.endless = True
+        recorder.task.cancel()
+        return await _real_async_sleep(1, result, **more)
     if delay <= 0 or not math.isfinite(delay):
         return await _real_async_sleep(delay, result, **more)
     virtual = recorder.note(float(delay))

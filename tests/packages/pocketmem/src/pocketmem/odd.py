@@ -203,6 +203,10 @@ class AsyncOdd:
             await asyncio.sleep(each)
         return [time.monotonic() - begun[0], asyncio.get_running_loop().time() - begun[1]]
 
+    async def wait_for_ever(self) -> None:
+        """Begin a wait that has no end."""
+        await asyncio.sleep(float("inf"))
+
     async def stubborn(self, seconds: float) -> str:
         """Refuse to be cancelled."""
         try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import asdict
+import sys
 from typing import Any
 
 import pytest
@@ -12,36 +11,43 @@ from conformance.cases import CaseResult
 from conformance.drivers.protocol import OptionInfo
 from conformance.faults import session
 from conformance.faults.script import Script
-from conformance.sdk import reference, run
+from conformance.sdk import reference, run_release
 from conformance.sdk.suite import speed
 from conformance.verdict import Inconclusive, Verdict
+from tests.bench.same import differences
 
-SELECT = ["retry-after.body", "robust.concurrency"]
-_TIME = re.compile(r"\d+\.\d+( s\b)?|\d+ m?s\b")
-_PLACE = re.compile(r"127\.0\.0\.1:\d+(/c/[0-9a-f]+)?")
-
-
-def normalised(results: list[CaseResult]) -> list[dict[str, Any]]:
-    """Results without times, addresses and timelines, which hold new keys and headers."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, str):
-            return _PLACE.sub("PLACE", _TIME.sub("TIME", value))
-        if isinstance(value, dict):
-            return {n: plain(v) for n, v in value.items() if n != "timeline"}
-        return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-    return [plain({**asdict(r), "seconds": 0.0, "virtual_seconds": 0.0}) for r in results]
+SELECT = ["retry.backoff", "retry-after.body", "retry-after.order", "robust.concurrency",
+          "robust.kept-connections", "composed.scripts"]  # fmt: skip
+DEFECTIVE = ("retry-after.body-ignored", "transport.protocol-leak", "backoff.too-long")
 
 
 def test_the_same_seed_tells_the_same_twice() -> None:
-    """Verdicts, exchanges and findings of two runs are equal, concurrent calls included."""
-    runs = []
-    for _ in range(2):
-        with reference("claiv", ["retry-after.body-ignored"]) as subject:
-            runs.append(normalised(run(subject, select=SELECT, seed=3)))
-    assert runs[0]
-    assert runs[0] == runs[1]
+    """Two results are equal apart from times: waits, timelines and concurrent calls included."""
+    command = [sys.executable, "-m", "conformance.reference.sdk", "--api", "claiv"]
+    command += [word for defect in DEFECTIVE for word in ("--defect", defect)]
+    one, two = (
+        {"subjects": [e.model_dump(mode="json") for e in entries]}
+        for entries in (
+            run_release(None, command, "claiv", select=SELECT, seed=3) for _ in range(2)
+        )
+    )
+    assert one["subjects"][0]["findings"]
+    assert list(differences(one, two)) == []
+
+
+@pytest.mark.parametrize(("one", "two", "told"), [
+    ({"cases": [{"seconds": 1.0}]}, {"cases": [{"seconds": 2.0}]}, 0),
+    ({"cases": [{"verdict": "pass"}]}, {"cases": [{"verdict": "fail"}]}, 1),
+    ({"findings": [{"actual": "Sat, 21 Nov 2026 15:51:44 GMT"}]},
+     {"findings": [{"actual": "Sun, 22 Nov 2026 00:00:0"}]}, 0),
+    ({"findings": [{"actual": "0.62 s"}]}, {"findings": [{"actual": "0.63 s"}]}, 1),
+    ({"findings": []}, {"findings": [{}]}, 1),
+    ({"counts": {"pass": 1, "fail": 2}}, {"counts": {"fail": 2, "pass": 1}}, 1),
+    ({"counts": {"pass": 1}}, {"counts": {"pass": True}}, 1),
+])  # fmt: skip
+def test_only_times_may_differ(one: Any, two: Any, told: int) -> None:
+    """What compares two results overlooks clocks and dates, and nothing else."""
+    assert len(list(differences({"subjects": [one]}, {"subjects": [two]}))) == told
 
 
 def test_what_was_not_recorded_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:

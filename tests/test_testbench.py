@@ -496,6 +496,39 @@ def test_no_bytes_break_it(
         assert all(e.received is not None for e in session.exchanges())
 
 
+@pytest.mark.parametrize("text", ["ingest#1 after-response close", "ingest#1 after-response reset",
+                                  "ingest#1 mid-response truncate", "ingest#1 503"])  # fmt: skip
+def test_a_session_at_rest_has_ended_what_ends_with_an_answer(bench: Testbench, text: str) -> None:
+    """Whoever waits for rest before the next call meets a connection that is closed by then."""
+    with bench.session(CLAIV, Script.parse(text)) as session, client(session) as http:
+        with contextlib.suppress(httpx.HTTPError):
+            http.post("/v1/ingest", json=EVENT)
+        assert session.wait_for(lambda s: s.at_rest, 30)
+        assert session.connections.open == ("503" in text)
+
+
+def test_what_was_sent_is_read_once_the_bench_has_caught_up(bench: Testbench) -> None:
+    """A request whose client has left at once is recorded before anybody looks."""
+    with bench.session(CLAIV) as session:
+        at = urlsplit(session.base_url)
+        for number in range(1, 21):
+            with socket.create_connection((at.hostname, at.port), timeout=30) as sock:
+                sock.sendall(b"GET %b/health HTTP/1.1\r\nhost: x\r\n\r\n" % at.path.encode())
+            bench.catch_up()
+            assert len(session.exchanges()) == number
+
+
+def test_junk_behind_a_small_answer_is_one_piece_with_it(bench: Testbench) -> None:
+    """Whether a client reads junk together with its answer does not hang on who is faster."""
+    script = Script.parse('* after-response garbage body="junk"')
+    with bench.session(CLAIV, script) as session:
+        at = urlsplit(session.base_url)
+        with socket.create_connection((at.hostname, at.port), timeout=30) as sock:
+            sock.sendall(b"GET %b/health HTTP/1.1\r\nhost: x\r\n\r\n" % at.path.encode())
+            assert session.wait_for(lambda s: len(s.exchanges()) == 1 and s.at_rest, 30)
+            assert sock.recv(65536).endswith(b"junk")
+
+
 def test_pipelined_requests_are_answered_in_order(bench: Testbench) -> None:
     """Requests sent ahead wait for the slow one before them."""
     with bench.session(CLAIV, Script.parse("ingest#1 stall seconds=0.02; ingest#3 503")) as session:

@@ -77,6 +77,11 @@ def _share_tls() -> None:
     ssl.create_default_context = shared
 
 
+def _draw_alike() -> None:
+    """Draw jitter alike in each run, so that two runs tell the same."""
+    random.seed(0)
+
+
 def main() -> None:
     """Take the protocol's descriptors away from the SDK, load it, and serve."""
     arguments = _parse()
@@ -89,7 +94,7 @@ def main() -> None:
     _watch_parent()
     _borrow()
     _share_tls()
-    random.seed(0)  # jitter is drawn alike in each run, so that two runs tell the same
+    _draw_alike()
     from conformance.drivers.hosting import calls, capture, clock, serve
 
     tables = _load_tables(arguments.table)

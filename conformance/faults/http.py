@@ -94,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._number = hub.number()
         self._playing: Playing | None = None
+        self._owing: Session | None = None
         self._current: Incoming | None = None
         self._url = b""
         self._headers: list[tuple[str, str]] = []
@@ -152,6 +153,7 @@ class Connection(asyncio.Protocol):
 
     def _closed(self) -> None:
         self._hub.connections.discard(self)
+        self._pay()
         for session in self._sessions:
             session.count(closed=1)
 
@@ -234,6 +236,18 @@ class Connection(asyncio.Protocol):
             self._sessions.add(session)
             session.count(opened=1)
 
+    def _owe(self, session: Session, plan: Plan) -> None:
+        """Say that an answer is on its way; one that never ends is not waited for."""
+        if plan.failure != "timeout":
+            self._owing = session
+            session.count(owed=1)
+
+    def _pay(self) -> None:
+        """Say that the answer is out, and its connection closed where it ends with it."""
+        if self._owing is not None:
+            self._owing.count(owed=-1)
+            self._owing = None
+
     def _end_unread(self, session: Session, record: Record) -> None:
         """Reset or close although nothing was read."""
         assert record.instruction is not None
@@ -292,6 +306,8 @@ class Connection(asyncio.Protocol):
             self._linger() if incoming.refused else self._transport.close()
 
     def _play_now(self, session: Session, record: Record, plan: Plan) -> None:
+        if plan.end is End.FIN and not self._deaf:
+            self._owe(session, plan)
         session.finish(record, plan.response, plan.failure, _CLOCK.monotonic())
         self._transport.write(b"".join(_bytes_of(plan)))
         if plan.end is End.FIN:
@@ -304,6 +320,7 @@ class Connection(asyncio.Protocol):
     async def _play(self, session: Session, record: Record, plan: Plan) -> None:
         """Take the steps of a plan; the recording is made before the last one is taken."""
         self._playing = playing = Playing(session, record, plan)
+        self._owe(session, plan)
         for step, last in _marked(plan.steps):
             if self._gone.is_set():
                 break
@@ -334,6 +351,7 @@ class Connection(asyncio.Protocol):
             return
         if end is End.KEEP:
             self._busy = False
+            self._pay()
             self._next()
             return
         self._deaf = True

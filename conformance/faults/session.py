@@ -91,6 +91,7 @@ class Session:
     _bytes: int = 0
     _opened: int = 0
     _closed: int = 0
+    _owed: int = 0
     _problem: BaseException | None = None
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -135,6 +136,11 @@ class Session:
     def connections(self) -> Connections:
         """How many connections were opened and closed so far."""
         return Connections(self._opened, self._closed)
+
+    @property
+    def at_rest(self) -> bool:
+        """True where all was sent that answers consist of, and what ends with them has ended."""
+        return self._owed == 0
 
     def expect(self, operation: str | None) -> None:
         """Say what is being called: requests to undeclared paths count as that operation."""
@@ -225,10 +231,11 @@ class Session:
         )
         self._notify()
 
-    def count(self, *, opened: int = 0, closed: int = 0) -> None:
-        """Take note of connections."""
+    def count(self, *, opened: int = 0, closed: int = 0, owed: int = 0) -> None:
+        """Take note of connections, and of answers that are on their way."""
         self._opened += opened
         self._closed += closed
+        self._owed += owed
         self._notify()
 
     @property

@@ -32,6 +32,8 @@ from specs import Contract
 
 HOST = "127.0.0.1"
 BACKLOG = 1024
+TURNS = 6
+"""Turns of the loop in which a connection that has come is taken, and what came on it is read."""
 STRAYS = 100
 """How many requests that belong to no session are remembered."""
 T = TypeVar("T")
@@ -106,6 +108,10 @@ class Testbench:
             self._call(port.listen(session))
         return session
 
+    def catch_up(self) -> None:
+        """Wait until all that clients have sent by now is read. Any thread may call this."""
+        self._call(self._turn())
+
     def close(self) -> None:
         """Close every session, socket and thread. Closing twice does nothing."""
         if self._closed:
@@ -163,6 +169,10 @@ class Testbench:
         ]
         first, second = (server.sockets[0].getsockname()[1] for server in self._servers)
         return first, second
+
+    async def _turn(self) -> None:
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
 
     def _book(self, contract: Contract | None) -> AnswerBook:
         """Return the answers of a contract; made once, since examples take time."""

@@ -179,10 +179,16 @@ def plan(wire: Wire, effect: Effect, stage: Stage, closing: bool) -> Plan:
 
 
 def _behind(wire: Wire, effect: Effect) -> Plan:
-    """The whole answer goes out; then the connection is harmed."""
+    """The whole answer goes out; then the connection is harmed.
+
+    Junk goes out in one piece with an answer that is small: whether a client reads it with the
+    answer must not hang on who is faster.
+    """
     done = whole(wire, False)
     if effect.kind == "garbage":
-        return replace(done, steps=chain(done.steps, (effect.body or GARBAGE,)))
+        steps: Iterable[bytes] = chain((wire.head,), wire.pieces(), wire.tail())
+        steps = chain(steps, (effect.body or GARBAGE,))
+        return replace(done, steps=(b"".join(steps),) if wire.length < CHUNK else steps)
     return replace(done, end=End.RST if effect.kind == "reset" else End.FIN)
 
 

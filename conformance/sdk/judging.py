@@ -153,7 +153,7 @@ def play(
     """Play a fault on the first `times` attempts (None: all) of one call with example arguments."""
     ready = subject.needs(operation, mode)
     if isinstance(fault, FaultClass):
-        script = fault.build(subject.contract, operation, times)
+        script = subject.script(fault, operation, times)
         shared = fault.group in ("status", "documented", "network") and not fault.timeout
         if shared and fault.calls == 1 and not more:
             return remembered(subject, operation, ready, script, dict(options or {}))
@@ -171,7 +171,7 @@ def remembered(
     subject: SdkSubject, operation: Operation, mode: Mode, script: Script, options: dict[str, Any]
 ) -> Play:
     """Play a script once, however many cases look at it: statuses are judged in several ways."""
-    key = (operation.id, mode, script.short(), repr(sorted(options.items())))
+    key = (operation.id, mode, script, repr(sorted(options.items())))
     if key not in subject.plays:
         made = subject.play(script, subject.ask(operation), mode=mode, options=options)
         subject.plays[key] = visible(made)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -96,11 +97,13 @@ class Play:
         """Return findings with script, timeline, mode and replay command filled in."""
         shown = call or self.call
         lines: tuple[str, ...] | None = None
+        brief = ""
         made = []
         for finding in findings:
-            lines = timeline(self.history, shown) if lines is None else lines
+            if lines is None:
+                lines, brief = timeline(self.history, shown), self.script.brief(2000)
             filled = finding.at(
-                fault=finding.fault or self.script.brief(2000), timeline=lines,
+                fault=finding.fault or brief, timeline=lines,
                 operation=finding.operation or shown.operation, mode=self.mode,
             )  # fmt: skip
             made.append(self.refiled(filled, call=shown))
@@ -157,7 +160,7 @@ class SdkSubject:
     """The API that the result is filed under, where one release serves several."""
     exchanged: int = 0
     virtual_seconds: float = 0.0
-    plays: dict[tuple[str, ...], Play] = field(default_factory=dict, repr=False)
+    plays: dict[tuple[str, Mode, Script, str], Play] = field(default_factory=dict, repr=False)
     """Plays that several cases look at."""
     witnesses: dict[tuple[str, str], Witness] = field(default_factory=dict, repr=False)
     """(requirement, cause) -> the first call that showed it."""
@@ -166,7 +169,7 @@ class SdkSubject:
     mode: str = ""
     """The mode that it runs in; '' where it has none, or nobody said."""
     busy: dict[str, float] = field(default_factory=dict, repr=False)
-    """Case -> real seconds between the beginning and the end of its SDK calls."""
+    """Case -> real seconds between the beginning and the end of its SDK calls that waited."""
     hung: set[tuple[str, str]] = field(default_factory=set)
     """(mode, fault class) that the SDK never came back from: not played again."""
     deep: bool = False
@@ -183,6 +186,7 @@ class SdkSubject:
         self._hello: ReplyHello | None = None
         self._arguments: dict[tuple[str, int, bool], dict[str, Any]] = {}
         self._faults: dict[str, tuple[FaultClass, ...]] = {}
+        self._scripts: dict[tuple[str, str, int | None], Script] = {}
         self._lanes: dict[tuple[str, tuple[tuple[str, Any], ...]], Lane] = {}
 
     # --- what the driver can do
@@ -273,6 +277,13 @@ class SdkSubject:
             self._faults[operation.id] = classes_for(self.contract, operation)
         return self._faults[operation.id]
 
+    def script(self, fault: FaultClass, operation: Operation, times: int | None) -> Script:
+        """Return the script of a fault class on an operation; it is made once."""
+        key = (fault.id, operation.id, times)
+        if key not in self._scripts:
+            self._scripts[key] = fault.build(self.contract, operation, times)
+        return self._scripts[key]
+
     def ask(
         self, operation: Operation, changes: Mapping[str, Any] | None = None, seed: int = 0
     ) -> Ask:
@@ -318,7 +329,10 @@ class SdkSubject:
                 limit = timeout * 2 + self.allowance
                 replies = self.driver.calls(client, wanted, concurrency, limit)
             else:
-                replies = [self._one(session, client, ask, cancel_at, timeout) for ask in asks]
+                replies = []
+                for ask in asks:
+                    replies.append(self._one(session, client, ask, cancel_at, timeout))
+                    self.bench.catch_up()  # a client may give a request up that was not yet read
             _settle(session)
             closed = self.driver.close(client)
             _recorded(session)
@@ -330,7 +344,7 @@ class SdkSubject:
                 session.commits, connections.opened, connections.open, closed=closed,
                 port=urlsplit(session.base_url).port or 0, subject=self,
             )  # fmt: skip
-            return self._told(made, asks, replies, session.exchanges())
+            return self._told(made, asks, replies, session.exchanges(), at_once=concurrency > 0)
         finally:
             session.close()
 
@@ -379,6 +393,8 @@ class SdkSubject:
     def _one(
         self, session: Session, client: str, ask: Ask, cancel_at: int, timeout: float
     ) -> CallReply:
+        if not session.at_rest:  # what spoils a kept connection must have come before it is used
+            session.wait_for(lambda s: s.at_rest, SETTLE)
         session.expect(ask.operation.id)
         limit = timeout + self.allowance
         if cancel_at:
@@ -398,9 +414,16 @@ class SdkSubject:
 
     def _told(
         self, made: Play, asks: Sequence[Ask], replies: Sequence[CallReply],
-        exchanges: tuple[Exchange, ...],
+        exchanges: tuple[Exchange, ...], at_once: bool = False,
     ) -> Play:  # fmt: skip
-        """Return a play with its calls, each linked to the exchanges that it made."""
+        """Return a play with its calls, each linked to the exchanges that it made.
+
+        Of calls one after the other each has what came before the next one began: a request may
+        be read after its call has given it up. Of calls at once each has what came while it ran.
+        """
+        ends = [r.ended for r in replies]
+        if not at_once:
+            ends = [*(r.started for r in replies[1:]), inf]
         calls = []
         for number, (ask, reply) in enumerate(zip(asks, replies, strict=True), start=1):
             if reply.outcome.kind == "driver_error":
@@ -409,7 +432,7 @@ class SdkSubject:
                 raise Inconclusive(f"{ask.operation.id}: {reply.outcome.detail}")
             if reply.outcome.kind == "hang":
                 self._may_wait(made.script, reply)
-            mine = [e.number for e in exchanges if reply.started <= e.sent <= reply.ended]
+            mine = [e.number for e in exchanges if reply.started <= e.sent <= ends[number - 1]]
             calls.append(
                 Call(
                     number=number, operation=ask.operation.id, arguments=ask.arguments,
@@ -422,7 +445,7 @@ class SdkSubject:
         self.virtual_seconds += sum(
             min(s.seconds, 1e9) for c in calls for s in c.sleeps if s.seconds > 0
         )
-        passed = sum(c.ended - c.started for c in calls)
+        passed = sum(c.ended - c.started for c in calls if any(s.seconds > 0 for s in c.sleeps))
         self.busy[self.case] = self.busy.get(self.case, 0.0) + passed
         history = replace(made.history, exchanges=exchanges, calls=tuple(calls))
         return replace(

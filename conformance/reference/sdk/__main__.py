@@ -31,6 +31,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     host._watch_parent()
     host._share_tls()
+    host._draw_alike()
     clock.install("memconform_reference")
     captured = capture.Capture("memconform_reference")
     import specs

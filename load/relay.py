@@ -131,7 +131,11 @@ class Relay:
                 task.cancel()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_connection(*self._upstream)
+        try:
+            up_reader, up_writer = await asyncio.open_connection(*self._upstream)
+        except OSError:  # the backend is down: so is the way to it
+            writer.close()
+            return
         try:
             while True:
                 ask = await self._ask(reader)

@@ -10,6 +10,7 @@ from conformance.backend import words
 from conformance.backend.requests import build, encode, redact
 from conformance.backend.subject import FAST_LEAVES, BackendSubject
 from conformance.backend.suite import cases, probe, run, selected
+from conformance.backend.transport import Answer
 from conformance.backend.world import properties, required
 from conformance.clock import VirtualClock
 from conformance.history import Request, Response
@@ -278,3 +279,24 @@ def test_a_fast_run_says_what_it_left_out() -> None:
     assert {"without --fast" in r.reason for r in left} == {True}
     assert any(r.exchanges for r in results if r.case == "contract.examples")
     assert all(any(c.id.startswith(start) for c in cases()) for start in FAST_LEAVES)
+
+
+def test_nobody_waits_long_again_and_again() -> None:
+    """Three requests without an answer, and the next one may take ten times the slowest answer."""
+    subject, wire = made()
+    given: list[float] = []
+    took, failure = 0.5, None
+
+    def exchange(data: bytes, timeout: float, *, fresh: bool = False) -> Answer:
+        given.append(timeout)
+        answer = None if failure else response(200, {"id": "1", "name": "x"})
+        return Answer(answer, failure, 0.0, timeout if failure else took)
+
+    wire.exchange = exchange  # type: ignore[method-assign]
+    subject.send("things.get", {"id": "1"})
+    failure = "timeout"
+    for _ in range(4):
+        subject.send("things.get", {"id": "1"})
+    failure, took = None, 0.01
+    subject.send("things.get", {"id": "1"})
+    assert given == [15.0, 15.0, 15.0, 15.0, 5.0, 5.0]

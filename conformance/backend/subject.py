@@ -30,12 +30,16 @@ from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
 
 MARK = "memconform"
-FAST_LEAVES = ("contract.generated", "limits.burst", "limits.exhaustion", "limits.no-effect",
-               "limits.partitions", "limits.recovery")  # fmt: skip
+FAST_LEAVES = ("auth.expiry", "contract.generated", "limits.burst", "limits.exhaustion",
+               "limits.no-effect", "limits.partitions", "limits.recovery")  # fmt: skip
 """Beginnings of the ids of cases that a fast run leaves out: those that generate requests, and
-those that wait for a quota to come back."""
+those that wait, for a quota to come back or a key to expire."""
 WAIT_MAX = 10.0
 """Longest single wait, in seconds, that a 429 may ask of a case that is not about limits."""
+SILENT = 3
+"""Requests without an answer after which nobody waits as long again."""
+SHORT = 2.0
+"""Seconds that an answer may then take at least."""
 
 
 class SubjectError(ValueError):
@@ -52,7 +56,7 @@ class Limits:
     """Requests per second at most."""
     read_only: bool = False
     timeout: float = 15.0
-    """Seconds that one answer may take."""
+    """Seconds that one answer may take; fewer where some never came, see `patience`."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ class BackendSubject:
     `deep` asks for minutes instead of seconds: more seeds, longer walks, fuzzing. `fast` leaves
     out what `FAST_LEAVES` names; each case left out is inconclusive and says so.
     """
+
+    _silent = 0
+    """Requests that were left without an answer."""
+    _slowest = 0.0
+    """Seconds that the slowest answer took."""
 
     def __init__(
         self,
@@ -267,7 +276,7 @@ class BackendSubject:
         self._admit(prepared, 1)
         data = encode(prepared.request, self.origin.authority)
         for _ in range(3):
-            answer = self.wire.exchange(data, self.limits.timeout, fresh=fresh)
+            answer = self.wire.exchange(data, self.patience, fresh=fresh)
             exchange = self._record(prepared, answer)
             if not patient or not self._limited(prepared, exchange):
                 return exchange
@@ -283,7 +292,7 @@ class BackendSubject:
         request = Request(method, target[0].decode("latin-1"), (), b"")
         prepared = Prepared(operation, request, "")
         self._admit(prepared, 1)
-        return self._record(prepared, self.wire.exchange(data, self.limits.timeout, fresh=True))
+        return self._record(prepared, self.wire.exchange(data, self.patience, fresh=True))
 
     def lost(self, prepared: Prepared) -> Exchange:
         """Send a request whose answer gets lost on its way: the server has acted, nobody hears.
@@ -297,7 +306,7 @@ class BackendSubject:
         prepared = replace(prepared, operation=None)
         data = encode(prepared.request, self.origin.authority)
         if not isinstance(self.wire, SocketTransport):
-            return self._record(prepared, self.wire.exchange(data, self.limits.timeout))
+            return self._record(prepared, self.wire.exchange(data, self.patience))
         root = f"{'https' if self.origin.tls else 'http'}://{self.origin.authority}"
         verify = ssl.create_default_context(cafile=str(self._ca)) if self._ca else True
         with DroppingProxy(root, lambda request: True, verify=verify) as proxy:
@@ -305,7 +314,7 @@ class BackendSubject:
             moved = replace(prepared.request, target=there.path + prepared.request.target)
             wire = SocketTransport(there, clock=self.clock)
             data = encode(moved, self.origin.authority)
-            answer = wire.exchange(data, self.limits.timeout, fresh=True)
+            answer = wire.exchange(data, self.patience, fresh=True)
             if proxy.problems:
                 raise Inconclusive(f"the request was not passed on: {proxy.problems[0]}")
         return self._record(prepared, answer)
@@ -315,7 +324,7 @@ class BackendSubject:
         for each in prepared:
             self._admit(each, len(prepared))
         data = [encode(each.request, self.origin.authority) for each in prepared]
-        answers = self.wire.together(data, self.limits.timeout)
+        answers = self.wire.together(data, self.patience)
         return [self._record(p, a) for p, a in zip(prepared, answers, strict=True)]
 
     def wait(self, seconds: float, why: str) -> None:
@@ -344,6 +353,17 @@ class BackendSubject:
             return left + [line for sibling in self.siblings for line in sibling.close()]
         finally:
             self.wire.close()
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for the next answer.
+
+        Who has left several requests without any will leave more: from then on an answer may
+        take ten times as long as the slowest one that came, and at least `SHORT` seconds.
+        """
+        if self._silent < SILENT:
+            return self.limits.timeout
+        return min(self.limits.timeout, max(SHORT, 10 * self._slowest))
 
     # -- budgets and what may be sent ----------------------------------------------------------
 
@@ -426,6 +446,10 @@ class BackendSubject:
                 principal=prepared.principal,
                 connection=answer.connection,
             )
+            if answer.failure == "timeout":
+                self._silent += 1
+            elif answer.response is not None:
+                self._slowest = max(self._slowest, answer.received - answer.sent)
             self._exchanges.append(exchange)
             self.cases.append(self.case)
             self.at.append(self.clock.time())

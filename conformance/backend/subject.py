@@ -122,10 +122,8 @@ class BackendSubject:
             "seed": seed, "read_only": read_only, "rate": rate, "ca": ca, "timeout": timeout,
             "clock": clock, "run_id": self.run_id,
         }  # fmt: skip
-        self.siblings = [
-            BackendSubject(specs.load(api), url, keys, **options)
-            for api, url in (also or {}).items()
-        ]
+        others = (also or {}).items()
+        self.siblings = [BackendSubject(specs.load(a), url, keys, **options) for a, url in others]
         self.case = ""
         self.cases: list[str] = []
         """The case instance that each exchange belongs to, by exchange number."""

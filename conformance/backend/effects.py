@@ -111,8 +111,8 @@ def found_ids(operation: Operation, exchange: Exchange) -> frozenset[str] | None
 
 def readable(operation: Operation, exchange: Exchange) -> bool:
     """Return False where an accepted list or search shows no list: no waiting mends that."""
-    effect = operation.effect
-    return not ok(exchange) or isinstance(value_at(exchange, effect and effect.items), list)
+    path = operation.effect.items if operation.effect else None
+    return not ok(exchange) or isinstance(value_at(exchange, path), list)
 
 
 def found_texts(operation: Operation, exchange: Exchange) -> list[str]:

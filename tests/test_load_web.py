@@ -8,9 +8,10 @@ from conformance.verdict import Finding
 from load.gates import Figures
 from load.plan import make_plan
 from load.profile import Profile, Stage
-from load.record import Tally
+from load.record import Tally, pack
 from load.result import entry
 from load.schedule import from_profile
+from load.session import Options, Session
 from load.web import TABLES, Page
 
 PROFILE = Profile(name="t", stages=(Stage(seconds=10, rate=10),))
@@ -63,3 +64,18 @@ def test_every_column_of_a_table_is_in_its_rows() -> None:
     for table in TABLES:
         keys = {column["key"] for column in table["structure"]}
         assert all(row.keys() == keys for row in made[table["key"]])
+
+
+def test_what_workers_said_so_far_is_shown_and_never_judged_at_the_end() -> None:
+    """Live counts are on the page while the run goes on; at its end only last reports count."""
+    session = Session(
+        Options(api="octamem", base_url="http://127.0.0.1:1", keys=("k",), profile="smoke")
+    )
+    session.workers = 2
+    live = Tally()
+    live.of("all").sent = live.of("all").good = 7
+    session.report("worker", pack(live), final=False)
+    assert session.look().details["sent"] == 7
+    over = session.judge()
+    assert over.details["sent"] == 0
+    assert any("2 of 2 workers never sent" in c.reason for c in over.cases)

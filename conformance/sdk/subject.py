@@ -352,7 +352,11 @@ class SdkSubject:
         self, script: Script, asks: Sequence[Ask], mode: Mode, settings: Mapping[str, Any],
         default: Default | None, timeout: float,
     ) -> Play:  # fmt: skip
-        """Play a script that leaves no trace at a client that is kept for many."""
+        """Play a script that leaves no trace at a client that is kept for many.
+
+        Where a kept client fails without sending anything it was spoiled by an earlier play; the
+        script is then played anew at a fresh one.
+        """
         lane = self._lane(mode, settings)
         if isinstance(lane, Outcome):
             return self._unopened(script, mode, settings, lane)
@@ -366,6 +370,10 @@ class SdkSubject:
         if session.overflowed or any(r.outcome.kind == "hang" for r in replies):
             self._end_lane(mode, settings)
         _recorded(session)
+        spoiled = not lane.exchanges() and any(r.outcome.kind == "error" for r in replies)
+        if spoiled and lane.plays > 1:
+            self._end_lane(mode, settings)
+            return self._play_in_lane(script, asks, mode, settings, default, timeout)
         return self._told(made, asks, replies, lane.exchanges())
 
     def _lane(self, mode: Mode, settings: Mapping[str, Any]) -> Lane | Outcome:

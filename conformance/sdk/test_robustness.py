@@ -153,9 +153,13 @@ def _assumed() -> Any:
 
 
 def echoing(contract: Contract) -> list[Operation]:
-    """Return one operation that takes a free text and whose answer has room for one."""
+    """Return one operation that takes a free text and whose answer has room for one.
+
+    No list of pages: what it is asked for and answers with is the place of the next page.
+    """
     for operation in contract:
-        if operation.stream is None and _free(operation) and _room(operation):
+        plain = operation.stream is None and operation.pagination is None
+        if plain and _free(operation) and _room(operation):
             return [operation]
     return []
 

@@ -427,7 +427,7 @@ class Examination:
 
     def _must_end(self, when: str, advice: str) -> None:
         assert self._pipe is not None
-        limit = min(self.timeout, 5.0)
+        limit = min(self.timeout, 10.0)
         try:
             code = self._pipe.process.wait(limit)
         except Exception:
@@ -443,8 +443,9 @@ def check(command: Sequence[str], contract: Contract, timeout: float = TIMEOUT) 
         return Examination(command, contract, bench, timeout).run()
 
 
-def main(command: str, api: str, *, write: Callable[[str], Any] = sys.stdout.write) -> int:
+def main(command: str, api: str, *, write: Callable[[str], Any] | None = None) -> int:
     """Check a driver and say what is wrong; return 0 where nothing is, 1 or 2 otherwise."""
+    write = write or sys.stdout.write
     try:
         contract = specs.load(api)
     except specs.SpecError as why:

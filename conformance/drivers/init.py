@@ -308,9 +308,10 @@ def main(
     api: str,
     to: Path | None = None,
     *,
-    write: Callable[[str], Any] = sys.stdout.write,
+    write: Callable[[str], Any] | None = None,
 ) -> int:
     """Write a first table to a file (or standard output); return 0, 1 (nothing) or 2 (usage)."""
+    write = write or sys.stdout.write
     try:
         contract = specs.load(api)
         made = draft(package, contract)

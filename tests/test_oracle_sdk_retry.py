@@ -378,3 +378,28 @@ ENDS = [
 def test_network_faults_of_exchanges(exchange: Exchange, network: str | None) -> None:
     """How an exchange ended says which network fault an SDK saw."""
     assert answer_of(exchange).network == network
+
+
+HEADERS = [
+    ("content-type", "text/plain", Basis.DOCUMENTED),
+    ("accept-encoding", "identity", Basis.ASSUMED),
+    ("x-team", "other", Basis.ASSUMED),
+    ("x-retry-count", "1", None),
+    ("traceparent", "00-1-2-01", None),
+    ("x-request-id", "b", None),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "basis"), HEADERS)
+def test_headers_stay_the_same(name: str, value: str, basis: Basis | None) -> None:
+    """A header of one attempt is one of all, but for counts, ids and traces of an attempt."""
+    call, exchanges = recorded(INGEST, [Answer(503), Answer(200)], [1.0])
+    first, second = exchanges
+    kept = tuple(h for h in second.request.headers if h[0] != name)
+    changed = replace(second.request, headers=(*kept, (name, value)))
+    exchanges = [first, replace(second, request=changed)]
+    prediction = predict(INGEST, [Answer(503)])
+    found = [f for f in judge(INGEST, prediction, call, exchanges) if f.requirement == "RT10"]
+    assert [(f.cause, f.basis) for f in found] == (
+        [] if basis is None else [(f"changed:header:{name}", basis)]
+    )

@@ -248,3 +248,42 @@ def test_examples_are_right() -> None:
             headers = (JSON, BEARER) if operation.authenticated else (JSON,)
             request = sent(given, operation.path, operation.verb, headers)
             assert causes(contract, operation, given, request) == set()
+
+
+DEFAULTS = [
+    ({"query": "q", "threshold": 0.3}, {"query": "q"}, set()),
+    ({"query": "q"}, {"query": "q"}, set()),
+    ({"query": "q", "threshold": None}, {"query": "q"}, set()),
+    ({"query": "q", "threshold": 0.0}, {"query": "q"}, {"default:search.threshold"}),
+    ({"query": "q", "threshold": 0.0}, {"query": "q", "threshold": 0.0}, set()),
+    ({"query": "q", "limit": "10"}, {"query": "q"}, set()),
+    ({"query": "q", "include_source_events": True}, {"query": "q"},
+     {"default:search.include_source_events"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "arguments", "expected"), DEFAULTS)
+def test_defaults_of_arguments(
+    body: dict[str, Any], arguments: dict[str, Any], expected: set[str]
+) -> None:
+    """What the caller left out is absent on the wire, or has its declared default."""
+    found = wire.judge_defaults(SEARCH, arguments, sent(body, "/search"))
+    assert {f.cause for f in found} == expected
+
+
+INVENTED = [
+    ("html", b"<html>no</html>", {"event_id": None}, set()),
+    ("made up", b"<html>no</html>", {"event_id": "e-1", "deduped": False}, {"event_id"}),
+    ("made up of nothing", b"", {"event_id": "e-1"}, {"event_id"}),
+    ("neutral", b"", {"event_id": "", "deduped": False}, set()),
+    ("raw text", b"<html>no</html>", "<html>no</html>", {"text"}),
+    ("an object", b'{"event_id":"e-1"}', {"event_id": "e-1"}, set()),
+]
+
+
+@pytest.mark.parametrize(("body", "value", "expected"), [row[1:] for row in INVENTED])
+def test_invented_values(body: bytes, value: Any, expected: set[str]) -> None:
+    """A success without an object in it gives no field a value."""
+    call = Call(1, "ingest", {}, "sync", 0.0, 1.0, Outcome("value", value=value))
+    found = surfaced.judge_invented(INGEST, call, Answer(200, (), body))
+    assert {f.cause.rpartition(":")[2].rpartition(".")[2] for f in found} == expected

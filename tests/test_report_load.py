@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from conformance.report.charts import of_load
 from conformance.report.load import Table, tables
 
 TIMES = {"mean": 0.002, "p50": 0.001, "p99": 1.5, "max": 2.0}
@@ -82,3 +83,13 @@ def test_every_row_has_a_cell_for_each_column() -> None:
 def test_other_subjects_have_none() -> None:
     """A backend's or an SDK's details make no tables of load."""
     assert tables({"reproductions": {}}) == []
+
+
+def test_a_line_of_what_was_not_is_left_out() -> None:
+    """A run without a plan, limits or service times has no lines of them on its charts."""
+    point = {"t": 0, "planned": 0.0, "answered": 2.0, "failed": 0.0, "limited": 0.0, "p50": 0.1}
+    made = of_load({**RUN, "series": [point], "service-curve": []})
+    assert [s["name"] for s in made["throughput"]["series"]] == ["answered", "failed"]
+    assert [s["name"] for s in made["latency by percentile"]["series"]] == ["response"]
+    planned = of_load({**RUN, "series": [{**point, "planned": 2.0}]})
+    assert "planned" in [s["name"] for s in planned["throughput"]["series"]]

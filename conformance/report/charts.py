@@ -87,6 +87,7 @@ def of_load(details: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             for name in names
         ]
 
+    there = [name for name in ("planned", "limited") if any(p.get(name) for p in series)]
     return {
         "latency over time": {"x": "seconds", "y": "ms",
                               "series": over_time("p50", "p99", scale=1000)},
@@ -97,11 +98,11 @@ def of_load(details: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "series": [
                 {"name": name, "points": _hdr(details[key])}
                 for name, key in (("response", "curve"), ("service", "service-curve"))
-                if key in details
+                if details.get(key)
             ],
         },
         "throughput": {"x": "seconds", "y": "per second",
-                       "series": over_time("planned", "answered", "failed", "limited")},
+                       "series": over_time("answered", "failed", *there)},
     }  # fmt: skip
 
 

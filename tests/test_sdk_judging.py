@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
-from conformance.cases import CaseResult
+from conformance.cases import CaseResult, execute
 from conformance.drivers.protocol import OptionInfo
 from conformance.faults import session
 from conformance.faults.script import Script
-from conformance.sdk import reference, run_release
+from conformance.sdk import cases, reference, run_release
 from conformance.sdk.suite import speed
 from conformance.verdict import Inconclusive, Verdict
 from tests.bench.same import differences
 
 SELECT = ["retry.backoff", "retry-after.body", "retry-after.order", "robust.concurrency",
-          "robust.kept-connections", "composed.scripts"]  # fmt: skip
-DEFECTIVE = ("retry-after.body-ignored", "transport.protocol-leak", "backoff.too-long")
+          "robust.kept-connections", "robust.redirects", "composed.scripts"]  # fmt: skip
+DEFECTIVE = ("answer.redirect-as-value", "retry-after.body-ignored", "transport.protocol-leak",
+             "backoff.too-long")  # fmt: skip
 
 
 def test_the_same_seed_tells_the_same_twice() -> None:
@@ -48,6 +49,15 @@ def test_the_same_seed_tells_the_same_twice() -> None:
 def test_only_times_may_differ(one: Any, two: Any, told: int) -> None:
     """What compares two results overlooks clocks and dates, and nothing else."""
     assert len(list(differences({"subjects": [one]}, {"subjects": [two]}))) == told
+
+
+def test_whoever_runs_a_case_learns_how_long_its_calls_took() -> None:
+    """The ratio of virtual to real seconds is told under pytest as well as on the command line."""
+    case = next(c for c in cases() if c.id == "retry.default")
+    with reference("claiv") as subject:
+        result = execute(case, subject, subject.contract["ingest"], "sync")
+        assert (list(subject.busy), subject.case, subject.mode) == (["retry.default"], "", "")
+        assert speed([result], subject.busy)["ratio"] > 0
 
 
 def test_what_was_not_recorded_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:

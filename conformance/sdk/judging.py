@@ -6,12 +6,13 @@ hand each play to the oracles that can say something about it, and add the witne
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.cases import Registry
+from conformance.cases import Function, Registry, Select
 from conformance.faults.classes import FaultClass
 from conformance.faults.script import Instruction, Playback, Script, Stage
 from conformance.history import Exchange
@@ -22,7 +23,35 @@ from conformance.sdk.subject import Ask, Mode, Play, SdkSubject
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
 
-CASES = Registry("sdk")
+
+class SdkRegistry(Registry):
+    """Cases of this suite: while one runs, its subject knows which, and in which mode."""
+
+    def case(
+        self,
+        id: str,
+        *requirements: str,
+        each: Select | None = None,
+        modes: tuple[str, ...] = ("",),
+    ) -> Callable[[Function], Function]:
+        """Register a case; see `Registry.case`."""
+        register = super().case(id, *requirements, each=each, modes=modes)
+        return lambda function: register(_around(id, function))
+
+
+def _around(id: str, function: Function) -> Function:
+    @functools.wraps(function)
+    def run(subject: SdkSubject, *given: Any, **arguments: Any) -> list[Finding]:
+        subject.case, subject.mode = id, arguments.get("mode", "")
+        try:
+            return list(function(subject, *given, **arguments))
+        finally:
+            subject.case = subject.mode = ""
+
+    return run
+
+
+CASES = SdkRegistry("sdk")
 MODES = ("sync", "async")
 SHORT = 0.15
 """Timeout (seconds, real) that clients are given where the server falls silent."""

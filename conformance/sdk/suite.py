@@ -133,11 +133,7 @@ def _in_turn(
 
 def _execute(case: Case, subject: SdkSubject, operation: Operation | None, mode: str) -> CaseResult:
     """Run one instance; modes that the document does not promise are not applicable at once."""
-    subject.case, subject.mode = case.id, mode
-    try:
-        result = execute(case, subject, operation, mode)
-    finally:
-        subject.case = subject.mode = ""
+    result = execute(case, subject, operation, mode)
     if result.verdict is Verdict.ERROR and "DriverError" in result.reason:
         return replace(result, reason=f"the driver failed: {result.reason}")
     return result
@@ -180,11 +176,10 @@ def run_release(
     """Judge a release that `uv` can install, or any driver by its command; return its entry.
 
     `deep` plays every fault on every operation. `copies`: of a driver whose waits take real time,
-    so many run at once (None: `parallel.COPIES`); any other runs once. `table`: a file of driver
-    tables for the release, where it is not one that ships. A release that serves
-    several contracts is one entry: its first contract's name, and the others' operations under
-    their names (`memsy-control:me`). What cannot be installed or started is inconclusive, with
-    the reason. Raises Cut where it is ended from outside.
+    so many run at once (None: `parallel.COPIES`). `table`: a file of driver tables, where none
+    that ships serves. A release that serves several contracts is one entry: its first contract's
+    name, and the others' operations under theirs (`memsy-control:me`). What cannot be installed
+    or started is inconclusive, with the reason. Raises Cut where it is ended from outside.
     """
     started = time.monotonic()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from conformance.drivers.process import redact
@@ -13,19 +14,21 @@ MOST = 40
 """Lines of a timeline."""
 TEXT = 90
 """Characters of an exception's text."""
+_PLACE = re.compile(r"http://127\.0\.0\.1:[0-9]+(/c/[0-9a-f]+)?")
+"""Where the testbench is: another place in every run."""
 
 
 def timeline(history: History, call: Call) -> tuple[str, ...]:
     """Return the timeline of one call: `+0.000 POST /v1/ingest #1 → 503`, `slept 0.62 s`, …
 
     Times are the SDK's own: what it slept counts although nobody waited for it. They are rounded
-    to what is the same in every run: real milliseconds are left out.
+    to what is the same in every run: real milliseconds and the testbench's ports are left out.
     """
     lines = list(_lines(history, call))
     if len(lines) > MOST:
         left = len(lines) - MOST
         lines = [*lines[: MOST // 2], f"… {left} lines left out …", *lines[-MOST // 2 :]]
-    return tuple(redact(line)[:LONGEST] for line in lines)
+    return tuple(_PLACE.sub("http://testbench", redact(line))[:LONGEST] for line in lines)
 
 
 def _lines(history: History, call: Call) -> Iterator[str]:

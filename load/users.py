@@ -35,6 +35,8 @@ USAGE = 2
 OWN_ERROR = 3
 GRACE = 60.0
 """Seconds beyond the plan that a master waits for its workers' last reports."""
+STARTING = 300.0
+"""Seconds that workers may take from the start until all of their users are there."""
 
 
 class MemoryUser(User):
@@ -198,6 +200,7 @@ def on_spawned(user_count: int, **_: Any) -> None:
     """All users are there: let the time line begin. Locust passes no environment here."""
     environment = _ENVIRONMENT[0]
     session: Session = environment.memconform
+    environment.memconform_spawned = time.monotonic()
     if session.engine is not None and not getattr(session, "driving", False):
         session.driving = True  # type: ignore[attr-defined]
         gevent.spawn(_drive, environment, session)
@@ -267,8 +270,9 @@ def _await_workers(environment: Any, session: Session) -> None:
     runner = environment.runner
     profile = session.profile
     longest = length(profile) + profile.drain + settling(session.plan) + GRACE
-    deadline = time.monotonic() + longest
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    environment.memconform_spawned = began + STARTING  # until it is known
+    while time.monotonic() < environment.memconform_spawned + longest:
         gevent.sleep(0.2)
         wanted = environment.parsed_options.memconform_plan["clients"]
         open_ = [c for c in wanted if c not in session.reports]

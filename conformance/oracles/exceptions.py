@@ -221,6 +221,13 @@ def _attributes(
             continue
         wanted = envelope_value(errors, source, answer)
         value = raised.attributes[name]
+        if source == "requestId" and wanted is None and value and not _stands_in(answer, value):
+            yield Finding(
+                "ER11", f"{told.exception}.{name} is a request id that no answer gave",
+                expected="nothing, where the answer has none (assumed: an id is there to be asked "
+                "the server for)",
+                actual=_brief(value), basis=Basis.ASSUMED, cause=f"attribute-invented:{name}",
+            )  # fmt: skip
         if odd and source != "status":
             continue  # an odd body says nothing; only that the error is raised was promised
         if wanted is not None and not same_value(value, wanted):
@@ -230,6 +237,14 @@ def _attributes(
                 actual=_brief(value), basis=told.basis,
                 cause=f"attribute-value:{told.exception}.{name}",
             )  # fmt: skip
+
+
+def _stands_in(answer: Answer, value: Any) -> bool:
+    """True where an answer says a value anywhere."""
+    text = str(value)
+    return text in answer.body.decode("utf-8", "replace") or any(
+        text in v for _, v in answer.headers
+    )
 
 
 def same_value(value: Any, wanted: Any) -> bool:

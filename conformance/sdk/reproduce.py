@@ -132,7 +132,7 @@ def script(contract: Contract, table: Table, witness: Witness, title: str) -> st
     answers = _answers(contract, witness)
     made = _TEMPLATE.format(
         title=_plain(title), module=table.module, client=name, call=called, key=KEY,
-        imports="IMPORTS", keywords=_keywords(table, witness.options),
+        imports="IMPORTS", keywords=_keywords(table, witness.options, witness.mode),
         serve="" if _refused(witness) else _served(witness, answers),
         sleep=_SLEEP[witness.mode], start=_REFUSES if _refused(witness) else _SERVES,
         before="".join(f"{line}\n" for line in told.before),
@@ -212,8 +212,13 @@ def _way(table: Table, witness: Witness) -> Way:
     return row.ways[0]
 
 
-def _keywords(table: Table, options: Mapping[str, Any]) -> str:
+def _keywords(table: Table, options: Mapping[str, Any], mode: str = "sync") -> str:
     given: dict[str, Any] = {"api-key": _Source("KEY"), **options}
+    for role, value in given.items():
+        new = table.options[role].new.get(mode) if role in table.options else None
+        if new is not None and value is True:
+            module, _, kind = new.partition(":")
+            given[role] = _Source(f"__import__({module!r}).{kind}()")
     named = [
         f"{table.options[role].documented}={value!r}"
         for role, value in given.items()

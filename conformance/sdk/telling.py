@@ -101,6 +101,11 @@ def _bases(about: About) -> Told:
 # --- what the exception says ----------------------------------------------------------------------
 
 
+def _attribute_invented(about: About) -> Told:
+    value = f"getattr(error, {about.rest!r}, None)"
+    return Told(f'f"{about.rest} {{{value}!r}}"', f"bool({value})")
+
+
 def _attribute_missing(about: About) -> Told:
     name = about.rest.rpartition(".")[2]
     return Told(
@@ -253,6 +258,10 @@ def _body(about: About) -> Told:
     raise LookupError(about.rest)
 
 
+def _unaddressed(about: About) -> Told:
+    return Told('f"{outcome}, {len(requests)} requests"', "not requests")
+
+
 def _default(about: About) -> Told:
     name = about.rest.rpartition(".")[2]
     wanted = ast.literal_eval(about.expected.partition(", or nothing")[0])
@@ -314,6 +323,8 @@ _RULES: dict[str, Rule] = {
     "raises": _fails,
     "raises-after-success": _fails,
     "attribute-missing": _attribute_missing,
+    "attribute-invented": _attribute_invented,
+    "own-client": _unaddressed,
     "attribute-value": _attribute_value,
     "message-empty": _message,
     "pickle": _pickle,

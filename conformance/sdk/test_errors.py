@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from dataclasses import replace
+
+from conformance.faults.answers import error_body, put
 from conformance.faults.classes import FaultClass
 from conformance.faults.script import Script
 from conformance.oracles import exceptions
-from conformance.oracles.answers import answer_of
+from conformance.oracles.answers import Answer, answer_of, error_code
 from conformance.sdk.judging import (
     CASES,
     MODES,
@@ -24,8 +29,9 @@ from conformance.sdk.judging import (
     without_retries,
 )
 from conformance.sdk.subject import SdkSubject
-from conformance.verdict import Finding, Inconclusive
-from specs import Contract, Operation
+from conformance.verdict import Finding, Inconclusive, NotApplicable
+from specs import Basis, Contract, Operation
+from specs.vocabulary import Errors
 
 MAPPING = ("ER1", "ER9", "ER10", "ER11", "ER12", "ER13", "AU7")
 
@@ -95,7 +101,7 @@ def test_statuses(subject: SdkSubject, operation: Operation, mode: str) -> list[
     return once(found)
 
 
-@CASES.case("errors.bodies", "ER3", "ER9", each=every, modes=MODES)
+@CASES.case("errors.bodies", "ER3", "ER9", "ER11", each=every, modes=MODES)
 def test_bodies(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """An error whose body is empty, HTML, cut, not JSON or not an object is still that error."""
     found: list[Finding] = []
@@ -116,7 +122,7 @@ def _is_error_body(fault: FaultClass) -> bool:
     return fault.group == "body" and fault.id.split("-")[1] in ("400", "500") and not big
 
 
-@CASES.case("errors.unsure", "ER1", "ER3", "ER9", each=leaders, modes=MODES)
+@CASES.case("errors.unsure", "ER1", "ER3", "ER9", "ER11", each=leaders, modes=MODES)
 def test_odd_mapped(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """Statuses with exceptions of their own keep them when the body says nothing useful."""
     if operation.errors is None:
@@ -136,6 +142,62 @@ def test_odd_mapped(subject: SdkSubject, operation: Operation, mode: str) -> lis
             made = play(subject, operation, mode, script, options=options)
             found += judge_odd(subject, operation, made, odd, status)
     return once(found)
+
+
+def worded(contract: Contract) -> list[Operation]:
+    """Return the leading operations whose table tells errors of one status apart by their code."""
+    return [o for o in leaders(contract) if o.errors is not None and _shared(o.errors)]
+
+
+def _shared(errors: Errors) -> list[str]:
+    """Return the statuses that several rows of an error table share."""
+    counts = Counter(rule.status for rule in errors.map if rule.status and rule.status.isdigit())
+    coded = {rule.status for rule in errors.map if rule.code}
+    return [status for status, count in counts.items() if count > 1 and status in coded]
+
+
+@CASES.case("errors.words", "ER1", each=worded, modes=MODES)
+def test_words(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """Of errors that share a status the code decides, whatever words their message is made of."""
+    errors = operation.errors
+    if errors is None or not errors.envelope.message:
+        raise NotApplicable("its errors have no message")
+    found: list[Finding] = []
+    for rule in errors.map:
+        if rule.status not in _shared(errors):
+            continue
+        status = int(rule.status or 0)
+        plain = error_body(operation, status, rule.code)
+        own = error_code(errors, Answer(status, body=json.dumps(plain).encode()))
+        words = _words_of_others(errors, status, own)
+        options = without_retries(subject, operation, status)
+        told: set[str] = set()
+        for message in ("no", words):
+            body = json.dumps(json.dumps(put(plain, errors.envelope.message, message)))
+            script = Script.parse(f"{operation.id}#1+ {status} body={body}")
+            made = play(subject, operation, mode, script, options=options)
+            judged = [f for f in judge_error(subject, operation, made) if f.cause not in told]
+            told |= {f.cause for f in judged}
+        found += made.witnessed([_by_words(f, words) for f in judged])
+    return once(found)
+
+
+def _words_of_others(errors: Errors, status: int, own: str | None) -> str:
+    """Return what the errors of a status that have another code are called, in words."""
+    kinds = {k: a.code for k, a in errors.answers.items() if a.status == status and a.code != own}
+    codes = {r.code for r in errors.map if r.status == str(status) and r.code != own}
+    return " ".join(sorted({c.replace("_", " ") for c in (*codes, *kinds, *kinds.values()) if c}))
+
+
+def _by_words(finding: Finding, words: str) -> Finding:
+    """Return a finding that shows only where a message has certain words."""
+    return replace(
+        finding,
+        requirement="ER1",
+        basis=Basis.ASSUMED,
+        message=f"{finding.message} whose message says {words!r}, and not otherwise",
+        cause=f"{finding.cause}:words",
+    )
 
 
 @CASES.case("errors.network", "ER15", "ER9", "ER12", "ER13", "ER14", each=every, modes=MODES)

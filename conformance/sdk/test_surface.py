@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from conformance.faults.script import Script
 from conformance.oracles.exceptions import same_value
-from conformance.sdk.judging import CASES, MODES, every
+from conformance.sdk.judging import CASES, MODES, every, needs_option
 from conformance.sdk.subject import KEY, SdkSubject, Unconstructed
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Operation
@@ -138,6 +138,36 @@ def test_environment(subject: SdkSubject, mode: str) -> Iterator[Finding]:
         found = Finding("WR7", what, expected=expected, actual=actual, basis=option.basis,
                         cause=cause, mode=mode)  # fmt: skip
         yield from made.witnessed([found], made.history.calls[0])
+
+
+@CASES.case("surface.own-client", "WR7", modes=MODES)
+def test_own_client(subject: SdkSubject, mode: str) -> list[Finding]:
+    """A client that is given an HTTP client of the caller's own still calls its base URL."""
+    options = subject.contract.client.options if subject.contract.client else ()
+    option = next((o for o in options if o.role == "http-client"), None)
+    if option is None:
+        raise NotApplicable("the document names no option for an HTTP client")
+    operation = next((o for o in subject.contract if mode in subject.modes(o)), None)
+    if operation is None:
+        raise Inconclusive(f"no operation can be called in {mode}")
+    ready = subject.needs(operation, mode)
+    needs_option(subject, operation, mode, option.role)
+    plain = subject.play(Script(), subject.ask(operation), mode=ready)
+    if plain.history.calls[0].outcome.kind != "value":
+        raise Inconclusive(f"{operation.id} fails with the SDK's own HTTP client too")
+    made = subject.play(Script(), subject.ask(operation), mode=ready, options={option.role: True})
+    call = made.history.calls[0]
+    if call.outcome.kind == "value":
+        return []
+    error = call.outcome.error
+    found = Finding(
+        "WR7", f"does not reach its base URL where `{option.name}` is given",
+        expected="the same answer as without it (assumed: the document names both options and no "
+        "exception to either)",
+        actual=error.text or error.name if error else call.outcome.kind,
+        basis=Basis.ASSUMED, cause=f"own-client:{option.name}", mode=mode,
+    )  # fmt: skip
+    return made.witnessed([found], call)
 
 
 @CASES.case("surface.exceptions", "ER16", "ER10")

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -78,7 +79,7 @@ class Runner:
     ) -> Client:  # fmt: skip
         """Construct a client. Raises Unsupported, or whatever the SDK raises."""
         factory = self.factory(mode)
-        keywords = self._keywords(factory, base_url, api_key, options)
+        keywords = self._keywords(factory, mode, base_url, api_key, options)
 
         said = self._constructor(mode, keywords)
 
@@ -114,8 +115,9 @@ class Runner:
         return factory
 
     def _keywords(
-        self, factory: Any, base_url: str, api_key: str | None, options: Mapping[str, Any]
-    ) -> Json:
+        self, factory: Any, mode: str, base_url: str, api_key: str | None,
+        options: Mapping[str, Any],
+    ) -> Json:  # fmt: skip
         given = dict(options)
         given["base-url"] = self.table.base_url(base_url)
         if api_key is not None:
@@ -125,8 +127,11 @@ class Runner:
             name, why = parameter(self.table, factory, role)
             if name is None:
                 raise Unsupported(why or f"no option for {role}")
-            wrap = self.table.options[role].wrap
-            keywords[name] = wrap(value) if wrap else value
+            option = self.table.options[role]
+            if value is True and mode in option.new:
+                module, _, kind = option.new[mode].partition(":")
+                value = getattr(import_module(module), kind)()
+            keywords[name] = option.wrap(value) if option.wrap else value
         return keywords
 
     def _constructor(self, mode: str, keywords: Mapping[str, Any]) -> str:

@@ -148,6 +148,8 @@ class Option:
     also: tuple[str, ...] = ()
     wrap: Callable[[Any], Any] | None = None
     """Turns the protocol's value (seconds, counts) into the parameter's."""
+    new: Mapping[str, str] = field(default_factory=dict)
+    """By mode, `module:Class` of which the protocol's value `true` asks for a new instance."""
 
 
 @dataclass(frozen=True)

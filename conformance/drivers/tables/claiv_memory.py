@@ -30,7 +30,9 @@ TABLES = (
             "base-url": Option("base_url"),
             "timeout": Option("timeout"),
             "max-retries": Option("max_retries"),
-            "http-client": Option("http_client"),
+            "http-client": Option(
+                "http_client", new={"sync": "httpx:Client", "async": "httpx:AsyncClient"}
+            ),
         },
         exceptions=("ClaivError", "ClaivApiError", "ClaivTimeoutError", "ClaivNetworkError"),
     ),

@@ -69,6 +69,8 @@ class State:
     key: str | None
     settings: policy.Settings
     debug: bool = False
+    own: Any = None
+    """An HTTP client that the caller brought."""
     closed_until: float = 0.0
     """Monotonic time until which the quota that the server told of is used up."""
     last: list[Any] = field(default_factory=list)
@@ -349,7 +351,7 @@ class SyncEngine:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.transport = SyncTransport(state.settings.timeout, state.kit.defects)
+        self.transport = SyncTransport(state.settings.timeout, state.kit.defects, state.own)
 
     def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
         """Run one call to its end; a list that has more pages is handed out as it is walked."""
@@ -414,7 +416,7 @@ class AsyncEngine:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.transport = AsyncTransport(state.settings.timeout, state.kit.defects)
+        self.transport = AsyncTransport(state.settings.timeout, state.kit.defects, state.own)
         self.sent: Outgoing | None = None
 
     async def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:

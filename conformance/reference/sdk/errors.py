@@ -102,6 +102,8 @@ def rule_for(errors: Errors, answer: Answer, defects: Defects) -> ErrorRule | No
         "utf-8", "replace"
     ):
         return error_rule(errors, status=429)
+    if "error.words-decide" in defects and answer.status == 429 and b"quota" in answer.body:
+        code = errors.answers["quota"].code
     return error_rule(
         errors, status=None if answer.network else answer.status, code=code,
         network=answer.network,
@@ -167,6 +169,8 @@ def _attributes(
             found[name] = 0
         if source == "requestId" and "error.request-id-lost" in defects:
             found[name] = ""
+        if source == "requestId" and not found[name] and "error.request-id-invented" in defects:
+            found[name] = "00000000-0000-0000-0000-000000000000"
         if source.startswith("header:") and "error.retry-after-lost" in defects:
             found[name] = 60.0
     return found

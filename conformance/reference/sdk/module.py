@@ -22,6 +22,9 @@ from specs import Contract, Operation
 NAME = "memconform_reference"
 VERSION = "1.0.0"
 
+OWN = {"sync": "httpx:Client", "async": "httpx:AsyncClient"}
+"""HTTP clients that a caller may bring, by mode."""
+
 
 def expression(operation: Operation) -> str:
     """Return how an operation is called on a client, `memory.create`."""
@@ -60,7 +63,10 @@ def _table(contract: Contract, clients: dict[str, str]) -> Table:
         module=NAME,
         clients=clients,
         operations={o.id: Row(Way(expression(o), Shape(rest="dict"))) for o in contract},
-        options={role: Option(name) for role, name in option_names(contract).items()},
+        options={
+            role: Option(name, new=OWN if role == "http-client" else {})
+            for role, name in option_names(contract).items()
+        },
         exceptions=tuple(
             dict.fromkeys(
                 name
@@ -75,7 +81,7 @@ def _table(contract: Contract, clients: dict[str, str]) -> Table:
 def option_names(contract: Contract) -> dict[str, str]:
     """Return the constructor's parameters by role; api-key and base-url are always there."""
     options = contract.client.options if contract.client else ()
-    declared: dict[str, str] = {o.role: o.name for o in options if o.role != "http-client"}
+    declared: dict[str, str] = {o.role: o.name for o in options}
     return {"api-key": "api_key", "base-url": "base_url", **declared}
 
 
@@ -139,9 +145,12 @@ def _signature(kit: Kit, names: dict[str, str]) -> Any:
 def _state(kit: Kit, given: dict[str, Any]) -> State:
     timeout = given.get("timeout")
     retries = given.get("max-retries")
+    base_url = given["base-url"]
+    if given.get("http-client") and "client.own-unaddressed" in kit.defects:
+        base_url = ""
     return State(
         kit,
-        base_url=given["base-url"],
+        base_url=base_url,
         key=given.get("api-key") or _key_of_environment(kit),
         settings=policy.Settings(
             max_retries=retries,
@@ -149,6 +158,7 @@ def _state(kit: Kit, given: dict[str, Any]) -> State:
             timeout=30.0 if timeout is None else float(timeout),
         ),
         debug=bool(given.get("debug")),
+        own=given.get("http-client"),
     )
 
 

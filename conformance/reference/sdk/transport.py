@@ -57,12 +57,12 @@ def kind_of(error: httpx.HTTPError, headed: bool) -> Network:
 class SyncTransport:
     """Blocking connections of one client."""
 
-    def __init__(self, timeout: float, defects: Defects) -> None:
+    def __init__(self, timeout: float, defects: Defects, own: httpx.Client | None) -> None:
         self.timeout, self.defects = timeout, defects
         settings = _settings(timeout, defects)
         if "transport.stale-leak" in defects:
             settings["transport"] = Kept()
-        self.client = httpx.Client(**settings)
+        self.client = own or httpx.Client(**settings)
 
     def send(self, out: Outgoing) -> Arrived:
         """Send one request. Raises Failed or TooLong."""
@@ -143,9 +143,9 @@ class Kept(httpx.BaseTransport):
 class AsyncTransport:
     """Asynchronous connections of one client."""
 
-    def __init__(self, timeout: float, defects: Defects) -> None:
+    def __init__(self, timeout: float, defects: Defects, own: httpx.AsyncClient | None) -> None:
         self.timeout, self.defects = timeout, defects
-        self.client = httpx.AsyncClient(**_settings(timeout, defects))
+        self.client = own or httpx.AsyncClient(**_settings(timeout, defects))
 
     async def send(self, out: Outgoing) -> Arrived:
         """Send one request. Raises Failed or TooLong."""

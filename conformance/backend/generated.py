@@ -39,19 +39,38 @@ class Generated:
     """What Schemathesis calls it, `Minimum value`."""
 
 
+_SCHEMAS: dict[int, Any] = {}
 _LOADED: dict[int, Mapping[tuple[str, str], Any]] = {}
+
+
+def schema_of(contract: Contract) -> Any:
+    """Return Schemathesis' view of a contract, made once."""
+    known = id(contract.document)
+    if known not in _SCHEMAS:
+        import schemathesis
+
+        _SCHEMAS[known] = schemathesis.openapi.from_dict(_plain(contract.document))
+    return _SCHEMAS[known]
 
 
 def _operations(contract: Contract) -> Mapping[tuple[str, str], Any]:
     """Return Schemathesis' operations by verb and path, made once for each contract."""
     known = id(contract.document)
     if known not in _LOADED:
-        import schemathesis
-
-        schema = schemathesis.openapi.from_dict(_plain(contract.document))
-        made: list[Any] = [getattr(r, "ok")() for r in schema.get_all_operations()]  # noqa: B009
+        every = schema_of(contract).get_all_operations()
+        made: list[Any] = [getattr(r, "ok")() for r in every]  # noqa: B009
         _LOADED[known] = {(each.method.upper(), each.path): each for each in made}
     return _LOADED[known]
+
+
+def from_case(operation: Operation, case: Any) -> Generated | None:
+    """Return a case of Schemathesis' as a request; None where its body is no value but bytes."""
+    arguments = {**_mapping(case.path_parameters), **_mapping(case.query)}
+    body = UNSET if type(case.body).__name__ == "NotSet" else case.body
+    if isinstance(body, bytes):
+        return None
+    valid = conforms(operation, arguments, body)
+    return Generated(arguments, _whole(body) if valid else body, valid, _about(case))
 
 
 def generate(subject: BackendSubject, operation: Operation, positive: bool) -> Iterator[Generated]:
@@ -66,13 +85,7 @@ def generate(subject: BackendSubject, operation: Operation, positive: bool) -> I
         cases = cases[subject.seed % step :: step]
     if positive:
         yield from _texts(subject, operation)
-    for case in cases:
-        arguments = {**_mapping(case.path_parameters), **_mapping(case.query)}
-        body = UNSET if type(case.body).__name__ == "NotSet" else case.body
-        if isinstance(body, bytes):
-            continue
-        valid = conforms(operation, arguments, body)
-        yield Generated(arguments, _whole(body) if valid else body, valid, _about(case))
+    yield from filter(None, (from_case(operation, case) for case in cases))
 
 
 UNICODE = "naïve café — Ελλάδα, Москва, 東京, שלום, 🧠🏽‍♀️ e\u0301"

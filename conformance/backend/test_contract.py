@@ -12,6 +12,7 @@ from typing import Any
 
 from conformance.backend.effects import found_texts
 from conformance.backend.generated import (
+    Generated,
     at_home,
     body_of,
     broken_basis,
@@ -22,6 +23,7 @@ from conformance.backend.judging import judge_all, sweep
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
 from conformance.backend.views import tellable, wait_for, write, writer_of
+from conformance.backend.walking import at_home_but, walk
 from conformance.backend.world import required
 from conformance.history import Exchange
 from conformance.oracles import envelope
@@ -217,6 +219,35 @@ def test_links(subject: BackendSubject, operation: Operation) -> Iterable[Findin
             )  # fmt: skip
     if not followed:
         raise Inconclusive("no link could be followed: the answer lacks the values")
+
+
+@CASES.case("contract.generated-walks", "CT1", "CT2", "CT3", "CT5", "CT6", "CT7")
+def test_generated_walks(subject: BackendSubject) -> Iterable[Finding]:
+    """Where Schemathesis walks along links, every answer on the way is as declared."""
+    if not any(operation.links for operation in subject.contract):
+        raise NotApplicable("the spec declares no links")
+    sent: list[tuple[Exchange, bool]] = []
+
+    def send(operation: Operation, made: Generated, linked: frozenset[str]) -> Exchange:
+        arguments, body = at_home_but(linked, made, *at_home(subject, operation, made, "a"))
+        exchange = subject.send(operation, arguments, **body_of(operation, body))
+        whole = {**arguments, **(body if isinstance(body, dict) else {})}
+        subject.world.note(operation, whole, exchange, "a")
+        sent.append((exchange, made.valid))
+        return exchange
+
+    followed = walk(subject, send)
+    yield from judge_all(subject, [exchange for exchange, _ in sent])
+    for exchange, valid in sent:
+        operation = subject.contract[exchange.operation or ""]
+        if valid and exchange.status in (400, 422):
+            yield found(
+                "CT5", f"a valid request is refused with {exchange.status}", exchange,
+                cause=f"walk-refused {operation.id}", operation=operation,
+                basis=operation.basis, expected="2xx", actual=exchange.status,
+            )  # fmt: skip
+    if not followed:
+        raise Inconclusive(f"none of {len(sent)} steps took a link: no answer gave what one needs")
 
 
 def _streamed(contract: Contract) -> list[Operation]:

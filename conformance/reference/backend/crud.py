@@ -291,8 +291,14 @@ def delete(things: Things) -> Handler:
     """Return a handler that removes one document."""
 
     def handle(call: Call) -> Reply:
-        space, document = things.find(call, "isolation.delete")
         defects = call.defects
+        if "delete.again-fails" in defects:
+            gone = call.store.get(
+                _trash(call), str(call.argument(things.effect.target or "")), call.now
+            )
+            if gone is not None:
+                raise RuntimeError("deleted twice")
+        space, document = things.find(call, "isolation.delete")
         if "delete.still-listed" in defects:
             call.store.hide(space, document, things.resource.text(document.body))
         elif "delete.still-found" in defects:
@@ -302,7 +308,7 @@ def delete(things: Things) -> Handler:
             call.store.insert(_trash(call), document.id, document.body, call.now)
         elif "delete.does-nothing" not in defects:
             remove(call, things.resource, space, document)
-        if "update.revives-deleted" in defects:
+        if "update.revives-deleted" in defects or "delete.again-fails" in defects:
             call.store.insert(_trash(call), document.id, document.body, call.now)
         if "delete.takes-another" in defects:
             for other in call.store.find(space, call.now, limit=1):

@@ -295,6 +295,8 @@ _STATE: tuple[Row, ...] = (
     ("delete.still-readable", "sovant", "ST6", "state.deleted", "still shows what was deleted"),
     ("delete.still-listed", "sovant", "ST6", "state.deleted", "still lists what was deleted"),
     ("delete.still-found", "sovant", "ST6", "state.deleted", "still finds what was deleted"),
+    ("delete.again-fails", "memsy-control", "CT6", "contract.generated-walks",
+     "fails where something is deleted twice"),
     ("delete.takes-another", "memsy", "ST7", "state.deleted", "deletes another record too"),
     ("link.does-nothing", "sovant", "ST1", "state.linked", "answers a link and forgets it"),
     ("batch.failure-hidden", "sovant", "ST8", "state.batch", "calls a failed entry done"),

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conformance.cases import Case, CaseResult, Subject
+    from conformance.cases import Case, CaseResult
     from conformance.report.results import SubjectEntry
+    from conformance.subjects import Session
     from specs import Operation
 
 _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -55,9 +56,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 class State:
     """One session's subject and what its cases came to."""
 
-    subject: Subject
-    suite: str
-    entry: Any
+    session: Session
     results: list[CaseResult] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -103,7 +102,7 @@ def pytest_pycollect_makeitem(
     except Usage:
         return []
     made: list[pytest.Item] = []
-    for operation, mode in instances(case, state.subject.contract):
+    for operation, mode in instances(case, state.session.subject.contract):
         inside = "-".join(part for part in (operation.id if operation else "", mode) if part)
         made.append(
             CaseItem.from_parent(
@@ -128,11 +127,10 @@ class CaseItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run it, keep what it came to, and tell pytest in pytest's words."""
-        from conformance.cases import execute
         from conformance.verdict import Verdict
 
         state = self.config.stash[_STATE]
-        result = execute(self.case, state.subject, self.operation, self.mode)
+        result = state.session.take(self.case, self.operation, self.mode)
         state.results.append(result)
         if result.verdict in (Verdict.FAIL, Verdict.ERROR):
             raise CaseFailed(result)
@@ -180,11 +178,11 @@ def _state(config: pytest.Config, suite: str) -> State:
         from conformance import subjects
 
         try:
-            state = subjects.for_pytest(suite, lambda name: option(config, name))
+            session = subjects.for_pytest(suite, lambda name: option(config, name))
         except subjects.Usage as error:
             config.stash[_MISUSE] = f"memconform: {error}"
             raise
-        config.stash[_STATE] = State(*state)
+        config.stash[_STATE] = State(session)
     return config.stash[_STATE]
 
 
@@ -196,7 +194,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     from conformance import subjects
 
-    order = {case: n for n, case in enumerate(subjects.order(config.stash[_STATE].suite))}
+    order = {case: n for n, case in enumerate(subjects.order(config.stash[_STATE].session.suite))}
     items.sort(key=lambda i: order.get(i.case.id, len(order)) if isinstance(i, CaseItem) else -1)
 
 
@@ -231,7 +229,7 @@ _LAST = pytest.StashKey[str]()
 
 
 def _close(state: State) -> SubjectEntry:
-    made: SubjectEntry = state.entry(state.results, time.monotonic() - state.started)
+    made: SubjectEntry = state.session.close(state.results, time.monotonic() - state.started)
     return made
 
 

@@ -10,6 +10,8 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from os import cpu_count
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 import specs
-from conformance.cases import CaseResult, Interrupted, Subject
+from conformance.cases import Case, CaseResult, Interrupted, Subject, execute
 from conformance.progress import Reporter
 from conformance.report.notes import notes
 from conformance.report.results import SubjectEntry, summarise
@@ -30,6 +32,19 @@ if TYPE_CHECKING:
 
 Get = Callable[[str], Any]
 Close = Callable[[Sequence[CaseResult], float], SubjectEntry]
+Take = Callable[[Case, "specs.Operation | None", str], CaseResult]
+"""Runs one instance of a case."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A subject as pytest takes it through a suite, case by case."""
+
+    subject: Subject
+    suite: str
+    take: Take
+    close: Close
+    """Closes the subject and makes its entry of the results and the seconds that they took."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -44,8 +59,8 @@ class Usage(ValueError):
     """What was asked for cannot be done; the message says why and what to type instead."""
 
 
-def for_pytest(suite: str, option: Get) -> tuple[Subject, str, Close]:
-    """Return (subject, suite, function that closes the subject and makes its entry).
+def for_pytest(suite: str, option: Get) -> Session:
+    """Return a subject, ready to be taken through a suite.
 
     Raises Usage where options are missing or wrong.
     """
@@ -122,7 +137,9 @@ def backend(options: Mapping[str, Any]) -> BackendSubject:
     )
 
 
-def _backend_for_pytest(option: Get) -> tuple[Subject, str, Close]:
+def _backend_for_pytest(option: Get) -> Session:
+    from conformance.backend.suite import Taker
+
     names = ("base-url", "api", "api-key", "read-only", "max-requests", "max-seconds", "rate",
              "ca", "deep", "fast", "seed", "quota", "also", "restart-command", "record",
              "resume", "sensitivity")  # fmt: skip
@@ -136,7 +153,7 @@ def _backend_for_pytest(option: Get) -> tuple[Subject, str, Close]:
         sys.stderr.writelines(f"{entry.api}: {note}\n" for note in notes(entry))
         return entry
 
-    return cast(Subject, subject), "backend", close
+    return Session(cast(Subject, subject), "backend", Taker(subject, probes=True), close)
 
 
 def _recorded(subject: BackendSubject, options: Mapping[str, Any]) -> Callable[[], None]:
@@ -363,7 +380,7 @@ def _apart(subjects: Sequence[str], words: Sequence[str], jobs: int | None) -> l
     return judged
 
 
-def _sdk_for_pytest(option: Get) -> tuple[Subject, str, Close]:
+def _sdk_for_pytest(option: Get) -> Session:
     from conformance.sdk import open_subject
 
     wanted, driver, api = option("--sdk"), option("--driver"), option("--api")
@@ -377,7 +394,11 @@ def _sdk_for_pytest(option: Get) -> tuple[Subject, str, Close]:
     subject, close = open_subject(
         wanted, command, api, seed=option("--seed") or 0, deep=bool(option("--deep"))
     )
-    return subject, "sdk", close
+    return Session(subject, "sdk", partial(_take, subject), close)
+
+
+def _take(subject: Subject, case: Case, operation: specs.Operation | None, mode: str) -> CaseResult:
+    return execute(case, subject, operation, mode)
 
 
 def judge_load(

@@ -13,6 +13,7 @@ from conformance.reference.backend.server import Embedded
 from conformance.reference.defects import Defects
 from conformance.report.results import Results
 from conformance.verdict import Verdict
+from tests.foreign import servers
 
 ROOT = Path(__file__).parent.parent
 
@@ -75,3 +76,28 @@ def test_other_suites_are_left_alone(tmp_path: Path) -> None:
     assert 0 == done.returncode, done.stdout
     assert "1 passed" in done.stdout
     assert "memconform" not in done.stdout
+
+
+def test_a_server_that_goes_away_is_told_once(tmp_path: Path) -> None:
+    """As from the command line: one finding says that it went, the rest was not tested."""
+    with servers.dying(300) as served:
+        done = run(
+            "--pyargs", "conformance.backend", "--base-url", served.url, "--api", "claiv",
+            "--api-key", served.keys[0], "--out", str(tmp_path), cwd=tmp_path,
+        )  # fmt: skip
+    made = Results.model_validate_json((tmp_path / "results.json").read_text("utf-8"))
+    causes = [f.cause for f in made.subjects[0].findings]
+    assert "server-gone" in causes
+    assert not [c for c in causes if "refused" in c or "not-alive" in c]
+    assert done.returncode == 1
+    assert "nothing listens" in "".join(c.reason for c in made.subjects[0].cases)
+
+
+def test_a_server_that_is_not_there_is_no_verdict(tmp_path: Path) -> None:
+    """Nothing was tested: exit 5, whatever pytest makes of skipped tests."""
+    done = run(
+        "--pyargs", "conformance.backend", "--base-url", "http://127.0.0.1:9", "--api", "octamem",
+        "--api-key", "k", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 5, done.stdout[-2000:]
+    assert "nothing answers there" in done.stdout

@@ -89,32 +89,55 @@ def run(
     if seed is not None:
         subject.seed = seed
     probe(subject)
+    take = Taker(subject)
     planned = [
         (case, operation, mode)
         for case in selected(select)
         for operation, mode in instances(case, subject.contract)
     ]
     results: list[CaseResult] = []
-    gone = ""
     for number, (case, operation, mode) in enumerate(planned):
-        first = subject.exchanged
         try:
             if progress is not None:
                 name = f"{case.id}[{operation.id}]" if operation else case.id
                 progress(number, len(planned), name)
-            if gone:
-                results.append(_untested(case, operation, mode, gone))
-                continue
-            result = execute(case, subject, operation, mode, subject.clock)
+            results.append(take(case, operation, mode))
         except KeyboardInterrupt:
             raise Interrupted(results) from None
-        if _gone(subject, first):
-            gone = f"nothing listens at {subject.base_url} any more since {result.name}"
-            result = _ended(subject, result, first)
-        results.append(result)
     if progress is not None:
         progress(len(planned), len(planned), "")
     return results
+
+
+class Taker:
+    """Takes one case after the other, and notices where the server went away.
+
+    From then on nothing is sent: what was not tested is inconclusive, and says since when.
+    """
+
+    def __init__(self, subject: BackendSubject, probes: bool = False) -> None:
+        self._subject = subject
+        self._probes = probes
+        """True where nobody has asked yet whether the server is there."""
+        self._gone = ""
+
+    def __call__(self, case: Case, operation: Operation | None, mode: str) -> CaseResult:
+        """Run one instance of a case and return what it came to."""
+        subject = self._subject
+        if self._probes:
+            self._probes = False
+            try:
+                probe(subject)
+            except SubjectError as why:
+                self._gone = str(why)
+        if self._gone:
+            return _untested(case, operation, mode, self._gone)
+        first = subject.exchanged
+        result = execute(case, subject, operation, mode, subject.clock)
+        if _gone(subject, first):
+            self._gone = f"nothing listens at {subject.base_url} any more since {result.name}"
+            result = _ended(subject, result, first)
+        return result
 
 
 def _gone(subject: BackendSubject, first: int) -> bool:

@@ -118,7 +118,7 @@ def test_unknown_parent(subject: BackendSubject, operation: Operation) -> Iterab
         declared = envelope.expected_answer(operation, "unknown-id")
         stated = (declared and declared.basis) or operation.effect.basis
         yield from envelope.provoked(
-            operation, exchange, "unknown-id", f"a {kind} that nothing has",
+            operation, exchange, "unknown-id", f"a parent ({kind}) that there is not",
             cause=f"unknown-parent {operation.effect.kind}",
             basis=weaker(operation.effect.basis, stated),
         )  # fmt: skip

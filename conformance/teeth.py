@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -230,7 +231,8 @@ def bite(
         at_once = 1 if suite == "load" else jobs or cpu_count() or 1
         chosen = plan.defects(suite)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(at_once, mp_context=context) as pool:
+        pool = ProcessPoolExecutor(at_once, mp_context=context)
+        with pool, _ended_together(pool):
             if plan.pairs:
                 two = [(a.id, b.id) for a, b in pairs_of(chosen, plan.seed)]
                 pairs += _all([pool.submit(_pair, suite, p) for p in two], _saying(console, suite))
@@ -241,6 +243,18 @@ def bite(
                 for made in _all(perfect, _saying(console, suite)):
                     references += made
     return Bite(tuple(kills), tuple(references), tuple(pairs))
+
+
+@contextmanager
+def _ended_together(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """End the workers at once where the work is interrupted; what they serve ends with them."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
 
 
 def _all(pending: Sequence[Future[T]], say: Callable[[int, int, T], None]) -> list[T]:

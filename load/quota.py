@@ -114,7 +114,9 @@ class _Driver:
         refused = sum(not e.admitted for e in self.events)
         self.facts |= {"sent": self.sent, "admitted": len(self.events) - refused,
                        "refused": refused}  # fmt: skip
-        if not self.events[0].admitted and self.wait is not None:
+        # one of those that went first, though its answer need not have been read first
+        first = self.events[: len(self.wires)]
+        if self.wait is not None and not any(e.admitted for e in first):
             self._saw_refused_after_wait()
         most = most_untold(self.events, quota)
         for wrong in judge_untold(self.events, quota):

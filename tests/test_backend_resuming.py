@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conformance.backend import recording, resuming, suite, teeth
 from conformance.backend.transport import Answer, SocketTransport
-from conformance.history import Exchange
+from conformance.history import Exchange, Response
 from conformance.verdict import Verdict
 
 
@@ -69,3 +70,18 @@ def test_a_recording_of_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
         pytest.raises(recording.RecordingError, match=words),
     ):
         resuming.resume(file, subject)
+
+
+def test_a_text_with_other_ends_of_lines_is_one_line(tmp_path: Path) -> None:
+    """U+2028 and its like end lines for Unicode and stand inside texts of a recording."""
+    file = tmp_path / "run.jsonl"
+    with teeth.judged("octamem", seed=5) as subject:
+        writer = recording.Recorder(file, subject)
+        sent = subject.send("add", {"content": "one\u2028two\x85three\x0bfour"})
+        subject.recorder = None
+        odd = Response(200, (), '{"said": "one\u2028two\x85three"}'.encode(), True)
+        writer(replace(sent, response=odd), "case", 1.0)
+        writer(replace(sent, response=odd), "next", 2.0)
+        writer.close()
+    assert [kept.case for kept in recording.read(file)[1]][-2:] == ["case", "next"]
+    assert len(recording.lines_of(file)) == len(file.read_bytes().split(b"\n")) - 1

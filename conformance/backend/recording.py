@@ -143,9 +143,15 @@ def head_of(subject: BackendSubject) -> Head:
     )
 
 
+def lines_of(path: Path) -> list[str]:
+    """Return the lines of a recording; what else Unicode calls a line's end stands inside texts."""
+    text = path.read_bytes().decode("utf-8")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def read(path: Path) -> tuple[Head, list[Kept]]:
     """Return what a recording holds. Raises RecordingError; a cut last line is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = lines_of(path)
     if not lines:
         raise RecordingError(f"{path}: empty")
     try:

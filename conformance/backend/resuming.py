@@ -21,6 +21,7 @@ from conformance.backend.recording import (
     ReplayTransport,
     by_case,
     head_of,
+    lines_of,
     read,
 )
 from conformance.backend.subject import BackendSubject
@@ -83,7 +84,7 @@ def resume(path: Path, subject: BackendSubject) -> list[str]:
     for sibling in subject.siblings:
         sibling.run_id = head.run_id
         Resumed(sibling, kept, f"@{sibling.api_name}")
-    lines = path.read_text(encoding="utf-8").splitlines()[1 : len(kept) + 1]
+    lines = lines_of(path)[1 : len(kept) + 1]
     return [line for line in lines if json.loads(line)["case"].partition("@")[0] in cases]
 
 

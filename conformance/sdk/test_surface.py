@@ -147,6 +147,8 @@ def test_own_client(subject: SdkSubject, mode: str) -> list[Finding]:
     option = next((o for o in options if o.role == "http-client"), None)
     if option is None:
         raise NotApplicable("the document names no option for an HTTP client")
+    if option.role not in subject.hello.options:
+        raise NotApplicable("the driver knows no option for an HTTP client")
     operation = next((o for o in subject.contract if mode in subject.modes(o)), None)
     if operation is None:
         raise Inconclusive(f"no operation can be called in {mode}")

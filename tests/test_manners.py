@@ -10,10 +10,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,6 +26,7 @@ from conformance.progress import INTERRUPTED, VARIABLE, Reporter, parse
 from conformance.redaction import hide
 from conformance.reference.backend.server import Embedded
 from conformance.report.results import Results
+from tests.foreign import servers
 
 KEYS = ("sk+first/aGVsbG8=tenant-one", "sk+second/d29ybGQ=tenant-two")
 
@@ -64,21 +63,6 @@ class Echo(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def echo() -> Iterator[str]:
-    """Serve `Echo` on loopback and yield its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
-
-
 def forms(key: str) -> Iterator[bytes]:
     """Yield the ways in which a key could stand in a file."""
     yield key.encode()
@@ -94,8 +78,8 @@ def forms(key: str) -> Iterator[bytes]:
 @pytest.mark.parametrize("api", ["octamem"])
 def test_no_output_holds_a_key(api: str, tmp_path: Path) -> None:
     """A server that says every key back, in every form, finds none of them in what we write."""
-    with echo() as url:
-        words = ["backend", "--base-url", url, "--api", api, "--out", str(tmp_path / "out"),
+    with servers.handled(Echo) as served:
+        words = ["backend", "--base-url", served.url, "--api", api, "--out", str(tmp_path / "out"),
                  "--record", str(tmp_path / "run.jsonl"), "--sensitivity"]  # fmt: skip
         words += [w for key in KEYS for w in ("--api-key", key)]
         words += [w for case in ("contract.", "auth.", "errors.") for w in ("--case", case)]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,7 +75,14 @@ def _asgi(app: Any) -> Iterator[Served]:
 @contextmanager
 def always_200() -> Iterator[Served]:
     """Serve 200 to everything."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Always200)
+    with handled(Always200) as served:
+        yield served
+
+
+@contextmanager
+def handled(by: type[BaseHTTPRequestHandler]) -> Iterator[Served]:
+    """Serve whatever a handler of the standard library answers, each connection in a thread."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), by)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

@@ -21,6 +21,7 @@ from gevent import get_hub
 from gevent.event import Event
 
 from conformance.verdict import Finding
+from load.framing import Timeout, Trouble
 from load.judge import BAD, EMPTY, Asked, Judge, exchange_of
 from load.lane import Lane, Shot
 from load.plan import Task
@@ -28,7 +29,6 @@ from load.profile import Profile
 from load.record import Tally, coarse
 from load.request_ids import RequestIds, repeated
 from load.schedule import Schedule
-from load.transport_fast import Timeout, Trouble
 
 
 class Wire(Protocol):

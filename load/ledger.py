@@ -20,9 +20,9 @@ import gevent.pool
 
 from load.call import Slot, compile_template
 from load.engine import Engine, Wire
+from load.framing import Timeout, Trouble
 from load.lane import Lane, Resource
 from load.plan import marked_property, showing
-from load.transport_fast import Timeout, Trouble
 from specs import Operation, pointer
 from specs.examples import arguments
 

@@ -16,11 +16,11 @@ import gevent
 
 from conformance.verdict import Finding
 from load.engine import Engine
+from load.framing import Trouble
 from load.judge import BAD
 from load.lane import Lane, Resource
 from load.ledger import Unwalkable, walk
 from load.plan import Task
-from load.transport_fast import Trouble
 from specs import Operation, pointer
 
 STEADY = ("cursor", "token", "link")

@@ -21,10 +21,10 @@ from conformance.oracles.limits import Quota
 from conformance.verdict import Finding
 from load.admission import Admission, judge, judge_untold, most_untold
 from load.engine import Engine, Wire
+from load.framing import Trouble, header_of
 from load.judge import parse_head
 from load.lane import Lane
 from load.plan import Task
-from load.transport_fast import Trouble, header_of
 from specs import Basis
 from specs.vocabulary import RateLimit
 

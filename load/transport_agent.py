@@ -17,7 +17,8 @@ from urllib.request import getproxies, proxy_bypass
 from geventhttpclient import HTTPClient
 
 from load.call import Origin
-from load.transport_fast import CHUNK, Connection, Trouble
+from load.framing import Trouble
+from load.transport_fast import CHUNK, Connection
 
 NOTHING_YET = (BlockingIOError, TimeoutError, ssl.SSLWantReadError)
 

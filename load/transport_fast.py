@@ -1,10 +1,9 @@
 """The fast transport: plain HTTP/1.1 over one socket, parsed by llhttp, under gevent.
 
 One connection carries one request at a time (pipelining never). What is wrong with an answer's
-framing has a name (`Trouble.kind`): refused, reset, timeout, truncated, garbage,
-bytes-after-body, too-large; tls, proxy and network tell where else it broke. Bodies are bytes;
-headers stay the raw head, to be looked up by whoever asks (`header_of`). TLS and proxies are
-`transport_agent.py`'s.
+framing has a name (`framing.Trouble`); answers that do not come whole in one piece are read by
+`framing.Reading`. Bodies are bytes; headers stay the raw head, to be looked up by whoever asks
+(`framing.header_of`). TLS and proxies are `transport_agent.py`'s.
 """
 
 from __future__ import annotations
@@ -12,64 +11,20 @@ from __future__ import annotations
 import _socket
 import errno
 import socket
-from functools import partial
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import greenlet  # type: ignore[import-untyped]
 from gevent import get_hub, getcurrent
 from gevent import socket as _gevent_socket
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError
 
-TroubleKind = Literal[
-    "refused", "reset", "timeout", "truncated", "garbage", "bytes-after-body",
-    "too-large", "tls", "proxy", "network",
-]  # fmt: skip
+from load.framing import IDLE, Parser, Reading, Trouble, TroubleKind, kind_of, measure
+
 CHUNK = 65_536
-LARGEST = 64 * 1024 * 1024
-"""Bytes of one answer beyond which it is given up."""
-IDLE = 1.0
-"""Seconds of idleness after which a server may close a kept connection without blame."""
-
-
 cooperative: Any = _gevent_socket
 switch = greenlet.greenlet.switch
 """The switch itself: gevent's own first looks for a hook that nobody uses."""
-
-
-class Trouble(Exception):
-    """An exchange without a whole answer. `kind` is its name."""
-
-    def __init__(self, kind: TroubleKind, detail: str = "") -> None:
-        super().__init__(f"{kind}: {detail}" if detail else kind)
-        self.kind = kind
-
-
-class Timeout(Trouble):
-    """Thrown into the waiting greenlet by whoever watches the time."""
-
-    def __init__(self) -> None:
-        super().__init__("timeout")
-
-
-def header_of(head: bytes, name: bytes) -> bytes | None:
-    """Return the first value of a header in a raw head, or None; `name` in lower case."""
-    folded = head.lower()
-    start = folded.find(b"\r\n" + name + b":")
-    if start < 0:
-        return None
-    start += len(name) + 3
-    end = head.find(b"\r\n", start)
-    return head[start : end if end >= 0 else None].strip()
-
-
-def _measure(head: bytes, received: int, body: bytes) -> None:
-    """Raise Trouble where more came than head and body: empty lines, which the parser passes over.
-
-    What comes in chunks has no length to measure; there the parser's word is taken.
-    """
-    if received - len(head) - 2 > len(body) and header_of(head, b"transfer-encoding") is None:
-        raise Trouble("bytes-after-body", "empty lines after the answer")
 
 
 class Connection:
@@ -127,7 +82,7 @@ class Connection:
             raise
         except OSError as error:
             self.close()
-            raise Trouble(_kind(error), error.strerror or "") from error
+            raise Trouble(kind_of(error), error.strerror or "") from error
         except BaseException:  # ended from outside: the answer must find nobody waiting
             self.close()
             raise
@@ -186,7 +141,7 @@ class Connection:
         self._body.clear()
         self._begun.clear()
         self._done.clear()
-        self._parser = _Callbacks(self._body, self._begun, self._done).parser
+        self._parser = Parser(self._body, self._begun, self._done).parser
 
     def _ready(self) -> None:
         """Be called by the hub when there is something to read, asked for or not."""
@@ -253,8 +208,8 @@ class Connection:
         parser = self._parser
         try:
             parser.feed_data(received)
-        except HttpParserError as error:
-            raise self._unparsable(received, str(error)) from None
+        except HttpParserError:
+            return self._slowly(received)
         if len(done) != 1 or len(begun) != 1 or not done[0]:
             return self._slowly(received)
         status: int = parser.get_status_code()
@@ -267,62 +222,25 @@ class Connection:
         self._fresh = False
         head = received[: received.find(b"\r\n\r\n") + 2]
         if len(received) - len(head) - 2 != len(whole):
-            _measure(head, len(received), whole)
+            measure(head, len(received), whole)
         return status, head, whole
 
     def _slowly(self, raw: bytes) -> tuple[int, bytes, bytes]:
-        """Read any answer that did not come whole in one piece, or ends its connection."""
-        while True:
-            while b"\r\n\r\n" not in raw:
-                raw += self._more_of(raw)
-            if raw[9:10] != b"1" or raw[9:12] == b"101":
-                break
-            raw = raw.partition(b"\r\n\r\n")[2]  # an interim answer (RFC 9110 §15.2)
+        """Read any answer that did not come right and whole in one piece, or ends its connection.
+
+        Raises Trouble, which says what is wrong with it.
+        """
         self._renew()
-        head, total = raw[: raw.find(b"\r\n\r\n") + 2], len(raw)
-        self._feed(raw)
-        while not self._done:
-            more = self._more()
-            if not more:
-                self._ended(head)
+        reading = Reading(self._fresh)
+        while not reading.feed(raw):
+            raw = self._more()
+            if not raw:
+                reading.end()
                 break
-            total += len(more)
-            if total > LARGEST:
-                raise Trouble("too-large", f"more than {LARGEST} bytes")
-            self._feed(more)
-        if len(self._begun) != 1:
-            raise Trouble("bytes-after-body", "a second answer to one request")
-        status, whole = self._parser.get_status_code(), b"".join(self._body)
-        if self._done and self._done[0]:
-            self._renew()
-        else:
+        if not reading.keep:
             self.close()
         self._fresh = False
-        _measure(head, total, whole)
-        return status, head, whole
-
-    def _feed(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except HttpParserError as error:
-            raise self._unparsable(data, str(error)) from None
-
-    def _more_of(self, raw: bytes) -> bytes:
-        """Return more of a head that is not whole."""
-        if not raw.startswith(b"HTTP/"[: len(raw)]):
-            raise self._unparsable(raw, "not an HTTP answer")
-        if len(raw) > 4 * CHUNK:
-            raise Trouble("too-large", "a head without an end")
-        more = self._more()
-        if not more:
-            raise Trouble("truncated", "closed inside a head")
-        return more
-
-    def _ended(self, head: bytes) -> None:
-        """The server closed inside a message: right only where the body runs until the close."""
-        framed = header_of(head, b"content-length") or header_of(head, b"transfer-encoding")
-        if framed is not None:
-            raise Trouble("truncated", "closed before the answer was whole")
+        return reading.status, reading.head, reading.body
 
     def _closed_before_answer(
         self, data: bytes, kind: TroubleKind = "truncated"
@@ -339,14 +257,6 @@ class Connection:
 
     def _again(self, data: bytes) -> tuple[int, bytes, bytes]:
         return self._exchange(data)
-
-    def _unparsable(self, received: bytes, why: str) -> Trouble:
-        if self._done:
-            return Trouble("bytes-after-body", "bytes that belong to no answer")
-        if not received.startswith(b"HTTP/") and not self._begun:
-            kind: TroubleKind = "garbage" if self._fresh else "bytes-after-body"
-            return Trouble(kind, "not an HTTP answer")
-        return Trouble("garbage", why.splitlines()[0][:80])
 
     def _wait(self) -> None:
         """Let others run until there is something to read."""
@@ -378,29 +288,3 @@ class Connection:
                     continue
         finally:
             writable.close()
-
-
-class _Callbacks:
-    """What llhttp calls back: appends to lists, with as little Python in between as can be."""
-
-    def __init__(self, body: list[bytes], begun: list[int], done: list[bool]) -> None:
-        self.on_body = body.append
-        self.on_message_begin = partial(begun.append, 1)
-        self.on_message_complete = self._complete
-        self._done = done
-        self.parser = HttpResponseParser(self)
-        self._should_keep_alive = self.parser.should_keep_alive
-
-    def _complete(self) -> None:
-        # Asked here because llhttp forgets it as soon as the message is over.
-        self._done.append(self._should_keep_alive())
-
-
-def _kind(error: OSError) -> TroubleKind:
-    if isinstance(error, ConnectionRefusedError):
-        return "refused"
-    if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
-        return "reset"
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    return "network"

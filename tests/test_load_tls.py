@@ -15,9 +15,9 @@ from conformance.reference.backend.server import Embedded
 from conformance.reference.defects import Defects
 from load.call import origin
 from load.defects import Wrong
+from load.framing import Trouble
 from load.runner import run
 from load.transport_agent import AgentConnection
-from load.transport_fast import Trouble
 from tests.foreign import servers
 from tests.test_load_transport import GET, OK, TOLD, Script, answer, server, told
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 import gevent
 import pytest
 
-from load.transport_fast import Connection, Trouble, header_of
+from load.framing import Reading, Trouble, header_of
+from load.transport_fast import Connection
 
 GET = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
@@ -128,6 +129,28 @@ def test_wrong_framing_has_a_name(case: str) -> None:
     wire, kind = WRONG[case]
     with server(answer(*wire)) as connection:
         assert told(connection) == kind
+
+
+def read(pieces: list[bytes]) -> tuple[int, bytes] | str:
+    """Return what a reading makes of these pieces and a close behind them."""
+    reading = Reading()
+    try:
+        done = [reading.feed(piece) for piece in pieces]
+        if not any(done):
+            reading.end()
+    except Trouble as trouble:
+        return trouble.kind
+    # What comes behind a whole answer is the transport's to find.
+    return "bytes-after-body" if any(done[:-1]) else (reading.status, reading.body)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+@pytest.mark.parametrize("case", TOLD)
+def test_what_an_answer_is_called_does_not_hang_on_its_pieces(case: str, size: int) -> None:
+    """However the network cuts an answer into pieces, the reading says the same of it."""
+    wire, expected = TOLD[case]
+    whole = b"".join(wire)
+    assert read([whole[i : i + size] for i in range(0, len(whole), size)]) == expected
 
 
 def test_a_refused_connection_is_called_refused() -> None:

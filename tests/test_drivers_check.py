@@ -18,6 +18,7 @@ NOTES = MINIATURES / "notes.yaml"
 DESCRIBED = {
     "silent": ("hello", "no answer within"),
     "slow": ("call[sync]", "no answer within"),
+    "slow-on-one": ("call[sync]", "no answer within"),
     "chatty": ("hello", "it is no JSON object"),
     "dies": ("call[sync]", "exit code 3); its last words: out of cheese"),
     "dies-on-one": ("call[sync]", "exit code 3); its last words: out of cheese"),
@@ -47,7 +48,7 @@ DESCRIBED = {
 }
 
 
-HANGING = {"silent", "slow", "never-ends", "ignores-the-end"}
+HANGING = {"silent", "slow", "slow-on-one", "never-ends", "ignores-the-end"}
 """Faults that take as long as the driver is given."""
 
 

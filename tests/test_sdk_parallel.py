@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import specs
-from conformance.cases import Case, CaseResult
+from conformance.cases import Case, CaseResult, Interrupted
 from conformance.faults.script import Script
 from conformance.faults.testbench import Testbench
+from conformance.progress import VARIABLE, parse
+from conformance.report.results import Results
 from conformance.sdk import parallel, suite
 from conformance.sdk.subject import SdkSubject
 from conformance.verdict import Inconclusive, Verdict
@@ -141,15 +147,22 @@ def test_a_driver_that_dies_harms_its_case_alone() -> None:
     assert all("out of cheese" in r.reason for r in results if r.verdict is Verdict.ERROR)
 
 
-def test_an_interrupted_run_leaves_no_driver(first: SdkSubject) -> None:
-    """Ctrl-C ends every copy's driver, one in the middle of a call too, and none starts again."""
+def test_an_interrupted_run_leaves_no_driver_and_what_it_knows(first: SdkSubject) -> None:
+    """Ctrl-C ends every copy's driver, one in the middle of a call too, and none starts again.
+
+    What was judged before is kept; what was under way says nothing, its driver being gone.
+    """
     copies: list[SdkSubject] = []
     calling = threading.Event()
 
     def execute(case: Case, subject: SdkSubject, operation: Any, mode: str) -> CaseResult:
         if subject is first:
             assert calling.wait(60)
+            if case.id == "case.0":
+                return _result(case, operation, mode)
             raise KeyboardInterrupt
+        if case.id == "case.0":  # it is the subject's own
+            return _result(case, operation, mode)
         copies.append(subject)
         subject.driver.hello()
         calling.set()
@@ -159,14 +172,84 @@ def test_an_interrupted_run_leaves_no_driver(first: SdkSubject) -> None:
                 return _result(case, operation, mode)
 
     todo = [(_case(f"case.{n}"), None, "") for n in range(4)]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted) as stopped:
         parallel.run(first, todo, execute, lambda: suite._another(target(), first), 2)
+    assert [r.case for r in stopped.value.finished] == ["case.0"]
     assert len(copies) == 1
     assert first.driver.pid is None or first.driver._pipe is None or first.driver._pipe.ended
     assert copies[0].driver.pid is None
     outcome = copies[0].driver.open("http://127.0.0.1:9", "k")
     assert not isinstance(outcome, str)
     assert "not wanted any more" in outcome.detail
+
+
+def test_an_interruption_that_reaches_a_copy_ends_the_run(first: SdkSubject) -> None:
+    """Where a copy's progress raises the exception that got lost, nobody works on or is waited for.
+
+    The subject is at a case that ends only because its driver is taken away: no result.
+    """
+    calling = threading.Event()
+
+    def execute(case: Case, subject: SdkSubject, operation: Any, mode: str) -> CaseResult:
+        if subject is not first:
+            assert calling.wait(60)
+            raise KeyboardInterrupt
+        while isinstance(subject.driver.open("http://127.0.0.1:9", "k"), str):
+            calling.set()
+        return _result(case, operation, mode)
+
+    todo = [(_case(f"case.{n}"), None, "") for n in range(2)]
+    with pytest.raises(Interrupted) as stopped:
+        parallel.run(first, todo, execute, lambda: suite._another(target(), first), 2)
+    assert stopped.value.finished == ()
+
+
+def test_an_end_among_the_late_cases_keeps_the_early_ones(
+    first: SdkSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cases that come after all others take nothing with them when the run ends in one of them."""
+
+    def execute(case: Case, subject: SdkSubject, operation: Any, mode: str) -> CaseResult:
+        if case.id.startswith(suite.LATE):
+            raise KeyboardInterrupt
+        return _result(case, operation, mode)
+
+    monkeypatch.setattr(suite, "_execute", execute)
+    early = [(c.id, mode) for c, _, mode in suite._todo(first, ["surface"])]
+    another = lambda: suite._another(target(), first)  # noqa: E731
+    with pytest.raises(Interrupted) as stopped:
+        suite.run_copies(first, another, 2, ["surface", "composed"])
+    assert [(r.case, r.mode) for r in stopped.value.finished] == early
+
+
+def test_an_ended_run_in_real_time_leaves_a_result(tmp_path: Path) -> None:
+    """Exit 3, a valid result of what was judged until then, and no process of eight left over."""
+    driver = f"{sys.executable} {MINIATURES / 'mini.py'} slow-on-one"
+    words = ["sdk", "--driver", driver, "--api", str(MINIATURES / "notes.yaml")]
+    ending = subprocess.Popen(
+        [sys.executable, "-m", "conformance", *words, "--out", str(tmp_path)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, VARIABLE: "json"},
+    )  # fmt: skip
+    assert ending.stderr is not None
+    for line in ending.stderr:
+        event = parse(line)
+        if event and event["done"] >= 8:
+            break
+    family = psutil.Process(ending.pid).children(recursive=True)
+    ending.send_signal(signal.SIGTERM)
+    said, _ = ending.communicate(timeout=120)
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert ending.returncode == 3, said
+    assert "not complete: interrupted" in said
+    made = Results.model_validate_json((tmp_path / "results.json").read_text("utf-8"))
+    assert not made.run.complete
+    [entry] = made.subjects
+    assert entry.name == "mini"
+    assert 8 <= entry.counts["cases"] < 100
+    assert "error" not in entry.counts, entry.requirements
+    assert family
+    assert not alive
 
 
 def test_what_breaks_a_copy_is_raised(first: SdkSubject) -> None:

@@ -6,6 +6,9 @@ and a testbench of its own: one that dies, hangs or is ended takes nothing with 
 What comes out does not depend on which copy took what, nor on how many there are. All runs of one
 case in one mode are one unit, in order, because they tell each other what hung; what a unit
 remembers stays in it; what units found is put together in the order of a run one after another.
+
+A run that is ended from outside takes every driver away at once: what was under way is worth
+nothing, because its driver was gone, and what was judged until then is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from conformance.cases import Case, CaseResult
+from conformance.cases import Case, CaseResult, Interrupted
 from conformance.drivers.process import DriverError
 from conformance.progress import Progress
 from conformance.sdk.reproduce import Witness
@@ -72,13 +75,18 @@ class _Work:
             subject.driver.abandon()
 
     def end(self, why: BaseException | None = None) -> None:
-        """Let no copy begin anything more."""
+        """Let no copy begin anything more, nor go on with what it is at: take its driver away."""
         with self.lock:
             self.ended, self.failed = True, self.failed or why
+            subjects = list(self.subjects)
+        for each in subjects:
+            each.driver.abandon()
 
     def keep(self, place: int, record: _Record) -> None:
-        """Take what an instance left behind, and say how far the run is."""
+        """Take what an instance left behind, and say how far the run is; nothing after its end."""
         with self.lock:
+            if self.ended:
+                return
             self.done[place] = record
             if self.progress is not None:
                 case, operation, _ = self.todo[place]
@@ -110,7 +118,8 @@ def run(
 
     `another` makes a copy whose driver has not been started. A copy that cannot be started is
     done without. The subject has afterwards what it would have had from running all by itself:
-    witnesses, coverage and counts.
+    witnesses, coverage and counts. Raises Interrupted, with the results of what was finished, where
+    it is ended from outside.
     """
     work = _Work(todo, execute, progress, deque(_units(todo)), subjects=[subject])
     wanted = min(copies, len(work.units)) - 1
@@ -124,13 +133,12 @@ def run(
         work.through(subject)
         for thread in threads:
             thread.join()
-    except BaseException:
-        work.end()
-        for each in work.subjects:
-            each.driver.abandon()
+    except BaseException as why:
+        work.end(why)
         for thread in threads:
             thread.join(FAREWELL)
-        raise
+    if isinstance(work.failed, KeyboardInterrupt):
+        raise Interrupted(_together(subject, work)) from None
     if work.failed is not None:
         raise work.failed
     return _together(subject, work)
@@ -159,8 +167,9 @@ def _copy(work: _Work, another: Another) -> None:
 
 
 def _together(subject: SdkSubject, work: _Work) -> list[CaseResult]:
+    """Give the subject all that was found, as if by itself; return the results in order."""
     subject.plays, subject.hung, subject.witnesses, subject.ran = {}, set(), {}, {}
-    records = [work.done[place] for place in range(len(work.todo))]
+    records = [work.done[place] for place in sorted(work.done)]
     for record in records:
         for key, witness in record.witnesses.items():
             subject.witnesses.setdefault(key, witness)
@@ -170,6 +179,6 @@ def _together(subject: SdkSubject, work: _Work) -> list[CaseResult]:
     for other in work.subjects[1:]:
         subject.exchanged += other.exchanged
         subject.virtual_seconds += other.virtual_seconds
-        for case, seconds in other.busy.items():
+        for case, seconds in dict(other.busy).items():
             subject.busy[case] = subject.busy.get(case, 0.0) + seconds
     return [record.result for record in records]

@@ -94,14 +94,18 @@ def run_copies(
 ) -> list[CaseResult]:
     """Run the suite on a subject and on copies of it at once.
 
-    Cases that build on what all others found come after them, on the subject itself.
+    Cases that build on what all others found come after them, on the subject itself. Raises
+    Interrupted, with all that was finished.
     """
     subject.seed = seed
     todo = _todo(subject, select)
     late = [t for t in todo if t[0].id.startswith(LATE)]
     early = [t for t in todo if not t[0].id.startswith(LATE)]
     results = parallel.run(subject, early, _execute, another, copies, progress)
-    return results + _in_turn(subject, late, progress)
+    try:
+        return results + _in_turn(subject, late, progress)
+    except Interrupted as stopped:
+        raise Interrupted([*results, *stopped.finished]) from None
 
 
 def _todo(

@@ -8,6 +8,7 @@ It speaks the protocol by hand, as an author in another language would.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import sys
@@ -106,7 +107,7 @@ class Mini:
         except urllib.error.HTTPError as error:
             name = {"name": "NotesError", "module": "mini", "message": str(error)}
             return {"kind": "error", "error": name}
-        except OSError as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             lost = {"name": "NotesError", "module": "mini", "message": str(error)}
             return {"kind": "error", "error": lost}
 
@@ -206,6 +207,7 @@ def _unexplained(reply: Any, *_: Any) -> Any:
 FAULTS: dict[str, Callable[[], None]] = {
     "silent": lambda: _instead("say", lambda self, reply: None),
     "slow": _call(_sleep_for_ever),
+    "slow-on-one": _call(lambda _, c: _sleep_for_ever() if c[1] == "notes.list" else None),
     "chatty": lambda: _instead(
         "say", lambda self, reply: _print(self, reply, "INFO calling…", json.dumps(reply))
     ),

@@ -39,7 +39,10 @@ def causes(contract: specs.Contract, operation: specs.Operation, arguments: dict
 
 REQUESTS = [
     ("right", sent(EVENT), set()),
-    ("other path", sent(EVENT, "/v6/ingest"), {"target:ingest:POST /v6/ingest"}),
+    ("other path", sent(EVENT, "/v6/events"), {"target:ingest:POST /v6/events"}),
+    ("moved path", sent(EVENT, "/v6/ingest"), {"target:/v1 -> /v6"}),
+    ("deeper path", sent(EVENT, "/v1/memory/ingest"), {"target:/ -> /memory"}),
+    ("another's path", sent(EVENT, "/v1/recall"), {"target:ingest:POST /v1/recall"}),
     ("other method", sent(EVENT, method="PUT"), {"target:ingest:PUT /v1/ingest"}),
     ("lost argument", sent({"user_id": "u", "type": "message"}),
      {"argument-lost:ingest.content", "body:ingest:/:required:content"}),
@@ -77,6 +80,19 @@ def test_paths_are_told_by_their_template() -> None:
     request = sent({"tags": ["a"]}, "/v9/mem/m%201", "PATCH", headers=(JSON,))
     found = causes(SOVANT, UPDATE, {"id": "m 1", "tags": ["a"]}, request)
     assert "target:memory.update:PATCH /v9/mem/{id}" in found
+
+
+def test_operations_that_moved_together_are_one_cause() -> None:
+    """Where only a part of the paths differs, and in the same way, there is one finding for all."""
+    paths = {"recall": "/v6/recall", "forget": "/v6/forget", "usage.limits": "/v6/usage/limits"}
+    found = {
+        cause
+        for id, path in paths.items()
+        for operation in [CLAIV[id]]
+        for cause in causes(CLAIV, operation, {}, Request(operation.verb, path))
+        if cause.startswith("target")
+    }
+    assert found == {"target:/v1 -> /v6"}
 
 
 QUERIES = [
@@ -165,6 +181,7 @@ FIGURES = [
     ({"rate_limit": {"remaining": 7}}, set()),
     ({"rate_limit": {"remaining": 8}}, {"header-value:x-ratelimit-remaining:rate_limit.remaining"}),
     ({"rate_limit": None}, {"not-handed-out:rate_limit"}),
+    ({"rate_limit": {"remaining": None, "limit": 3}}, {"not-read:rate_limit:documented"}),
     ({"rate_limit": {"left": 7}},
      {"header-missing:x-ratelimit-remaining:rate_limit.remaining"}),
     (None, {"not-handed-out:rate_limit"}),
@@ -176,6 +193,25 @@ def test_figures(value: Any, expected: set[str]) -> None:
     """A header's figure stands at its documented attribute, with its value."""
     call, answer, _ = answered(SEARCH, value, {"x-ratelimit-remaining": "7"})
     assert {f.cause for f in surfaced.judge_figures(SEARCH, call, answer)} == expected
+
+
+def test_headers_that_are_not_read_are_one_cause() -> None:
+    """Who reads other names misses several headers at once, which is told once for each basis."""
+    nothing = {"plan": None, "api_calls": None, "api_calls_limit": 5, "memory_stored": None}
+    headers = {"x-plan": "pro", "x-usage-apicall": "3", "x-usage-apicall-limit": "5"}
+    call, answer, _ = answered(SEARCH, {"usage": nothing}, {**headers, "x-usage-memorystored": "8"})
+    found = {
+        f.cause: (str(f.basis), f.message.partition(": ")[2], f.actual)
+        for f in surfaced.judge_figures(SEARCH, call, answer)
+        if f.requirement == "HD3"
+    }
+    assert found == {
+        "not-read:usage:documented": ("documented", "x-plan", "`usage.plan` is None"),
+        "not-read:usage:observed": (
+            "observed", "x-usage-apicall, x-usage-memorystored",
+            "`usage.api_calls` is None; `usage.memory_stored` is None",
+        ),
+    }  # fmt: skip
 
 
 def test_invented_figures() -> None:

@@ -162,6 +162,8 @@ LOOKED: list[tuple[str, str, str]] = [
      "bool({'ttl'} & set(json.loads(requests[0][1])))"),
     ("header-value:x-plan:usage.plan", "`usage.plan` = 'pro'",
      "str(getattr(getattr(result, 'usage', None), 'plan', None)) != 'pro'"),
+    ("not-read:usage:observed", "`usage.plan` = 'pro' (observed)",
+     "str(getattr(getattr(result, 'usage', None), 'plan', None)) != 'pro'"),
     ("attribute-value:E.detail", '"cut off …, from message (d)',
      "len(requests) == 2 and names[0] == 'Odd'"),
     ("default:search.threshold", "0.3, or nothing (documented: §)", "str(given) != '0.3'"),

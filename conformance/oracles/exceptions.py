@@ -186,7 +186,7 @@ def _class(
         place = told.rule.status or "network"
     yield Finding(
         _requirement(answer, odd),
-        f"raises another exception than documented for {_about(answer, odd)}",
+        f"raises another exception than {told.exception} for {_about(answer, odd)}",
         expected=f"{told.exception} ({said(told.basis, told.source)})", actual=raised.name,
         basis=told.basis,
         cause=f"class:{told.exception}:{place}" + (f":{odd}" if odd else ""),

@@ -390,7 +390,7 @@ def _waits(prediction: Prediction, waits: Sequence[float]) -> Iterator[Finding]:
             asked = allowed.requirement == "RA4"
             yield Finding(
                 allowed.requirement,
-                "sends again before the server's Retry-After is over" if asked
+                f"sends again before the Retry-After of {_whose(answer)} is over" if asked
                 else "waits less than its back-off promises",
                 expected=f"at least {allowed.low:.3g} s before attempt {number + 1}: "
                 f"{allowed.why} ({_said(allowed.basis, allowed.source)})",
@@ -411,6 +411,10 @@ def _waits(prediction: Prediction, waits: Sequence[float]) -> Iterator[Finding]:
                 f"({_said(allowed.basis, allowed.source)})",
                 actual="no wait", basis=allowed.basis, cause="backoff:none",
             )  # fmt: skip
+
+
+def _whose(answer: Answer) -> str:
+    return "a 429" if answer.status == 429 else "another answer than 429"
 
 
 def _early(answer: Answer) -> str:

@@ -7,7 +7,7 @@ the driver protocol: JSON, with typed objects as `{"$type": "SearchResponse", â€
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.history import Call
@@ -208,6 +208,7 @@ def _figures(
     if place is None:
         return
     lost: set[str] = set()
+    unread: dict[tuple[str, Basis], list[tuple[str, str, str, str]]] = {}
     for path, name, stated, source in promised(block, surfaced):
         sent = answer.header(name)
         spelt = operation.success.headers.get(name.lower(), {}).get("x-basis")
@@ -235,15 +236,38 @@ def _figures(
                 actual="no such attribute", basis=basis, cause=f"header-missing:{name}:{path}",
             )  # fmt: skip
             continue
-        if not same_value(got, sent):
+        if got is None:
+            unread.setdefault((holder, basis), []).append((path, name, sent, source))
+        elif not same_value(got, sent):
             yield Finding(
-                requirement,
-                f"does not hand out the value of the {name} header" if got is None
-                else f"hands out another value than the {name} header has",
+                requirement, f"hands out another value than the {name} header has",
                 operation=operation.id,
                 expected=f"`{path}` = {sent!r} ({said(basis, source)})",
                 actual=repr(got), basis=basis, cause=f"header-value:{name}:{path}",
             )  # fmt: skip
+    for (holder, basis), figures in unread.items():
+        yield _unread(requirement, operation, holder, basis, figures)
+
+
+def _unread(
+    requirement: str, operation: Operation, holder: str, basis: Basis,
+    figures: Sequence[tuple[str, str, str, str]],
+) -> Finding:  # fmt: skip
+    """Return the one finding of all the headers of a block that were sent and not read.
+
+    `figures`: attribute path, header, value sent and source of each. Who reads other names misses
+    several at once.
+    """
+    path, _, sent, source = figures[0]
+    names = ", ".join(name for _, name, _, _ in figures)
+    return Finding(
+        requirement,
+        f"does not hand out the value of {'this header' if len(figures) == 1 else 'these headers'}"
+        f": {names}",
+        operation=operation.id, expected=f"`{path}` = {sent!r} ({said(basis, source)})",
+        actual="; ".join(f"`{path}` is None" for path, _, _, _ in figures), basis=basis,
+        cause=f"not-read:{holder}:{basis}",
+    )  # fmt: skip
 
 
 def promised(block: Block, surfaced: Surfaced) -> Iterator[tuple[str, str, Basis, str]]:

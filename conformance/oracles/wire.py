@@ -61,8 +61,36 @@ def _target(
         actual=f"{request.method} {template}"
         + (f", which is {other.id}" if other is not None else ", which the contract does not have"),
         basis=operation.wire_basis,
-        cause=f"target:{operation.id}:{request.method} {template}",
+        cause=_moved(operation, request.method, template) if other is None
+        else f"target:{operation.id}:{request.method} {template}",
     )  # fmt: skip
+
+
+def _moved(operation: Operation, method: str, sent: str) -> str:
+    """Return the cause of a target that no operation has: the part of the path that differs.
+
+    Operations that moved together, as from /v1 to /v6, are one cause. A path that shares no word
+    with the declared one, and a method that differs, are the operation's own.
+    """
+    old, new = operation.path.split("/")[1:], sent.split("/")[1:]
+    start = _alike(old, new)
+    end = _alike(old[start:][::-1], new[start:][::-1])
+    shared = [*old[:start], *old[len(old) - end :]]
+    before, after = ("/".join(p[start : len(p) - end]) for p in (old, new))
+    if method != operation.verb or before == after or not any(map(_word, shared)):
+        return f"target:{operation.id}:{method} {sent}"
+    return f"target:/{before} -> /{after}"
+
+
+def _alike(some: list[str], others: list[str]) -> int:
+    """Return in how many entries two lists begin alike."""
+    pairs = zip(some, others, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(some), len(others)))
+
+
+def _word(step: str) -> bool:
+    """True for a step of a path that is no argument."""
+    return bool(step) and not step.startswith("{")
 
 
 def templated(path: str, arguments: Mapping[str, Any]) -> str:

@@ -356,6 +356,7 @@ _RULES: dict[str, Rule] = {
     "default": _default,
     "not-handed-out": _not_handed_out,
     "header-value": _header_value,
+    "not-read": _header_value,
     "type": _type,
     "invented": _invented,
 }

@@ -290,6 +290,14 @@ async def bytes_after_body(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     return reply
 
 
+async def longer_than_said(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """One answer in ten is longer than it says, and SDKs do not tell."""
+    reply = await forward()
+    if reply.body and _every(wrong, 10):
+        reply.after = b" {}"
+    return reply
+
+
 async def garbage(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     """One answer in 40 is not HTTP."""
     reply = await forward()
@@ -522,6 +530,7 @@ _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.early-retry-after", "memsy-control", "LD9", "admission", early_retry_after),
     _defect("load.no-retry-after", "sovant", "LD5", "answers", no_retry_after),
     _defect("load.breaks-early", "octamem", "LD3", "breakpoint", breaks_early),
+    _defect("load.bytes-after-body-to-sdks", "claiv", "LD2", "errors", longer_than_said),
     _defect("load.recovers-late", "claiv", "LD11", "storm", recovers_late),
     _defect(
         "load.client-storms",

@@ -254,6 +254,7 @@ def errors(figures: Figures) -> Iterator[Finding]:
                 f"{count} of {total.sent} requests failed as {kind}; the budget is {share:.3%}",
                 f"at most {share:.3%}", f"{count / total.sent:.3%}",
             )  # fmt: skip
+    yield from _seen(figures, "LD2")
     yield from _closed(figures, total)
 
 

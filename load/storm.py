@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -58,6 +59,12 @@ class Group:
     problem: str = ""
     operation: Operation | None = None
     """What it calls, where that is not what all call."""
+    troubles: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(operation, name of what was wrong) -> the backend's answers that were not whole or right."""
+    waiting: int = 0
+    """Requests that the backend had not answered when all was over."""
+    unannounced: int = 0
+    """Times the backend closed right after an answer without saying so."""
 
 
 class Outage:
@@ -114,7 +121,10 @@ def run(base_url: str, contract: Contract, key: str, profile: Profile) -> Tally:
     outages = [Outage(group, profile) for group in groups]
     longest = profile.storm.outage_after + profile.storm.outage + 2 * profile.timeout + 120
     with ExitStack() as stack:
-        relays = [stack.enter_context(Relay(base_url, contract, each)) for each in outages]
+        relays = [
+            stack.enter_context(Relay(base_url, contract, each, profile.timeout))
+            for each in outages
+        ]
         opened: dict[str, Opened] = {}
 
         def open_one(group: Group, open_: Opener, url: str) -> None:
@@ -137,6 +147,9 @@ def run(base_url: str, contract: Contract, key: str, profile: Profile) -> Tally:
                 outage.begin(group.operation, began)
                 players.append(_player(call, close, group, began, profile))
         _together(players, longest)
+        for group, relay in zip(groups, relays, strict=True):
+            group.troubles.update(relay.troubles)
+            group.waiting, group.unannounced = relay.waiting, relay.unannounced
     return tell(groups, operations[0], profile)
 
 
@@ -313,9 +326,28 @@ def tell(groups: list[Group], operation: Operation, profile: Profile) -> Tally:
             point.times[int((ended - started) * 1e6)] += 1
         if group.name != NAIVE:
             _judge(tally, group.name, called, row, limit, basis, profile)
+        tally.numbers["in-flight"] += group.waiting
+        tally.numbers["unannounced"] += group.unannounced
+    _framing(tally, groups)
     tally.facts["storm"] = {"operation": operation.id, "groups": rows}
     tally.numbers["planned"] = tally.total().sent
     return tally
+
+
+def _framing(tally: Tally, groups: list[Group]) -> None:
+    """Tell what was wrong with the backend's own answers: no outage is an excuse for that."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for group in groups:
+        counted.update(group.troubles)
+    for (operation, kind), count in sorted(counted.items()):
+        met = [group.name for group in groups if group.troubles[operation, kind]]
+        finding = Finding(
+            "LD2", f"{operation or 'a request'} failed as {kind}, as {' and '.join(met)} met it",
+            operation=operation or None, expected="whole answers, framed as HTTP says",
+            actual=kind, basis=Basis.DOCUMENTED, cause=f"{kind} {operation}".strip(),
+        )  # fmt: skip
+        for _ in range(count):
+            tally.saw(finding)
 
 
 def _judge(
@@ -356,12 +388,16 @@ def figures(group: Group, profile: Profile) -> dict[str, Any]:
         return round(sum(not r for _, _, r in calls) / seconds, 3) if seconds > 0 else 0.0
 
     before = [c for c in group.calls if c[1] <= start]
+    kinds: Counter[str] = Counter()
+    for (_, kind), count in group.troubles.items():
+        kinds[kind] += count
     problem = group.problem
     if before and all(raised for _, _, raised in before):
         problem = f"no call succeeded before the outage ({before[0][2]})"
     return {
         "name": group.name,
         "problem": problem,
+        "troubles": dict(kinds),
         "calls": len(group.calls),
         "sends": len(group.arrivals),
         "calls_during": len(during),

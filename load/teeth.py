@@ -52,6 +52,7 @@ PROFILES = {
     "load.repeats-items": WALKS,
     "load.breaks-early": HERE / "teeth" / "search.toml",
     "load.recovers-late": STORM,
+    "load.bytes-after-body-to-sdks": STORM,
     **dict.fromkeys(LIMITED, LIMIT),
 }
 WORKER_DIES = "load.worker-dies"

@@ -54,6 +54,21 @@ def test_a_client_is_held_to_its_contract(sends: int, recovered: float, causes: 
     assert {cause for _, cause in made.findings} == causes
 
 
+def test_wrong_framing_that_sdks_met_is_the_backends_failure() -> None:
+    """No outage excuses bytes after a body: the error gate breaks, by name, for each operation."""
+    contract = specs.load("claiv")
+    met = group("sdk", 3)
+    met.troubles.update({("recall", "bytes-after-body"): 2})
+    met.waiting = 1
+    tally = tell([group("reference", 3), met, group(NAIVE, 100)], choose(contract), STORM)
+    plan = make_plan(contract, STORM)
+    made = Figures(contract, STORM, plan, from_profile(STORM), tally)
+    found = {r.case: [f.cause for f in r.findings] for r in judge_gates(made) if r.findings}
+    assert found["load.errors"][-1:] == ["bytes-after-body recall"]
+    assert found["load.in-flight"] == ["in-flight"]
+    assert tally.findings["LD2", "bytes-after-body recall"].count == 2
+
+
 def test_the_naive_client_is_a_control_and_never_judged() -> None:
     """What nobody should write is there to make the storm, not to be found wanting."""
     made = tell([group(NAIVE, 100)], choose(specs.load("claiv")), STORM)

@@ -5,11 +5,14 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 import gevent
 import pytest
 
+import specs
 from load.framing import Reading, Trouble, header_of
+from load.relay import Ask, Forward, Relay, Reply
 from load.transport_fast import Connection
 
 GET = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -151,6 +154,63 @@ def test_what_an_answer_is_called_does_not_hang_on_its_pieces(case: str, size: i
     wire, expected = TOLD[case]
     whole = b"".join(wire)
     assert read([whole[i : i + size] for i in range(0, len(whole), size)]) == expected
+
+
+def ask(url: str) -> bytes:
+    """Return everything that one request brings in until the connection ends."""
+    where = urlsplit(url)
+    with socket.create_connection((str(where.hostname), where.port or 80), timeout=10) as sock:
+        sock.sendall(GET)
+        sock.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+async def pass_on(relay: Relay, request: Ask, forward: Forward) -> Reply:
+    """Change nothing."""
+    return await forward()
+
+
+def relayed(connection: Connection, timeout: float | None = None) -> Relay:
+    """Return a relay to where a connection leads."""
+    host, port = connection._address
+    return Relay(f"http://{host}:{port}", specs.load("octamem"), pass_on, timeout)
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_relay_names_what_its_client_does_not_tell_and_passes_it_on(case: str) -> None:
+    """Framing has the same names where an SDK is the user, which gets what the backend sent."""
+    wire, kind = WRONG[case]
+    with server(answer(*wire)) as connection, relayed(connection) as relay:
+        came = ask(relay.url)
+    assert relay.troubles == {("", kind): 1}
+    assert came == b"".join(wire)
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_a_relay_passes_whole_answers_on_however_they_are_framed(case: str) -> None:
+    """Chunks, interim answers and bodies up to the close arrive with status and body."""
+    wire, expected = WHOLE[case]
+    with server(answer(*wire)) as connection, relayed(connection) as relay:
+        where = urlsplit(relay.url)
+        through = Connection((str(where.hostname), where.port or 80))
+        assert told(through) == expected
+        through.close()
+    assert not relay.troubles
+
+
+def test_a_relay_counts_what_it_waited_for_in_vain() -> None:
+    """An answer that does not come in time is a timeout; one that nobody gave up is waited for."""
+    gone = threading.Event()
+
+    def silent(sock: socket.socket, number: int) -> None:
+        sock.recv(65536)
+        gone.wait(30)
+
+    with server(silent) as connection, relayed(connection, timeout=0.05) as relay:
+        assert ask(relay.url) == b""
+        gone.set()
+    assert relay.troubles == {("", "timeout"): 1}
+    assert relay.waiting == 0
 
 
 def test_a_refused_connection_is_called_refused() -> None:

@@ -24,6 +24,7 @@ MODULES = (
     "test_errors",
     "test_robustness",
     "test_pagination",
+    "test_changing_lists",
     "test_idempotency",
     "test_state",
     "test_verbatim",

@@ -24,7 +24,7 @@ from conformance.backend.listing import (
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
 from conformance.backend.test_collections import filters, two_values
-from conformance.backend.world import creators, operations_on, properties, required
+from conformance.backend.world import creators, properties, required
 from conformance.oracles import envelope, pages, relations
 from conformance.oracles.found import found, ok, told, value_at, value_in
 from conformance.verdict import Finding, Inconclusive, NotApplicable
@@ -347,94 +347,6 @@ def test_sorted(subject: BackendSubject, operation: Operation) -> Iterable[Findi
 
 SORTED_PAGES = 12
 """Pages that a sorted traversal is cut into at most."""
-
-
-@CASES.case("pagination.inserts", "PG3", each=_lists)
-def test_inserts(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
-    """What was there throughout is not missed while new items come in during a traversal."""
-    have = filled(subject, operation)
-    if have.paging.limit is None:
-        raise NotApplicable("no page size can be asked for")
-    effect = operation.effect
-    assert effect is not None
-    if not creators(subject.contract, effect.resource or ""):
-        raise NotApplicable(f"no operation creates a {effect.resource} directly")
-
-    def insert() -> None:
-        subject.world.make(effect.resource or "", given=have.scope)
-
-    read = _walk_while(subject, operation, have, insert)
-    # an insert in front of the reader shifts offsets: repeats are in order then, gaps are not
-    listed = [k for k in walk(subject, operation, have.scope, max_size(operation)).keys
-              if k in have.ids]  # fmt: skip
-    grows_at_end = tuple(listed) == have.order
-    if grows_at_end or have.paging.style in ("cursor", "token", "link"):
-        for finding in pages.repeats(operation, read):
-            yield finding.at(requirement="PG3", cause="repeats-under-come")
-    yield from pages.stable(operation, read, have.ids, "come")
-
-
-@CASES.case("pagination.deletes", "PG3", each=_lists)
-def test_deletes(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
-    """Deleting what was already read makes no cursor fail, and shows nothing twice."""
-    effect = operation.effect
-    paging = operation.pagination
-    assert effect is not None
-    assert paging is not None
-    deleters = operations_on(subject.contract, effect.resource, "delete")
-    if not deleters or not creators(subject.contract, effect.resource or ""):
-        raise NotApplicable(f"no operation deletes a {effect.resource}")
-    have = filled(subject, operation)
-    if paging.limit is None:
-        raise NotApplicable("no page size can be asked for")
-    gone: set[str] = set()
-    target = deleters[0].effect.target if deleters[0].effect else None
-    seen: list[str] = []
-
-    def remove() -> None:
-        victim = next((k for k in seen if k in have.ids and k not in gone), None)
-        if victim is not None and len(gone) < 2:
-            scope = {n: v for n, v in have.scope.items() if n in properties(deleters[0])}
-            subject.send(deleters[0], {**scope, target or "id": victim})
-            gone.add(victim)
-
-    read = _walk_while(subject, operation, have, remove, seen)
-    yield from pages.repeats(operation, read)
-    if paging.style in ("cursor", "token", "link"):
-        yield from pages.stable(operation, read, have.ids - gone, "go")
-    rest = walk(subject, operation, have.scope, 2)
-    still = gone & set(rest.keys)
-    if still:
-        yield found(
-            "ST6", "a deleted item is still listed", *[p.exchange for p in rest.pages[:2]],
-            cause="deleted-listed", operation=operation, basis=paging.basis,
-        )  # fmt: skip
-    yield from pages.stable(operation, rest, have.ids - gone, "went")
-    yield from pages.totals(operation, rest)
-
-
-def _walk_while(
-    subject: BackendSubject, operation: Operation, have: Filled, act: Any, seen: Any = None
-) -> Walk:
-    """Walk in pages of two and do something between the pages."""
-    paging = have.paging
-    read: list[Page] = []
-    asked: dict[str, Any] | None = first(paging, 2)
-    count = 0
-    while asked is not None and len(read) < 60:
-        page = read_page(subject, operation, have.scope, asked)
-        read.append(page)
-        count += len(page.keys)
-        if seen is not None:
-            seen.extend(page.keys)
-        if len(read) <= 3:
-            act()
-        asked = after(paging, page, 2, count)
-        if not page.keys and paging.style in ("offset", "page"):
-            asked = None
-    if asked is not None:
-        raise Inconclusive("the list is too long to be walked in pages of two")
-    return Walk(tuple(read), ended=True, size=2)
 
 
 def _narrowable(contract: Contract) -> list[Operation]:

@@ -251,18 +251,9 @@ class World:
         seed: int = 0,
     ) -> list[Made]:
         """Create records with one call: one, or as many as a batch creates."""
-        makers = creators(self._subject.contract, resource)
-        if not makers:
+        if not creators(self._subject.contract, resource):
             return [self._otherwise(resource, key)]
-        operation, given = makers[0], given or {}
-        known = properties(operation)
-        effect = operation.effect
-        inner = self._entry_fields(operation)
-        outer = {n: v for n, v in given.items() if n in known}
-        arguments = self.arguments(operation, key, outer, seed=seed)
-        if effect and effect.each and isinstance(arguments.get(effect.each[1:]), list):
-            for entry in arguments[effect.each[1:]]:
-                entry.update({n: v for n, v in given.items() if n in inner})
+        operation, arguments = self.creation(resource, key, given, seed=seed)
         exchange = self._subject.send(operation, arguments, key=key)
         made = self.note(operation, arguments, exchange, key)
         if not made:
@@ -271,6 +262,28 @@ class World:
                 + ("" if not ok(exchange) else " without an id")
             )
         return made
+
+    def creation(
+        self,
+        resource: str,
+        key: str = "a",
+        given: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
+    ) -> tuple[Operation, dict[str, Any]]:
+        """Return a call, not sent yet, that creates records of a kind that an operation creates.
+
+        Whoever sends it tells `note` of the answer.
+        """
+        operation, given = creators(self._subject.contract, resource)[0], given or {}
+        known, inner = properties(operation), self._entry_fields(operation)
+        effect = operation.effect
+        outer = {n: v for n, v in given.items() if n in known}
+        arguments = self.arguments(operation, key, outer, seed=seed)
+        if effect and effect.each and isinstance(arguments.get(effect.each[1:]), list):
+            for entry in arguments[effect.each[1:]]:
+                entry.update({n: v for n, v in given.items() if n in inner})
+        return operation, arguments
 
     def _otherwise(self, resource: str, key: str) -> Made:
         """Return a record of a kind that no operation creates by itself.

@@ -66,9 +66,14 @@ def _paging(operation: Operation) -> Pagination:
     return operation.pagination
 
 
-def repeats(operation: Operation, walk: WalkLike) -> Iterator[Finding]:
-    """PG2: no item comes twice in one traversal of a list that nobody changes."""
-    twice = [key for key, count in Counter(walk.keys).items() if count > 1]
+def repeats(
+    operation: Operation, walk: WalkLike, among: Collection[str] | None = None
+) -> Iterator[Finding]:
+    """PG2: no item (`among` some, where given) comes twice in one traversal."""
+    twice = [
+        key for key, count in Counter(walk.keys).items()
+        if count > 1 and (among is None or key in among)
+    ]  # fmt: skip
     if twice:
         shown = [p.exchange for p in walk.pages if set(p.keys) & set(twice)]
         yield found(

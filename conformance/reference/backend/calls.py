@@ -88,7 +88,7 @@ class Call:
     stale: Body | None = None
     """The stored body as it was before another request came between; only defects set it."""
     raced: bool = False
-    """True where a defect lets this request run beside its twin."""
+    """True where a defect lets this request run beside its twin, or beside a write."""
     connection: str = ""
     """Address of the client's end of the connection; only a defect asks."""
 

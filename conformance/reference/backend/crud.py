@@ -383,7 +383,8 @@ def _page(things: Things, call: Call, space: int, where: list[Where], order: str
     if cut.offset >= total and cut.offset > 0 and "page.beyond-end-fails" in call.defects:
         raise Problem("unknown-id", "there is no such page")
     found = store.find(space, call.now, where, order, cut.limit + 1, cut.offset)
-    more, found = len(found) > cut.limit, found[: cut.limit]
+    ahead = found[cut.limit :]
+    more, found = bool(ahead), found[: cut.limit]
     before = [Where("seq=?", (cut.after,))] if cut.after is not None else where
     if (cut.offset or cut.after) and found and "page.repeats-item" in call.defects:
         again = store.find(space, call.now, before, order, 1, max(0, cut.offset - 1))
@@ -394,6 +395,8 @@ def _page(things: Things, call: Call, space: int, where: list[Where], order: str
         raise RuntimeError("nothing to show")
     shown = [_listed(call, resource.show(d.body)) for d in found]
     last = found[-1].seq if found else None
+    if ahead and call.raced and "page.cursor-overtaken" in call.defects:
+        last = ahead[0].seq
     body, headers = pagination.render(
         call, declared, cut, shown, total=total, more=more, last=last, space=space
     )
@@ -427,10 +430,12 @@ def _disordered(call: Call, order: str) -> str:
 def _skipping(
     things: Things, call: Call, space: int, cut: pagination.Window, total: int
 ) -> pagination.Window:
-    """Return the part to show; a defect takes what came in since for what comes before it."""
+    """Return the part to show; defects take what comes in for what comes before it."""
     grown, things.totals[space] = total - things.totals.get(space, total), total
     if cut.offset and grown > 0 and "page.inserts-skip" in call.defects:
         return replace_field(cut, offset=cut.offset + grown)
+    if cut.offset and call.raced and "page.torn-by-writes" in call.defects:
+        return replace_field(cut, offset=cut.offset + 1)
     return cut
 
 

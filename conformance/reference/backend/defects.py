@@ -224,6 +224,8 @@ _PAGES: tuple[Row, ...] = (
      "answers an offset past the end with 404"),
     ("page.inserts-skip", "sovant", "PG3", "pagination.inserts",
      "skips an item for each one that came in since the last page"),
+    ("page.torn-by-writes", "sovant", "PG3", "pagination.concurrent",
+     "skips an item on a page that is read while another one is being written"),
     ("page.negative-accepted", "claiv", "PG7", "pagination.bounds", "takes a negative offset"),
     ("page.over-max-accepted", "claiv", "PG8", "pagination.bounds",
      "takes a page size above the maximum"),
@@ -427,6 +429,8 @@ _DEMONSTRATED: tuple[Row, ...] = (
      "shows a stranger's list to whoever holds its cursor"),
     ("page.cursor-for-ever", "ledger", "PG12", "pagination.expired-cursor",
      "takes cursors beyond their lifetime"),
+    ("page.cursor-overtaken", "ledger", "PG3", "pagination.concurrent",
+     "moves its cursor past an item where something is written while the page is read"),
     ("page.forged-cursor-fails", "ledger", "PG12", "pagination.forged-cursor",
      "fails on a forged cursor"),
 )  # fmt: skip

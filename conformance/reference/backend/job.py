@@ -20,7 +20,7 @@ from conformance.reference.backend.keys import Principal
 from conformance.reference.backend.meter import Traffic
 from conformance.reference.backend.plan import Plan, envelope
 from conformance.reference.backend.service import PROBLEM, Service
-from conformance.reference.backend.store import encode
+from conformance.reference.backend.store import Document, encode
 from conformance.reference.backend.validate import check, parameters, parse
 from specs import Contract
 from specs.vocabulary import Effect, Policy, Refusal
@@ -170,6 +170,7 @@ class Job:
             assert "idempotency.race" in self.defects
             await asyncio.sleep(0.02)
             self.service.arrivals.add(self.raw)
+        await self._beside_writes(self.plan, self.who)
         effect = self.plan.operation.effect
         if effect is not None and effect.kind == "update" and "update.lost" in self.defects:
             space = self.service.store.space(
@@ -179,6 +180,27 @@ class Job:
             document = self.service.store.get(space, id, self.now)
             self.stale = document.body if document else None
             await asyncio.sleep(0.02)
+
+    async def _beside_writes(self, plan: Plan, who: Principal) -> None:
+        """Where a defect wants it, notice that something is written while a page is read."""
+        kind = plan.operation.effect.kind if plan.operation.effect else ""
+        under_way = self.service.under_way
+        if kind == "create" and "page.torn-by-writes" in self.defects:
+            under_way.add(self.raw)
+            await asyncio.sleep(0.05)
+            under_way.discard(self.raw)
+        if kind == "list" and "page.torn-by-writes" in self.defects:
+            self.raced = bool(under_way)
+        if kind == "list" and "page.cursor-overtaken" in self.defects:
+            before = self._newest(plan, who)
+            await asyncio.sleep(0.05)
+            self.raced = before != self._newest(plan, who)
+
+    def _newest(self, plan: Plan, who: Principal) -> list[Document]:
+        """Return the newest document of the kind that an operation lists."""
+        kind, store = plan.operation.effect, self.service.store
+        space = store.space(self.service.realm, who.tenant, (kind and kind.resource) or "")
+        return store.find(space, self.service.clock.time(), order="seq DESC", limit=1)
 
     async def _race(self) -> None:
         """Look at the quota, wait, and then let in whoever saw something remain."""

@@ -40,12 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.code if error.code in (2, 3) else 3
     for line in sentences(entry):
         print(line)  # noqa: T201
-    details = entry.details
-    print(  # noqa: T201
-        f"{entry.api}: {entry.verdict}; {details['sent']} requests, "
-        f"p50 {details['response'].get('p50', 0) * 1000:.1f} ms, "
-        f"p99 {details['response'].get('p99', 0) * 1000:.1f} ms"
-    )
+    print(f"{entry.api}: {entry.verdict}; {entry.details['line']}")  # noqa: T201
     return exit_code(entry)
 
 

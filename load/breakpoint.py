@@ -41,8 +41,8 @@ class Referee:
 
     def __init__(self, contract: Contract, profile: Profile, plan: Plan, seed: int) -> None:
         self.search = RateSearch(profile.search)
-        self.best = Tally()
-        """Counts of the highest rate that held."""
+        self._held: dict[float, Tally] = {}
+        """Rate that held -> its counts."""
         self._seed = seed
         self._base = Figures(contract, profile, plan, schedule_of(profile, 1, seed), Tally())
 
@@ -53,10 +53,20 @@ class Referee:
         schedule = schedule_of(self._base.profile, rate, self._seed)
         tally.numbers["planned"] = schedule.total
         held, why = self._judge(replace(self._base, schedule=schedule, tally=tally))
-        if held and rate >= self.search.held:
-            self.best = tally
+        if held:
+            self._held[rate] = tally
         self.search.told(held, why)
         return self.search.rate
+
+    @property
+    def best(self) -> Tally:
+        """Counts of the highest rate that held, as it was tried last."""
+        return self._held.get(self.search.held, Tally())
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of that rate."""
+        return schedule_of(self._base.profile, self.search.held, self._seed)
 
     def _judge(self, figures: Figures) -> tuple[bool | None, str]:
         results = [execute(CASES.cases[name], figures) for name in JUDGED]

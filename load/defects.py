@@ -340,6 +340,14 @@ async def breaks_early(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
         return await forward()
 
 
+async def slows_with_data(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+    """Requests are served one after the other, the slower the more there have been."""
+    async with wrong.memory.lock:
+        wrong.exercise()
+        await asyncio.sleep(min(ask.number * 0.00004, 0.025))
+        return await forward()
+
+
 async def recovers_late(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     """After an outage, when all come back, it goes on failing for half a minute."""
     memory = wrong.memory
@@ -530,6 +538,7 @@ _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.early-retry-after", "memsy-control", "LD9", "admission", early_retry_after),
     _defect("load.no-retry-after", "sovant", "LD5", "answers", no_retry_after),
     _defect("load.breaks-early", "octamem", "LD3", "breakpoint", breaks_early),
+    _defect("load.slows-with-data", "octamem", "LD3", "breakpoint", slows_with_data),
     _defect("load.bytes-after-body-to-sdks", "claiv", "LD2", "errors", longer_than_said),
     _defect("load.recovers-late", "claiv", "LD11", "storm", recovers_late),
     _defect(

@@ -178,6 +178,11 @@ class Series:
     width: int = 1
     points: dict[int, Point] = field(default_factory=dict)
 
+    @property
+    def seconds(self) -> float:
+        """Length of what it covers, in seconds."""
+        return float((max(self.points, default=-1) + 1) * self.width)
+
     def at(self, seconds: float) -> Point:
         """Return the stretch that a time lies in; halves the series when it grows too long."""
         index = max(int(seconds // self.width), 0)

@@ -36,6 +36,7 @@ def entry(
     told = details(figures)
     results = judge(figures, told)
     told["undecided"] = _undecided(results)
+    told["line"] = line(told)
     sent = figures.total().sent
     made = summarise(
         "load",
@@ -74,6 +75,42 @@ def sentences(made: SubjectEntry) -> list[str]:
         if c.verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR) and c.reason
     ]
     return lines
+
+
+def line(told: Mapping[str, Any]) -> str:
+    """Return in a sentence what a run's details come to: what its kind of profile is run for."""
+    search, limit = told.get("breakpoint"), told.get("rate-limit")
+    if search and search["steps"]:
+        return (
+            f"{search['held']:g}/s is the highest rate that kept every gate; {search['why']}"
+            if search["held"] else f"no rate kept every gate; {search['why']}"
+        )  # fmt: skip
+    if limit is not None and limit.get("admitted") is not None:
+        return (
+            f"{limit['admitted']} of {limit['sent']} requests to {limit['operation']} were let in, "
+            f"where the quota is {limit['quota']}"
+        )
+    if "storm" in told:
+        return "; ".join(map(_client, told["storm"]["groups"]))
+    times = told["response"]
+    if not times:
+        return "no request was answered"
+    failed = sum(told["errors"].values())
+    return (
+        f"{told['sent']:,} requests in {told['seconds']:g} s: p50 {times['p50'] * 1000:.1f} ms, "
+        f"p99 {times['p99'] * 1000:.1f} ms from the intended starts; {failed:,} failed; "
+        f"{told['ledger']['read-back']:,} of {told['ledger']['written']:,} acknowledged writes "
+        "read back"
+    )
+
+
+def _client(group: Mapping[str, Any]) -> str:
+    """Return what one kind of client did in an outage."""
+    if group["problem"] or group["amplification"] is None:
+        return f"{group['name']}: {group['problem'] or 'no call in the outage'}"
+    recovery = group["recovery"]
+    well = "never well again" if recovery is None else f"well again after {recovery:.1f} s"
+    return f"{group['name']}: {group['amplification']:.1f} sends a call in the outage, {well}"
 
 
 def details(figures: Figures) -> dict[str, Any]:

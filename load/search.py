@@ -1,7 +1,9 @@
-"""Searching the highest rate at which every gate holds: double, then bisect. Pure.
+"""Searching the highest rate at which every gate holds: double, bisect, confirm. Pure.
 
 A rate that breaks is tried once more before it counts, so that one hiccup does not decide. The
-search knows nothing of requests: it is told whether a rate held, and says which to try next.
+highest that held is tried again at the end, where others broke after it: a search writes, and a
+backend that has grown slow with its data holds no more what it held at first. The search knows
+nothing of requests: it is told whether a rate held, and says which to try next.
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ class RateSearch:
     why: str = ""
     """Why the search stopped, in words."""
     steps: list[Step] = field(default_factory=list)
+    faded: list[float] = field(default_factory=list)
+    """Rates that held at first, and no longer when they were tried again at the end."""
+    _broken: str = ""
+    """What broke at `broke`."""
     _again: bool = False
 
     def __post_init__(self) -> None:
@@ -50,12 +56,18 @@ class RateSearch:
         elif not self._again:
             self._again = True
         else:
-            self.broke, self._again = self.rate, False
-            self.why = why
+            self._breaks(self.rate, why)
         if len(self.steps) >= self.plan.steps:
-            self._stop(f"{self.plan.steps} steps were made; {self.why}".rstrip("; "))
+            self._stop("; ".join(filter(None, (f"{self.plan.steps} steps were made", self._at()))))
         elif not self._again:
             self._next()
+
+    def _breaks(self, rate: float, why: str) -> None:
+        """A rate broke twice; where it is the one that held, the next lower one stands for it."""
+        self.broke, self._broken, self._again = rate, why, False
+        if rate == self.held:
+            self.faded.append(rate)
+            self.held = max((s.rate for s in self.steps if s.held and s.rate < rate), default=0.0)
 
     def _next(self) -> None:
         if self.broke is None:
@@ -63,13 +75,25 @@ class RateSearch:
                 self._stop(f"the limit of the search, {self.plan.limit:g}/s, was held")
             else:
                 self.rate = min(self.held * 2, self.plan.limit)
-            return
-        if self.held and (self.broke - self.held) / self.broke > self.plan.precision:
+        elif self.held and (self.broke - self.held) / self.broke > self.plan.precision:
             self.rate = round((self.held + self.broke) / 2, 3)
         elif not self.held and self.broke > 1:
             self.rate = max(1.0, self.broke / 4)
+        elif self.held and self.steps[-1].rate != self.held:
+            self.rate = self.held  # does it still?
         else:
-            self._stop(f"at {self.broke:g}/s {self.why}" if self.why else "")
+            self._stop(self._at())
+
+    def _at(self) -> str:
+        """Return what broke, and what else must be known of it."""
+        told = f"at {self.broke:g}/s {self._broken}" if self.broke is not None else ""
+        if self.faded:
+            rates = " and ".join(f"{rate:g}/s" for rate in self.faded)
+            told += (
+                f"; {rates} held at first and no longer at the end: what the search wrote made "
+                "the backend slower, or others use its machine"
+            )
+        return told
 
     def _stop(self, why: str) -> None:
         self.rate, self.why = None, why
@@ -80,5 +104,6 @@ class RateSearch:
             "held": self.held,
             "broke": self.broke,
             "why": self.why,
+            "faded": self.faded,
             "steps": [{"rate": s.rate, "held": s.held, "why": s.why} for s in self.steps],
         }

@@ -232,11 +232,14 @@ class Session:
         problems = list(self.problems)
         if tally.numbers["problems"] and not problems:
             problems = [n for n in tally.notes if n.startswith("error: ")] or ["a worker failed"]
+        schedule = self.schedule
+        if self.profile.kind == "breakpoint" and self.referee.search.held:
+            schedule = self.referee.schedule
         return Figures(
-            self.contract, self.profile, self.plan, self.schedule, tally,
+            self.contract, self.profile, self.plan, schedule, tally,
             workers_planned=self.workers,
             workers_done=len(self.reports) if self.reports or self.workers > 1 else 1,
-            seconds=self.schedule.seconds,
+            seconds=schedule.seconds or tally.series.seconds,
             against=self.earlier,
             interrupted=self.interrupted,
             problems=problems,

@@ -375,13 +375,18 @@ def _judge(
 
 
 def figures(group: Group, profile: Profile) -> dict[str, Any]:
-    """Return one group's figures: amplification, recovery, goodput. Pure."""
+    """Return one group's figures: amplification, recovery, goodput. Pure.
+
+    Recovered is who succeeds and has no call fail any more; the seconds count from the outage's
+    end.
+    """
     start = profile.storm.outage_after
     end = start + profile.storm.outage
     during = [c for c in group.calls if c[1] > start and c[0] < end]
     sends = sum(start <= a < end for a in group.arrivals)
     after = [c for c in group.calls if c[0] >= end]
-    first_well = min((e for _, e, raised in group.calls if not raised and e >= end), default=None)
+    last_bad = max((e for _, e, raised in group.calls if raised and e >= end), default=end)
+    all_well = min((e for _, e, r in group.calls if not r and e >= last_bad), default=None)
     seconds_after = max((e for _, e, _ in group.calls), default=end) - end
 
     def goodput(calls: list[Called], seconds: float) -> float:
@@ -403,7 +408,7 @@ def figures(group: Group, profile: Profile) -> dict[str, Any]:
         "calls_during": len(during),
         "sends_during": sends,
         "amplification": round(sends / len(during), 3) if during else None,
-        "recovery": None if first_well is None else round(max(first_well - end, 0.0), 3),
+        "recovery": None if all_well is None else round(all_well - end, 3),
         "calls_after": len(after),
         "goodput_before": goodput(before, start),
         "goodput_during": goodput(during, end - start),

@@ -51,6 +51,7 @@ PROFILES = {
     "load.drops-page-ends": WALKS,
     "load.repeats-items": WALKS,
     "load.breaks-early": HERE / "teeth" / "search.toml",
+    "load.slows-with-data": HERE / "teeth" / "fades.toml",
     "load.recovers-late": STORM,
     "load.bytes-after-body-to-sdks": STORM,
     **dict.fromkeys(LIMITED, LIMIT),

@@ -37,6 +37,15 @@ def test_amplification_counts_sends_over_calls_of_the_outage() -> None:
     assert (made["goodput_before"], made["goodput_during"]) == (1.0, 0.0)
 
 
+def test_one_success_among_failures_is_no_recovery() -> None:
+    """All is well when no call fails any more, not when the first one ends well."""
+    made = group("sdk", 3)
+    made.calls.append((27.0, 28.0, "ServerError"))
+    assert figures(made, STORM)["recovery"] == 8.5
+    made.calls.append((39.0, 41.0, "ServerError"))
+    assert figures(made, STORM)["recovery"] is None
+
+
 @pytest.mark.parametrize(
     ("sends", "recovered", "causes"),
     [

@@ -49,6 +49,26 @@ def test_one_hiccup_does_not_decide() -> None:
     assert (search.held, search.rate) == (20, None)
 
 
+def test_what_held_at_first_is_tried_again_at_the_end() -> None:
+    """A server that its own data has made slower is given the rate that it still holds."""
+    search, tried = RateSearch(Search(start=10, limit=1000, steps=60)), 0
+    while search.rate is not None:
+        tried += 1
+        truth = 100 if tried < 8 else 50
+        search.told(search.rate <= truth, "" if search.rate <= truth else "too slow")
+    assert search.held <= 50 < (search.broke or 0)
+    assert search.faded
+    assert "no longer at the end" in search.why
+
+
+def test_what_held_last_needs_no_second_look() -> None:
+    """Each rate that breaks is tried twice; what held is tried again only if others broke after."""
+    search = played(95)
+    assert search.steps[-1].held
+    assert not search.faded
+    assert len([s for s in search.steps if s.held and s.rate == search.held]) <= 2
+
+
 def test_a_slow_generator_ends_the_search_without_a_verdict() -> None:
     """Where the generator could not tell, the search stops and says whose fault it was."""
     search = RateSearch(Search(start=10, limit=1000))

@@ -15,6 +15,8 @@ def notes(subject: SubjectEntry) -> Iterator[str]:
     details = subject.details
     if why := details.get("undecided"):
         yield f"could not be judged: {why}"
+    if line := details.get("line"):
+        yield str(line)
     left = [str(each) for each in details.get("leftovers", ())]
     if left:
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""

@@ -195,6 +195,7 @@ RETRY_AFTER: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("past-date", "a date an hour ago", ("{imf-3600}",)),
     ("far-date", "a date a year ahead", ("{imf+31536000}",)),
     ("day", "86,400 seconds", ("86400",)),
+    ("years", "315,360,000 seconds, which are ten years", ("315360000",)),
     ("negative", "less than no time", ("-5",)),
     ("garbage", "a word", ("soon",)),
     ("empty", "nothing", ("",)),

@@ -69,26 +69,28 @@ def owned(raised: Raised, errors: Errors) -> bool:
 
 
 def judge(
-    operation: Operation, call: Call, answer: Answer, known: Known = Known(), *, odd: str = ""
-) -> list[Finding]:
+    operation: Operation, call: Call, answer: Answer, known: Known = Known(), *, odd: str = "",
+    words: str = "",
+) -> list[Finding]:  # fmt: skip
     """Return what a call made of the failed answer that it ended on.
 
     `odd` names what is unusual about the answer's body (`html`, `empty`): the finding is then
-    about that (ER3), not about the plain mapping (ER1).
+    about that (ER3), not about the plain mapping (ER1). `words` say it to a reader.
     """
     errors = operation.errors
     if errors is None or call.outcome.kind in ("unsupported", "driver_error"):
         return []
     told = promise(errors, answer)
+    about = what(answer) + (f" with {words or f'an odd body ({odd})'}" if odd else "")
     if call.outcome.kind == "value":
-        return [_value_instead(told, answer, odd)]
+        return [_value_instead(told, answer, odd, about)]
     if call.outcome.kind == "hang" or call.outcome.error is None:
         return []  # the retry oracle says so
     raised = call.outcome.error
     if not owned(raised, errors):
-        return [_leak(errors, told, raised, answer, odd), *_key(raised, known)]
+        return [_leak(errors, told, raised, about), *_key(raised, known)]
     return [
-        *_class(told, raised, answer, known, odd),
+        *_class(told, raised, answer, known, odd, about),
         *_bases(told, raised, known),
         *_attributes(errors, told, raised, answer, odd),
         *_message(raised, answer),
@@ -112,29 +114,25 @@ def what(answer: Answer) -> str:
     return names.get(answer.network or "", f"status {answer.status}")
 
 
-def _about(answer: Answer, odd: str) -> str:
-    return f"{what(answer)} with an odd body ({odd})" if odd else what(answer)
-
-
 def _requirement(answer: Answer, odd: str) -> str:
     if answer.network is not None:
         return "ER15"
     return "ER3" if odd else "ER1"
 
 
-def _value_instead(told: Promise, answer: Answer, odd: str) -> Finding:
+def _value_instead(told: Promise, answer: Answer, odd: str, about: str) -> Finding:
     return Finding(
-        _requirement(answer, odd), f"returns a value for {_about(answer, odd)}",
+        _requirement(answer, odd), f"returns a value for {about}",
         expected=f"{told.exception} ({said(told.basis, told.source)})", actual="a value",
         basis=told.basis, cause=f"value-for:{odd or answer.name}",
     )  # fmt: skip
 
 
-def _leak(errors: Errors, told: Promise, raised: Raised, answer: Answer, odd: str) -> Finding:
+def _leak(errors: Errors, told: Promise, raised: Raised, about: str) -> Finding:
     return Finding(
         "ER9", f"lets a foreign exception out: {full_name(raised)}",
         expected=f"{_or_base(told.exception, errors.base)} ({said(told.basis, told.source)})",
-        actual=f"{full_name(raised)} for {_about(answer, odd)}",
+        actual=f"{full_name(raised)} for {about}",
         basis=told.basis, cause=f"leak:{family(raised)}",
     )  # fmt: skip
 
@@ -175,7 +173,7 @@ def full_name(raised: Raised) -> str:
 
 
 def _class(
-    told: Promise, raised: Raised, answer: Answer, known: Known, odd: str
+    told: Promise, raised: Raised, answer: Answer, known: Known, odd: str, about: str
 ) -> Iterator[Finding]:
     if told.exception in lineage(raised):
         return
@@ -186,7 +184,7 @@ def _class(
         place = told.rule.status or "network"
     yield Finding(
         _requirement(answer, odd),
-        f"raises another exception than {told.exception} for {_about(answer, odd)}",
+        f"raises another exception than {told.exception} for {about}",
         expected=f"{told.exception} ({said(told.basis, told.source)})", actual=raised.name,
         basis=told.basis,
         cause=f"class:{told.exception}:{place}" + (f":{odd}" if odd else ""),

@@ -427,7 +427,8 @@ def _bounded(call: Call) -> Iterator[Finding]:
         yield Finding(
             "RA5", "sleeps without bound because a server said so",
             expected=f"a wait of at most {FOREVER:.0f} s, or an error at once",
-            actual=f"a sleep of {longest:.6g} s", basis=Basis.ASSUMED, cause="sleep:unbounded",
+            actual=f"a sleep of {longest:.6g} s", basis=Basis.ASSUMED,
+            cause="retry-after:unbounded",
         )  # fmt: skip
 
 

@@ -133,7 +133,10 @@ def judge_encoded(
     return [
         Finding(
             "WR8", "puts path arguments into the URL without percent-encoding them",
-            expected=f"{operation.verb} {wanted}", actual=f"{request.method} {request.target}",
+            expected=f"{operation.verb} {wanted}",
+            actual=f"{request.method} {request.target}, for "
+            + ", ".join(f"{p.name} = {arguments[p.name]!r}"
+                        for p in operation.parameters_in("path")),
             basis=operation.wire_basis, cause="path-not-encoded",
         )
     ]  # fmt: skip

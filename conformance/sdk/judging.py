@@ -282,7 +282,7 @@ def judge_retries(
 
 
 def judge_error(
-    subject: SdkSubject, operation: Operation, made: Play, odd: str = ""
+    subject: SdkSubject, operation: Operation, made: Play, odd: str = "", words: str = ""
 ) -> list[Finding]:
     """Return what the errors oracle says of the answer that a play's call ended on."""
     if made.call.outcome.kind == "hang":
@@ -292,22 +292,24 @@ def judge_error(
     last = answer_of(made.attempts[-1])
     if last.ok:
         return []
-    return made.witnessed(exceptions.judge(operation, made.call, last, subject.known, odd=odd))
+    found = exceptions.judge(operation, made.call, last, subject.known, odd=odd, words=words)
+    return made.witnessed(found)
 
 
 def judge_odd(
-    subject: SdkSubject, operation: Operation, made: Play, odd: str, status: int
+    subject: SdkSubject, operation: Operation, made: Play, odd: str, status: int, words: str
 ) -> list[Finding]:
     """Return what the errors oracle says of an odd body that it does not say of a plain one.
 
-    A status that becomes the wrong exception whatever its body is told by the plain mapping.
+    `words` say to a reader what is odd, `an empty array`. A status that becomes the wrong exception
+    whatever its body is told by the plain mapping.
     """
     options = without_retries(subject, operation, status)
     plain = Script.parse(f"{operation.id}#1+ {status}")
     usual = remembered(subject, operation, the_mode(made.mode), plain, options)
     told = {f.cause for f in judge_error(subject, operation, usual)}
     return [
-        f for f in judge_error(subject, operation, made, odd=odd)
+        f for f in judge_error(subject, operation, made, odd, words)
         if f.cause.removesuffix(f":{odd}") not in told
     ]  # fmt: skip
 

@@ -101,7 +101,8 @@ class Play:
         made = []
         for finding in findings:
             if lines is None:
-                lines, brief = timeline(self.history, shown), self.script.brief(2000)
+                lines = timeline(self.history, shown, self.script)
+                brief = self.script.brief(2000)
             filled = finding.at(
                 fault=finding.fault or brief, timeline=lines,
                 operation=finding.operation or shown.operation, mode=self.mode,

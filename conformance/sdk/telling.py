@@ -347,7 +347,6 @@ _RULES: dict[str, Rule] = {
     "cap:no-jitter": _flat,
     "retry-after:no-spread": _no_spread,
     "retry-after:unbounded": _unbounded,
-    "sleep:unbounded": _unbounded,
     "timeout:not-overall": _not_overall,
     "credentials": _credentials,
     "path-not-encoded": _path,

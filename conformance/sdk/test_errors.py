@@ -87,7 +87,7 @@ def test_retry_after(subject: SdkSubject, operation: Operation, mode: str) -> li
     return once(found)
 
 
-@CASES.case("errors.statuses", "ER1", "ER9", each=every, modes=MODES)
+@CASES.case("errors.statuses", "ER1", "ER9", "CT13", each=every, modes=MODES)
 def test_statuses(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """Any other error status raises the exception of its range, never a foreign one."""
     found: list[Finding] = []
@@ -95,7 +95,9 @@ def test_statuses(subject: SdkSubject, operation: Operation, mode: str) -> list[
         options = without_retries(subject, operation, _status(fault))
         made = play(subject, operation, mode, fault, None, options)
         if is_wild(fault):
-            found += judge_leak(operation, made, f"status {fault.id.partition('-')[2]}")
+            requirement = "CT13" if _status(fault) // 100 == 2 else "ER9"
+            words = f"status {_status(fault)} without a body"
+            found += judge_leak(operation, made, words, requirement)
         else:
             found += judge_error(subject, operation, made)
     return once(found)
@@ -107,13 +109,13 @@ def test_bodies(subject: SdkSubject, operation: Operation, mode: str) -> list[Fi
     found: list[Finding] = []
     for fault in chosen(subject, operation, mode, _is_error_body):
         made = play(subject, operation, mode, fault, None, without_retries(subject))
-        odd = fault.id.split("-", 2)[2]
+        odd, status = fault.id.split("-", 2)[2], _status(fault)
+        words = fault.summary.partition(" with ")[2].removesuffix(".")
         garbled = "gzip" in odd or odd == "unknown-encoding"
         if garbled or odd == "deep":
-            words = f"status {_status(fault)} with an odd body ({odd})"
-            found += judge_leak(operation, made, words, "ER3")
+            found += judge_leak(operation, made, f"status {status} with {words}", "ER3")
         else:
-            found += judge_odd(subject, operation, made, odd, _status(fault))
+            found += judge_odd(subject, operation, made, odd, status, words)
     return once(found)
 
 
@@ -131,16 +133,20 @@ def test_odd_mapped(subject: SdkSubject, operation: Operation, mode: str) -> lis
         int(r.status) for r in operation.errors.map if r.status and r.status.isdigit()
     )
     bodies = {
-        "empty": '""', "html": '"<html>no</html>" content-type=text/html', "array": '"[1]"',
-        "null": '"null"', "text-error": '"{\\"error\\":\\"text\\",\\"detail\\":[1]}"',
+        ("empty", "no body at all"): '""',
+        ("html", "a page of HTML"): '"<html>no</html>" content-type=text/html',
+        ("array", "an array"): '"[1]"',
+        ("null", "the word null"): '"null"',
+        ("text-error", "a text where the error should be an object"):
+            '"{\\"error\\":\\"text\\",\\"detail\\":[1]}"',
     }  # fmt: skip
     found: list[Finding] = []
     for status in statuses:
         options = without_retries(subject, operation, status)
-        for odd, body in bodies.items():
+        for (odd, words), body in bodies.items():
             script = Script.parse(f"{operation.id}#1+ {status} body={body}")
             made = play(subject, operation, mode, script, options=options)
-            found += judge_odd(subject, operation, made, odd, status)
+            found += judge_odd(subject, operation, made, odd, status, words)
     return once(found)
 
 

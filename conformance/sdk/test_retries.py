@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.faults.classes import FaultClass
@@ -77,11 +77,28 @@ def failing(operation: Operation, status: int | None = None, times: str = "+") -
 def test_statuses(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """Every status that is promised to be retried is, as often as promised, and no other."""
     found: list[Finding] = []
+    ended: dict[str, list[int]] = {}
     for fault in chosen(subject, operation, mode, _is_status):
         made = play(subject, operation, mode, fault, None)
-        found += judge_retries(subject, operation, made)
-        found += _unlisted(operation, made)
-    return once(found)
+        judged = judge_retries(subject, operation, made)
+        for cause in {f.cause for f in judged} or {""}:
+            ended.setdefault(cause, []).append(int(fault.id.partition("-")[2]))
+        found += judged + _unlisted(operation, made)
+    return [_naming(f, ended) for f in once(found)]
+
+
+def _naming(finding: Finding, ended: Mapping[str, Sequence[int]]) -> Finding:
+    """Return a finding that says which statuses are not retried, where not all of a range are.
+
+    `ended`: cause, '' for none -> the statuses that showed it.
+    """
+    first, _, pattern = finding.cause.partition(":")
+    inside = {s for each in ended.values() for s in each if f"{s // 100}XX" == pattern}
+    missed = sorted(ended.get(finding.cause, ()))
+    if first != "not-retried" or not inside - {*missed}:
+        return finding
+    names = ", ".join(map(str, missed))
+    return finding.at(message=f"does not send again after some of the {pattern}: {names}")
 
 
 def _is_status(fault: FaultClass) -> bool:

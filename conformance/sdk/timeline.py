@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from conformance.drivers.process import redact
+from conformance.faults.script import Script
 from conformance.history import Call, Exchange, History, Outcome, Raised, header
 
 LONGEST = 160
@@ -18,20 +19,22 @@ _PLACE = re.compile(r"http://127\.0\.0\.1:[0-9]+(/c/[0-9a-f]+)?")
 """Where the testbench is: another place in every run."""
 
 
-def timeline(history: History, call: Call) -> tuple[str, ...]:
+def timeline(history: History, call: Call, script: Script = Script()) -> tuple[str, ...]:
     """Return the timeline of one call: `+0.000 POST /v1/ingest #1 → 503`, `slept 0.62 s`, …
+
+    `script`: what was played, for what an answer does not show of itself.
 
     Times are the SDK's own: what it slept counts although nobody waited for it. They are rounded
     to what is the same in every run: real milliseconds and the testbench's ports are left out.
     """
-    lines = list(_lines(history, call))
+    lines = list(_lines(history, call, script))
     if len(lines) > MOST:
         left = len(lines) - MOST
         lines = [*lines[: MOST // 2], f"… {left} lines left out …", *lines[-MOST // 2 :]]
     return tuple(_PLACE.sub("http://testbench", redact(line))[:LONGEST] for line in lines)
 
 
-def _lines(history: History, call: Call) -> Iterator[str]:
+def _lines(history: History, call: Call, script: Script) -> Iterator[str]:
     arguments = ", ".join(call.arguments) or "no arguments"
     yield f"+0.000 call {call.via or call.operation}({arguments})"
     events: list[tuple[float, int, Exchange | float]] = [
@@ -42,7 +45,7 @@ def _lines(history: History, call: Call) -> Iterator[str]:
     for _, _, event in sorted(events, key=lambda each: each[:2]):
         if isinstance(event, Exchange):
             attempt += 1
-            yield f"+{slept:.3f} {_exchange(event, attempt)}"
+            yield f"+{slept:.3f} {_exchange(event, attempt)}{_manner(event, script)}"
         else:
             yield f"+{slept:.3f} slept {event:.3f} s"
             slept += max(0.0, min(event, 1e9))
@@ -63,6 +66,17 @@ def _exchange(event: Exchange, attempt: int) -> str:
     if event.failure is not None or not event.response.complete:
         said.append(f"broke off ({event.failure or 'incomplete'})")
     return f"{sent} {', '.join(said)}"
+
+
+def _manner(event: Exchange, script: Script) -> str:
+    """Return how an answer came, where it took real time, which the SDK's own clock leaves out."""
+    played = event.instruction
+    if played is None or played >= len(script.instructions):
+        return ""
+    effect = script.instructions[played].effect
+    if effect.kind != "trickle" or not effect.seconds:
+        return ""
+    return f", byte by byte, one every {effect.seconds:g} s of real time"
 
 
 def ended(outcome: Outcome) -> str:

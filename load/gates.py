@@ -432,7 +432,8 @@ def breakpoint_(figures: Figures) -> Iterator[Finding]:
         raise NotApplicable("the profile searches no breakpoint")
     found = figures.tally.facts.get("breakpoint", {})
     wanted, held = figures.gates.breakpoint, found.get("held", 0.0)
-    if any(step["held"] is None for step in found.get("steps", ())):
+    steps = found.get("steps", ())
+    if steps and steps[-1]["held"] is None:
         raise Inconclusive(f"{found['why']}; at least {held:g}/s was held")
     if not held:
         raise Inconclusive(f"no rate held every gate: {found.get('why', 'nothing was tried')}")

@@ -1,9 +1,10 @@
 """Searching the highest rate at which every gate holds: double, bisect, confirm. Pure.
 
-A rate that breaks is tried once more before it counts, so that one hiccup does not decide. The
-highest that held is tried again at the end, where others broke after it: a search writes, and a
-backend that has grown slow with its data holds no more what it held at first. The search knows
-nothing of requests: it is told whether a rate held, and says which to try next.
+A rate that breaks is tried once more before it counts, so that one hiccup does not decide, of the
+backend or of the generator. The highest that held is tried again at the end, where others broke
+after it: a search writes, and a backend that has grown slow with its data holds no more what it
+held at first. The search knows nothing of requests: it is told whether a rate held, and says which
+to try next.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class RateSearch:
     """Rates that held at first, and no longer when they were tried again at the end."""
     _broken: str = ""
     """What broke at `broke`."""
-    _again: bool = False
+    _tries: list[bool | None] = field(default_factory=list)
+    """What became of the current rate so far, in vain."""
 
     def __post_init__(self) -> None:
         self.rate = min(self.plan.start, self.plan.limit)
@@ -48,23 +50,25 @@ class RateSearch:
         """Take note of what became of the current rate, and choose the next."""
         assert self.rate is not None
         self.steps.append(Step(self.rate, held, why))
-        if held is None:
-            self._stop(f"the generator was the bottleneck at {self.rate:g}/s: {why}")
-            return
         if held:
-            self.held, self._again = self.rate, False
-        elif not self._again:
-            self._again = True
+            self.held = self.rate
+            self._tries.clear()
+        elif held not in self._tries:
+            self._tries.append(held)
+        elif held is None:
+            self._stop(f"at {self.rate:g}/s {why}")
+            return
         else:
             self._breaks(self.rate, why)
         if len(self.steps) >= self.plan.steps:
             self._stop("; ".join(filter(None, (f"{self.plan.steps} steps were made", self._at()))))
-        elif not self._again:
+        elif not self._tries:
             self._next()
 
     def _breaks(self, rate: float, why: str) -> None:
         """A rate broke twice; where it is the one that held, the next lower one stands for it."""
-        self.broke, self._broken, self._again = rate, why, False
+        self.broke, self._broken = rate, why
+        self._tries.clear()
         if rate == self.held:
             self.faded.append(rate)
             self.held = max((s.rate for s in self.steps if s.held and s.rate < rate), default=0.0)

@@ -31,6 +31,8 @@ from conformance.drivers.environment import EnvironmentUnavailable, prepare, res
 from conformance.drivers.pipe import DriverError
 from conformance.drivers.process import DriverProcess, host_command
 from conformance.history import Outcome
+from conformance.oracles.answers import Answer
+from conformance.oracles.retry import Duty, rule_for
 from conformance.verdict import Finding
 from load.profile import Profile, load_profile, within
 from load.record import Tally, pack
@@ -45,6 +47,8 @@ SLACK = 1.25
 """Sends over calls may exceed the declared attempts by this: calls that straddle an edge."""
 
 
+FAILURES = (503, 500, 502, 504, 429)
+"""What a backend that fails may answer, the likeliest first."""
 Called = tuple[float, float, str]
 """(started, ended, what was raised or '') of one call."""
 
@@ -67,8 +71,17 @@ class Group:
     """Times the backend closed right after an answer without saying so."""
 
 
+def failing(operation: Operation) -> int:
+    """Return the status of an outage: the first that clients must retry, or a storm shows nothing.
+
+    Where the contract has none retried, a plain 503.
+    """
+    must = (s for s in FAILURES if rule_for(operation.retries, Answer(s)).duty is Duty.RETRY)
+    return next(must, FAILURES[0])
+
+
 class Outage:
-    """The behaviour of a relay: 503 between two moments, right otherwise and before it begins."""
+    """The behaviour of a relay: failing between two moments, right otherwise and before."""
 
     def __init__(self, group: Group, profile: Profile) -> None:
         self.group = group
@@ -79,10 +92,11 @@ class Outage:
     def begin(self, operation: Operation, began: float) -> None:
         """Let the time run: arrivals count from here."""
         self.began = began
+        status = failing(operation)
         try:
-            status, headers, body = example_response(operation, 503)
+            status, headers, body = example_response(operation, status)
         except LookupError:
-            status, headers, body = 503, {"content-type": "application/json"}, {}
+            headers, body = {"content-type": "application/json"}, {}
         headers.pop("retry-after", None)
         self.reply = status, list(headers.items()), json.dumps(body).encode()
 
@@ -204,7 +218,7 @@ def _driven(command: list[str]) -> Opener:
             mode = "sync" if any(hello.can(o.id, "sync") for o in known) else "async"
             client = driver.open(url, key, mode)  # type: ignore[arg-type]
             if not isinstance(client, str):
-                raise DriverError(f"no client: {client.detail or client.kind}")
+                raise DriverError(f"its client cannot be made: {_why(client, key)}")
             operation = _working(driver, client, [o for o in known if hello.can(o.id, mode)])  # type: ignore[arg-type]
         except BaseException:
             driver.stop()
@@ -238,6 +252,14 @@ def _working(driver: DriverProcess, client: str, operations: list[Operation]) ->
         "no operation succeeds on the healthy backend, so its outage shows nothing "
         f"({'; '.join(ended) or 'it has none of the contract that needs no id'})"
     )
+
+
+def _why(outcome: Outcome, key: str) -> str:
+    """Return in words what a client ended with; a key that it repeats stays out of it."""
+    if outcome.error is None:
+        return outcome.detail or outcome.kind
+    told = outcome.error.message.replace(key, "…") if key else outcome.error.message
+    return f"{outcome.error.name}: {told}"
 
 
 def _well(outcome: Outcome) -> str:
@@ -312,7 +334,7 @@ def tell(groups: list[Group], operation: Operation, profile: Profile) -> Tally:
         basis = retries.basis if retries is not None else Basis.ASSUMED
         limit = profile.gates.amplification or allowed * SLACK
         total = tally.of(called.id)
-        row["operation"], row["allowed"] = called.id, allowed
+        row |= {"operation": called.id, "allowed": allowed, "status": failing(called)}
         well = sum(not raised for _, _, raised in group.calls)
         total.sent += len(group.calls)
         total.good += well

@@ -15,7 +15,7 @@ from load.profile import Profile, StormPlan
 from load.result import exit_code, sentences
 from load.runner import run
 from load.schedule import from_profile
-from load.storm import NAIVE, Called, Group, choose, figures, tell
+from load.storm import NAIVE, Called, Group, choose, failing, figures, tell
 
 STORM = Profile(name="storm", kind="retry-storm", storm=StormPlan(outage_after=10, outage=10))
 
@@ -76,6 +76,12 @@ def test_wrong_framing_that_sdks_met_is_the_backends_failure() -> None:
     assert found["load.errors"][-1:] == ["bytes-after-body recall"]
     assert found["load.in-flight"] == ["in-flight"]
     assert tally.findings["LD2", "bytes-after-body recall"].count == 2
+
+
+@pytest.mark.parametrize(("api", "status"), [("claiv", 503), ("memsy", 429), ("octamem", 503)])
+def test_an_outage_fails_in_a_way_that_clients_retry(api: str, status: int) -> None:
+    """Where a contract has only one status retried, the backend fails with that one."""
+    assert failing(choose(specs.load(api))) == status
 
 
 def test_the_naive_client_is_a_control_and_never_judged() -> None:

@@ -73,10 +73,20 @@ def test_a_slow_generator_ends_the_search_without_a_verdict() -> None:
     """Where the generator could not tell, the search stops and says whose fault it was."""
     search = RateSearch(Search(start=10, limit=1000))
     search.told(True)
-    search.told(None, "it sent late")
+    for _ in range(2):
+        assert search.rate == 20
+        search.told(None, "the generator was the bottleneck")
     assert search.rate is None
     assert search.held == 10
-    assert "generator was the bottleneck at 20/s" in search.why
+    assert search.why == "at 20/s the generator was the bottleneck"
+
+
+def test_one_hiccup_of_the_generator_does_not_decide() -> None:
+    """A rate of which nothing could be said once is tried again."""
+    search = RateSearch(Search(start=10, limit=20, steps=9))
+    for held in (True, None, True):
+        search.told(held, "" if held else "late")
+    assert (search.held, search.rate) == (20, None)
 
 
 def test_the_number_of_steps_is_bounded() -> None:

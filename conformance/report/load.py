@@ -22,7 +22,7 @@ _LIMIT = (
     ("refused", "turned away"), ("unreached", "not reached"),
 )  # fmt: skip
 _STORM = (
-    ("operation", "calls"), ("calls_during", "calls in the outage"),
+    ("operation", "calls"), ("status", "failed with"), ("calls_during", "calls in the outage"),
     ("sends_during", "sends of them"), ("amplification", "sends a call"),
     ("allowed", "allowed"), ("recovery", "s to recover"), ("goodput_before", "good/s before"),
     ("goodput_during", "during"), ("goodput_after", "after"), ("problem", "problem"),

@@ -149,6 +149,7 @@ class Engine:
         self.started.set()
         try:
             self._await_end()
+            self._count_untaken()
         finally:
             self._settle(perf_counter())
             self.started.clear()
@@ -178,6 +179,12 @@ class Engine:
             gevent.sleep(min(0.05, max(end - perf_counter(), 0.005)))
         while self.playing and perf_counter() < end + self.profile.drain:
             gevent.sleep(0.005)
+
+    def _count_untaken(self) -> None:
+        """Count the tickets that came to nobody's turn: planned as well, and never sent."""
+        stages = self.tally.stages.copy()
+        self.tally.numbers["untaken"] += sum(1 for _ in self._tickets)
+        self.tally.stages = stages
 
     def play(self) -> None:
         """Be one user: take tickets in every round. Never returns."""

@@ -230,7 +230,7 @@ class Tally:
     series: Series = field(default_factory=Series)
     findings: dict[tuple[str, str], Seen] = field(default_factory=dict)
     numbers: Counter[str] = field(default_factory=Counter)
-    """planned, taken, queued, opened, unannounced, in-flight, ledger counts, …"""
+    """planned, taken, untaken, opened, unannounced, in-flight, ledger counts, …"""
     stages: Counter[str] = field(default_factory=Counter)
     """Tickets taken in each stage."""
     notes: list[str] = field(default_factory=list)
@@ -264,6 +264,11 @@ class Tally:
             self.findings[key].count += 1
         else:
             self.findings[key] = Seen(finding)
+
+    @property
+    def drawn(self) -> int:
+        """Tickets that the schedule had, those included that came to nobody's turn."""
+        return self.stages.total() + self.numbers["untaken"]
 
     def total(self) -> OperationTally:
         """Return the counts of all operations together."""

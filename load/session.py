@@ -255,11 +255,11 @@ class Session:
             tally.notes += part.notes
 
     def _planned(self, tally: Tally) -> int:
-        """Poisson schedules plan what they drew; a constant one what its area says."""
+        """Poisson schedules plan what they drew, sent or not; a constant one what its area says."""
         if self.profile.kind in ("breakpoint", "rate-limit", "retry-storm"):
             return tally.numbers["planned"]
         if self.schedule.arrival == "poisson":
-            return max(tally.numbers["taken"], 0)
+            return tally.drawn
         return self.schedule.total
 
     def look(self) -> SubjectEntry:

@@ -6,7 +6,9 @@ import pytest
 
 import specs
 from conformance.reference.backend.server import Embedded
+from conformance.reference.defects import Defects
 from conformance.verdict import Verdict
+from load.defects import Wrong
 from load.gates import Figures
 from load.gates import judge as judge_gates
 from load.pages import Told, Walked, judge
@@ -196,6 +198,37 @@ def test_lists_are_walked_while_others_write(tmp_path: Path) -> None:
         made = run(backend.url_for("sovant"), "sovant", backend.keys[:1], file)
     assert sentences(made) == []
     assert made.details["pages"]["lists"]["memory.list"]["stays"] == 12
+
+
+BUSY = """
+name = "busy"
+arrival = "poisson"
+users = 2
+drain = 0.2
+prepare = 0
+ledger = false
+[[stages]]
+seconds = 1
+rate = 200
+[gates]
+errors = 1.0
+evidence = 0
+lag = 5.0
+"""
+
+
+def test_what_no_user_came_to_send_was_planned_all_the_same(tmp_path: Path) -> None:
+    """A server that keeps every user waiting is behind the plan, with Poisson arrivals too."""
+    file, contract = tmp_path / "busy.toml", specs.load("octamem")
+    file.write_text(BUSY)
+    with (
+        Embedded(process=True) as backend,
+        Wrong(backend.url_for("octamem"), contract, "load.one-at-a-time",
+              Defects.of(["load.one-at-a-time"])) as slow,
+    ):  # fmt: skip
+        made = run(slow.url, "octamem", backend.keys[:1], file)
+    assert made.details["sent"] < 50 < 150 < made.details["planned"]
+    assert "throughput" in {f.cause for f in made.findings}
 
 
 @pytest.mark.parametrize("processes", [None, 2])

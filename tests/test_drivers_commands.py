@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -98,3 +99,19 @@ def test_a_right_driver_is_told_what_comes_next(monkeypatch: pytest.MonkeyPatch)
     code, text = said(monkeypatch, "driver", "check", MINI, "--api", NOTES)
     assert (code, "Nothing wrong" in text) == (0, True), text
     assert f"Next: memconform sdk --driver {shlex.quote(MINI)} --api {NOTES}" in text
+
+
+def test_the_replay_command_works_as_it_is_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It names the results where they stand; where nothing was kept, the run says how to keep."""
+    out = tmp_path / "my results"
+    words = ["sdk", "--driver", f"{MINI} swallows-errors", "--api", NOTES, "--case", "errors.stat"]
+    code, text = said(monkeypatch, *words)
+    assert (code, "`--out memconform-out` keeps the results" in text) == (0, True), text
+    code, text = said(monkeypatch, *words, "--out", str(out))
+    command = re.search(r"memconform (replay \w+ --results '[^']*')", text)
+    assert command is not None, text
+    assert command[0] in (out / "junit.xml").read_text("utf-8")
+    code, text = said(monkeypatch, *shlex.split(command[1]))
+    assert (code, "returns a value for status" in text) == (1, True), text

@@ -17,6 +17,7 @@ from conformance.report.matrix import Cell, build
 from conformance.report.notes import notes
 from conformance.report.results import FindingEntry, Results
 from conformance.report.versions import Change, histories
+from conformance.report.write import REPLAYED, by_id, replayable
 from conformance.verdict import Verdict
 
 SHORT = {
@@ -54,7 +55,11 @@ def show(
         for note in notes(subject):
             if note.removeprefix("could not be judged: ") not in decision.reason:
                 console.print(f"{label(subject)}: {note}", markup=False, highlight=False)
-    _findings(console, results, comparison, worst)
+    kept = replayable(results, out) if out is not None else results
+    _findings(console, kept, comparison, worst)
+    if out is None and any(by_id(f) for s in results.subjects for f in s.findings):
+        how = f"`--out {REPLAYED}` keeps the results, and then `memconform replay ID` works"
+        console.print(f"[dim]to see a finding again: {how}[/dim]", highlight=False)
     _releases(console, results, worst)
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in results.run.parts.items())
     if parts:
@@ -109,7 +114,8 @@ def _findings(
             highlight=False,
         )
         if finding.replay:
-            console.print(f"      [dim]{escape(finding.replay)}[/dim]", highlight=False)
+            again = f"      [dim]{escape(finding.replay)}[/dim]"
+            console.print(again, highlight=False, soft_wrap=True)
     if len(pairs) > worst:
         console.print(f"  [dim]… and {len(pairs) - worst} more in the report[/dim]")
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 from conformance.report import html, junit, markdown
 from conformance.report.baseline import Comparison
 from conformance.report.exit import Decision
-from conformance.report.results import Results
+from conformance.report.results import FindingEntry, Results
+
+REPLAYED = Path("memconform-out")
+"""The folder whose results `memconform replay` reads where none is named."""
 
 
 class OutputError(OSError):
@@ -26,9 +30,35 @@ def reports(
 ) -> None:
     """Write every report of a run into a folder, results first. Raises OutputError."""
     results(out, made)
-    _write(out, "junit.xml", junit.render(made))
-    _write(out, "summary.md", markdown.render(made, decision, comparison))
-    _write(out, "report.html", html.render(made, decision, comparison))
+    shown = replayable(made, out)
+    _write(out, "junit.xml", junit.render(shown))
+    _write(out, "summary.md", markdown.render(shown, decision, comparison))
+    _write(out, "report.html", html.render(shown, decision, comparison))
+
+
+def replayable(made: Results, out: Path) -> Results:
+    """Return results whose replay commands name the folder that the results stand in.
+
+    `results.json` itself does not: it may be moved. What stands where `replay` looks by itself
+    needs no naming.
+    """
+    if out == REPLAYED:
+        return made
+    named = f" --results {shlex.quote(str(out / 'results.json'))}"
+    subjects = []
+    for subject in made.subjects:
+        findings = tuple(
+            f.model_copy(update={"replay": f.replay + named})
+            if by_id(f) else f
+            for f in subject.findings
+        )  # fmt: skip
+        subjects.append(subject.model_copy(update={"findings": findings}))
+    return made.model_copy(update={"subjects": tuple(subjects)})
+
+
+def by_id(finding: FindingEntry) -> bool:
+    """True where `memconform replay` shows a finding again, out of the results that hold it."""
+    return finding.replay.startswith("memconform replay ")
 
 
 def schema() -> str:

@@ -63,6 +63,7 @@ def _again(out: Console, entry: SubjectEntry, finding: FindingEntry, seed: int) 
         subject = f"{entry.name}=={entry.version}"
     out.rule(f"{entry.name} {entry.version}: {finding.requirement} {finding.cause}")
     api, _, operation = (finding.operation or "").rpartition(":")
+    api = entry.details.get("spec") or api or entry.api
     case = next((c for c in cases() if c.id == finding.case), None)
     if case is None:
         out.print(f"there is no case {finding.case!r} any more", markup=False)
@@ -70,7 +71,7 @@ def _again(out: Console, entry: SubjectEntry, finding: FindingEntry, seed: int) 
     seen: list[Finding] = []
     decided = True
     with contextlib.ExitStack() as stack:
-        made = stack.enter_context(opened(str(subject), api or entry.api, driver, table))
+        made = stack.enter_context(opened(str(subject), api, driver, table))
         made.seed = seed
         chosen = made.contract[operation] if case.each is not None and operation else None
         played = _with_script(case, finding)

@@ -224,7 +224,7 @@ def run_release(
                 break
     wall = time.monotonic() - started
     entry = _entry(targets, name, version, results, covered, wall, subject, busy)
-    entry.details.update(_origin(driver_command, table))
+    entry.details.update(_origin(driver_command, table, api))
     entry = with_reproductions(entry, scripts, targets)
     if cut:
         raise Cut(entry)
@@ -482,9 +482,13 @@ def open_subject(
     return made, close
 
 
-def _origin(command: Sequence[str] | None, table: str | Path | None) -> dict[str, Any]:
+def _origin(
+    command: Sequence[str] | None, table: str | Path | None, api: str | None
+) -> dict[str, Any]:
     """Return what `opened` needs besides name and version to have a subject again."""
     found: dict[str, Any] = {"driver": list(command)} if command else {}
+    if command and api and api not in specs.names():
+        found["spec"] = str(Path(api).resolve())
     return {**found, "table": str(Path(table).resolve())} if table else found
 
 
@@ -494,7 +498,8 @@ def opened(
 ) -> Iterator[SdkSubject]:
     """Yield one contract of a release, or of what a driver drives, as a subject.
 
-    Raises EnvironmentUnavailable, DriverError where the driver does not start.
+    `api`: a name, or the path of a spec where there is a driver. Raises EnvironmentUnavailable,
+    DriverError where the driver does not start.
     """
     name, version, targets = _targets(subject, driver, api if driver else None, "virtual", table)
     target = next((t for t in targets if t.contract.api == api), targets[0])

@@ -115,3 +115,15 @@ def test_the_replay_command_works_as_it_is_printed(
     assert command[0] in (out / "junit.xml").read_text("utf-8")
     code, text = said(monkeypatch, *shlex.split(command[1]))
     assert (code, "returns a value for status" in text) == (1, True), text
+
+
+def test_what_a_driver_does_wrong_is_not_called_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run whose driver dies ends with 3, and says that it was the driver and what it said."""
+    words = ["sdk", "--driver", f"{MINI} dies-on-one", "--api", NOTES, "--case", "wire.request"]
+    code, text = said(monkeypatch, *words)
+    assert code == 3, text
+    assert "1 case ended because the driver failed, the first being wire.request on mini" in text
+    assert "notes.list: the driver ended (exit code 3); its last words: out of cheese" in text
+    assert "RuntimeError" not in text

@@ -16,6 +16,7 @@ from conformance.verdict import Verdict
 
 POCKETMEM = str(Path(__file__).parent / "packages" / "pocketmem")
 CLAIV = specs.load("claiv")
+OCTAMEM = specs.load("octamem")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -117,6 +118,46 @@ def test_arguments_find_their_place(operation: str, method: Method, wanted: dict
     plain: dict[str, Any] = {"first": (), "rest": "keywords", "rename": {}}
     assert {k: getattr(shaped, k) for k in plain} == {**plain, **wanted}
     assert shaped.left_over == ()
+
+
+def test_what_may_be_left_out_is_no_place_for_another_argument() -> None:
+    """An optional parameter of another name is not taken for an argument that is left over."""
+    told = ("content", True, "str"), ("limit", False, "int"), ("data", False, "dict")
+    method = Method("store", tuple(
+        {"name": n, "kind": "KEYWORD_ONLY", "required": r, "type": t} for n, r, t in told
+    ))  # fmt: skip
+    shaped = matching.shape(OCTAMEM["add"], method)
+    assert (shaped.rest, shaped.rename, shaped.left_over) == ("keywords", {}, ("previousContext",))
+
+
+def test_a_documented_name_that_asks_for_something_else_does_not_decide() -> None:
+    """`get(memory_id)` is not the documented `get(query)`, least of all beside `search(query)`."""
+    methods = [_method("get", memory_id="int"), _method("search", query="str")]
+    (found,) = [m for m in matching.match(OCTAMEM, methods) if m.operation.id == "search"]
+    assert found.method is not None
+    assert found.method.path == "search"
+    same = _method("get", query="str")
+    assert matching.score(OCTAMEM["search"], same) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("operation", "method", "models", "doubt"),
+    [
+        ("search", _method("get", top="'bool'", limit="int"), {},
+         "needed, and without a place: query"),
+        ("add", _method("add", event="Event"), {"Event": ("content", "userId")},
+         "Event needs more: userId"),
+        ("add", _method("add", event="Event"), {"Event": ("content",)}, ""),
+        ("details", _method("stats"), {}, "please check"),
+    ],
+)  # fmt: skip
+def test_what_makes_a_match_one_to_check(
+    operation: str, method: Method, models: dict[str, tuple[str, ...]], doubt: str
+) -> None:
+    """A weak name, a needed argument without a place, a model that needs more than there is."""
+    strength = matching.score(OCTAMEM[operation], method)
+    found = init.doubts(matching.Match(OCTAMEM[operation], method, strength), models)
+    assert [doubt in each for each in found] == [True] * bool(doubt), found
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,12 @@ from conformance.drivers.matching import (
     Match,
     Method,
     match,
+    needed_names,
     option,
     raw,
     shape,
+    snake,
+    wire_names,
 )
 from conformance.drivers.pipe import redact
 from conformance.drivers.process import DriverError, DriverProcess, clean_environment, host_command
@@ -55,10 +58,16 @@ class Draft:
     exceptions: tuple[str, ...]
     no_exceptions: tuple[str, ...]
     """Documented exception names that the package lacks."""
-    models: tuple[str, ...]
+    models: Mapping[str, tuple[str, ...]]
+    """Classes beside the client -> what their constructors need."""
     unused: tuple[str, ...] = ()
     """Methods that no operation was found for."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def clear(self) -> tuple[Match, ...]:
+        """Operations whose method needs no second look."""
+        return tuple(m for m in self.matches if m.method is not None and not doubts(m, self.models))
 
     @property
     def unmatched(self) -> tuple[Match, ...]:
@@ -107,10 +116,33 @@ def draft(subject: str, contract: Contract) -> Draft:
         options=options,
         exceptions=tuple(n for n in documented if n in named),
         no_exceptions=tuple(n for n in documented if n not in named),
-        models=tuple(c["name"] for c in classes if c["module"] == module),
+        models={
+            c["name"]: tuple(p["name"] for p in c["constructor"] if p["required"])
+            for c in classes if c["module"] == module
+        },
         unused=tuple(sorted({m.path for m in methods} - used)),
         warnings=tuple(f"{name}: {why}" for name, why in seen["failed"].items()),
-    )
+    )  # fmt: skip
+
+
+def doubts(each: Match, models: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Return what makes a match one to check, in words; nothing where it is clear."""
+    if each.method is None:
+        return []
+    shaped = shape(each.operation, each.method, models)
+    found = []
+    if each.score < CLEAR:
+        found.append(
+            f"please check ({each.score:.2f}): {each.operation.summary or each.operation.id}"
+        )
+    homeless = [n for n in shaped.left_over if n in needed_names(each.operation)]
+    if homeless:
+        found.append(f"needed, and without a place: {', '.join(homeless)}")
+    given = {snake(name) for name in wire_names(each.operation)}
+    wanting = [n for n in models.get(shaped.model, ()) if snake(n) not in given]
+    if wanting:
+        found.append(f"{shaped.model} needs more: {', '.join(wanting)}; an `adapt` can give it")
+    return found
 
 
 def look(environment: Environment) -> dict[str, Any]:
@@ -178,7 +210,7 @@ def render(made: Draft) -> str:
     return re.sub(r"'([^'\"\\\n]*)'", r'"\1"', "\n".join(lines)) + "\n"
 
 
-def _operation(each: Match, models: Sequence[str]) -> list[str]:
+def _operation(each: Match, models: Mapping[str, tuple[str, ...]]) -> list[str]:
     id = each.operation.id
     if each.method is None:
         documented = each.operation.method or id
@@ -192,18 +224,18 @@ def _operation(each: Match, models: Sequence[str]) -> list[str]:
         words.append(f"model={shaped.model!r}")
     if shaped.rename:
         words.append(f"rename={dict(shaped.rename)!r}")
-    said = []
-    if each.score < CLEAR:
-        said.append(f"    # please check ({each.score:.2f}): {each.operation.summary or id}")
-    if shaped.left_over:
-        said.append(f"    # no place found for: {', '.join(shaped.left_over)}")
+    said = [f"    # {doubt}" for doubt in doubts(each, models)]
+    spare = [n for n in shaped.left_over if n not in needed_names(each.operation)]
+    if spare:
+        said.append(f"    # no place found for: {', '.join(spare)}")
     return [*said, f"    {id!r}: Operation(way({', '.join(words)})),"]
 
 
 _HEAD = '''"""Driver table of `{package}` as a client of `{api}`, drafted from version {version}.
 
 Check each line: the drafts were matched by name, nothing was called. `way("get", "id")` passes
-`id` by position and everything else as keywords; `rest="dict"` passes one dict.
+`id` by position and everything else as keywords; `rest="dict"` passes one dict. What no line can
+say, `Operation(Way("get", adapt=f))` does: `f(module, arguments)` returns `Built((...), {{...}})`.
 {missing}"""
 
 from __future__ import annotations
@@ -309,9 +341,13 @@ def main(
     to: Path | None = None,
     *,
     write: Callable[[str], Any] | None = None,
+    tell: Callable[[str], Any] | None = None,
 ) -> int:
-    """Write a first table to a file (or standard output); return 0, 1 (nothing) or 2 (usage)."""
-    write = write or sys.stdout.write
+    """Write a first table to a file (or standard output); return 0, 1 (nothing) or 2 (usage).
+
+    What was found is told on standard output too, where the table is not there.
+    """
+    write, tell = write or sys.stdout.write, tell or sys.stderr.write
     try:
         contract = specs.load(api)
         made = draft(package, contract)
@@ -324,27 +360,35 @@ def main(
     text = render(made)
     if to is None:
         write(text)
+        tell(report(made) + "next: the same with --to FILE, which also tries the table\n")
         return 0
     try:
         to.write_text(text, encoding="utf-8")
     except OSError as why:
         write(f"cannot write {to}: {why}\n")
         return 2
-    write(report(made, to))
+    write(report(made))
+    write(f"{to}: {verify(to, made)}\n")
+    subject = shlex.quote(made.environment.subject)
+    table = shlex.quote(str(to))
+    write(f"next: read the table, then memconform sdk {subject} --table {table}\n")
     return 0
 
 
-def report(made: Draft, to: Path) -> str:
-    """Return what was found and what was not, and what to do next."""
-    clear = [m for m in made.matches if m.method is not None and m.score >= CLEAR]
-    unsure = [m for m in made.matches if m.method is not None and m.score < CLEAR]
+def report(made: Draft) -> str:
+    """Return what was found and what was not."""
+    clear = made.clear
+    unsure = [m for m in made.matches if m.method is not None and m not in clear]
     lines = [
         f"{made.environment.name} {made.environment.version}: clients "
         + ", ".join(f"{name} ({mode})" for mode, name in made.clients.items()),
         f"{len(clear)} operations matched clearly, {len(unsure)} to check, "
         f"{len(made.unmatched)} not found",
     ]
-    lines += [f"  check     {m.operation.id} = {m.method.path}" for m in unsure if m.method]
+    for m in unsure:
+        assert m.method is not None
+        why = "; ".join(d for d in doubts(m, made.models) if not d.startswith("please check"))
+        lines.append(f"  check     {m.operation.id} = {m.method.path}{f' ({why})' * bool(why)}")
     for m in made.unmatched:
         near = ", ".join(path for path, _ in m.nearest)
         lines.append(f"  not found {m.operation.id} (nearest: {near or 'nothing'})")
@@ -359,11 +403,6 @@ def report(made: Draft, to: Path) -> str:
             f"modules that cannot be imported, whose clients were not seen ({len(made.warnings)}): "
             + _some(made.warnings, 2, "; ")
         )
-    lines.append(f"{to}: {verify(to, made)}")
-    lines.append(
-        "next: read the table, then memconform sdk "
-        f"{shlex.quote(made.environment.subject)} --table {shlex.quote(str(to))}"
-    )
     return "\n".join(lines) + "\n"
 
 

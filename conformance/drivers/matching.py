@@ -37,6 +37,7 @@ _WEAK = {"v1", "v2", "api", "client", "the", "a", "by", "for", "id", "memory"}
 _RAW = {"path", "url", "endpoint", "route", "cast_to"}
 _VERBS = {"create", "read", "list", "delete", "update", "search", "clear"}
 _DICT_NAMES = {"params", "data", "body", "request", "payload", "options", "input", "args"}
+_PLAIN = re.compile(r"'?(str|int|float|bool)'?")
 _DICT_TYPES = re.compile(r"(?i)\b(dict|mapping|typeddict|any)\b")
 
 ROLES = {
@@ -121,9 +122,19 @@ def wire_names(operation: Operation) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(p.name for p in located), *body]))
 
 
+def needed_names(operation: Operation) -> tuple[str, ...]:
+    """Return the arguments without which an operation cannot be called."""
+    located = [*operation.parameters_in("path"), *operation.parameters_in("query")]
+    body = operation.body.schema.get("required", ()) if operation.body else ()
+    return tuple(dict.fromkeys([*(p.name for p in located if p.required), *body]))
+
+
 def score(operation: Operation, method: Method) -> float:
-    """Return how well a method fits an operation, 0 to 1: names three parts, parameters one."""
-    if operation.method and method.path == operation.method:
+    """Return how well a method fits an operation, 0 to 1: names three parts, parameters one.
+
+    The documented name decides alone, unless the method of that name asks for something else.
+    """
+    if operation.method and method.path == operation.method and not _asks_else(operation, method):
         return 1.0
     wanted = [words(operation.id), words(operation.method or ""), _route(operation)]
     here = set(words(method.path))
@@ -134,6 +145,12 @@ def score(operation: Operation, method: Method) -> float:
     if things and not things & here:
         named = min(named, 0.2)  # the same verb done to something else is nothing alike
     return round(0.75 * named + 0.25 * _parameters_alike(operation, method), 3)
+
+
+def _asks_else(operation: Operation, method: Method) -> bool:
+    """True where a method needs a plain value that the operation does not have."""
+    plain = [p["name"] for p in method.parameters if p["required"] and _PLAIN.fullmatch(p["type"])]
+    return bool(_plain(plain) - _plain(wire_names(operation)))
 
 
 def raw(method: Method) -> bool:
@@ -187,7 +204,9 @@ def shape(operation: Operation, method: Method, models: Iterable[str] = ()) -> S
     left = [n for n in names if n not in placed]
     if not left or method.takes_anything:
         return Shaped(tuple(first), "keywords", "", rename)
-    whole = next((p for p in method.parameters if p["name"] in free), None)
+    alone = not (placed - {*path})
+    whole = next((p for p in method.parameters
+                  if p["name"] in free and (p["required"] or alone)), None)  # fmt: skip
     if whole is not None:
         kind = str(whole["type"]).strip("'\" ")
         model = next((m for m in models if re.search(rf"\b{re.escape(m)}\b", kind)), "")

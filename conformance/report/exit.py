@@ -17,11 +17,12 @@ however many cases passed, says so itself in `details.undecided`: a slow load ge
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from conformance.report.baseline import Comparison
-from conformance.report.results import Results, SubjectEntry
+from conformance.report.results import CaseEntry, Results, SubjectEntry
 from conformance.verdict import Verdict
 from specs.catalogue import Level
 
@@ -72,12 +73,19 @@ def _broken_run(results: Results, _: Comparison | None) -> Decision | None:
     errors = [(s, c) for s in results.subjects for c in s.cases if c.verdict is Verdict.ERROR]
     if errors:
         subject, case = errors[0]
+        whose = "because the driver failed" if _driver_only(errors) else (
+            "in an error of memconform's own"
+        )  # fmt: skip
         return Decision(
             Exit.ERROR,
-            f"{_many(len(errors), 'case')} ended in an error of memconform's own, the first being "
+            f"{_many(len(errors), 'case')} ended {whose}, the first being "
             f"{case.case} on {subject.name}: {case.reason}",
         )
     return None
+
+
+def _driver_only(errors: Sequence[tuple[SubjectEntry, CaseEntry]]) -> bool:
+    return all(case.reason.startswith("the driver failed: ") for _, case in errors)
 
 
 def _deviates(results: Results, comparison: Comparison | None) -> Decision | None:

@@ -48,6 +48,10 @@ LONGEST = 30.0
 """Real seconds that are allowed for them at most."""
 
 
+class DriverFailed(RuntimeError):
+    """The driver did not do its part; the text says what it did instead."""
+
+
 class Unconstructed(Inconclusive):
     """The SDK refused to make a client with the options that it was given."""
 
@@ -414,7 +418,7 @@ class SdkSubject:
         self, script: Script, mode: Mode, options: Mapping[str, Any], outcome: Outcome
     ) -> Play:
         if outcome.kind == "driver_error":
-            raise RuntimeError(f"the driver failed to open a client: {outcome.detail}")
+            raise DriverFailed(f"it opened no client: {outcome.detail}")
         if outcome.kind == "unsupported":
             raise Inconclusive(f"no client can be constructed: {outcome.detail}")
         raised = outcome.error
@@ -436,7 +440,7 @@ class SdkSubject:
         calls = []
         for number, (ask, reply) in enumerate(zip(asks, replies, strict=True), start=1):
             if reply.outcome.kind == "driver_error":
-                raise RuntimeError(f"{ask.operation.id}: {reply.outcome.detail}")
+                raise DriverFailed(f"{ask.operation.id}: {reply.outcome.detail}")
             if reply.outcome.kind == "unsupported":
                 raise Inconclusive(f"{ask.operation.id}: {reply.outcome.detail}")
             if reply.outcome.kind == "hang":

@@ -143,8 +143,9 @@ def _in_turn(
 def _execute(case: Case, subject: SdkSubject, operation: Operation | None, mode: str) -> CaseResult:
     """Run one instance; modes that the document does not promise are not applicable at once."""
     result = execute(case, subject, operation, mode)
-    if result.verdict is Verdict.ERROR and "DriverError" in result.reason:
-        return replace(result, reason=f"the driver failed: {result.reason}")
+    kind, colon, why = result.reason.partition(": ")
+    if result.verdict is Verdict.ERROR and colon and kind in ("DriverError", "DriverFailed"):
+        return replace(result, reason=f"the driver failed: {why.rpartition(' (')[0]}")
     return result
 
 

@@ -122,3 +122,11 @@ def test_a_command_that_does_not_exist_is_a_remark() -> None:
     remarks = check.check(["/no/such/driver"], specs.load(NOTES))
     assert [r.check for r in remarks] == ["hello"]
     assert "cannot start '/no/such/driver'" in remarks[0].text
+
+
+def test_a_command_that_ends_at_once_is_not_told_to_catch_errors() -> None:
+    """A driver that never said anything gets the advice to give another command."""
+    remarks = check.check([sys.executable, "no-such-driver.py"], specs.load(NOTES))
+    assert [r.check for r in remarks] == ["hello"]
+    assert "no-such-driver.py" in remarks[0].text
+    assert remarks[0].advice.startswith("give a command that starts the driver")

@@ -111,7 +111,8 @@ class Examination:
                 "answer each request with one line, and flush standard output after it",
             ) from None
         except DriverError as why:
-            raise _Broken(f"asked `{what}`: {_shortened(str(why))}", _advice(str(why))) from None
+            advice = _advice(str(why), begun=self._hello is not None)
+            raise _Broken(f"asked `{what}`: {_shortened(str(why))}", advice) from None
         try:
             return p.decode_reply(answer)
         except ValueError as why:
@@ -152,7 +153,11 @@ class Examination:
         try:
             self._pipe = Pipe(tuple(self.command), clean_environment(), None)
         except DriverError as why:
-            raise _Broken(str(why), "give a command that starts the driver") from None
+            raise _Broken(
+                str(why),
+                "give a command that starts the driver: a script needs its interpreter "
+                "(`node my-driver.mjs`), or a line `#!` and the right to be run",
+            ) from None
         if self._hello is not None:
             self.ask(p.AskHello(id=0), p.ReplyHello, 2)
 
@@ -373,7 +378,7 @@ class Examination:
             raise _Broken(f"{operation.id} has a value, and no request was sent for it",
                           "call the SDK, and give it the base URL of `open`")  # fmt: skip
         self._judge_error(operation, outcome)
-        self._judge_times(reply, started, ended)
+        self._judge_times(operation, reply, started, ended)
         return sent
 
     def _judge_error(self, operation: Operation, outcome: p.OutcomeInfo) -> None:
@@ -382,16 +387,18 @@ class Examination:
                           f"{'with' if outcome.error else 'without'} an error",
                           "`error` stands in outcomes of kind `error`, and only there")  # fmt: skip
 
-    def _judge_times(self, reply: p.ReplyCall, started: float, ended: float) -> None:
+    def _judge_times(
+        self, operation: Operation, reply: p.ReplyCall, started: float, ended: float
+    ) -> None:
         early, late = started - CLOCK_SLACK, ended + CLOCK_SLACK
         times = [reply.started, *(s.at for s in reply.sleeps), reply.ended]
         if times != sorted(times):
-            raise _Broken("`started`, the waits and `ended` are not in order",
+            raise _Broken(f"{operation.id}: `started`, the waits and `ended` are not in order",
                           "take all times from one clock that never goes back")  # fmt: skip
         if not (early <= times[0] and times[-1] <= late):
             raise _Broken(
-                f"`started` {reply.started:g} and `ended` {reply.ended:g} lie outside the call, "
-                f"which was from {started:g} to {ended:g}",
+                f"{operation.id}: `started` {reply.started:.3f} and `ended` {reply.ended:.3f} lie "
+                f"outside the call, which was from {started:.3f} to {ended:.3f}",
                 "give seconds of the machine's monotonic clock (CLOCK_MONOTONIC)",
             )
 
@@ -493,13 +500,15 @@ def _shortened(why: str) -> str:
     return before + mark + " ".join(words.split())[-200:] if mark else why
 
 
-def _advice(why: str) -> str:
+def _advice(why: str, begun: bool = True) -> str:
     if "nobody asked for" in why and '"reply"' in why:
         return "answer each request once; write nothing else to standard output"
     if "nobody asked for" in why:
         return "write nothing but replies to standard output; logs belong on standard error"
     if "longer than" in why:
         return "cut what is too long, and mark it as cut"
+    if "the driver ended" in why and not begun:
+        return "give a command that starts the driver; it serves until `stop` or the end of input"
     if "the driver ended" in why:
         return "catch what the SDK does; end only after `stop` or at the end of input"
     return "see the protocol: one line of JSON for each request"

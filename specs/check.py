@@ -19,7 +19,6 @@ from typing import Any, get_args
 
 import jsonschema_rs
 import yaml
-from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.markup import escape
@@ -246,6 +245,8 @@ def _keywords(document: Any) -> Iterator[Fault]:
 
 
 def _openapi(document: Any) -> Iterator[Fault]:
+    from openapi_spec_validator import OpenAPIV31SpecValidator  # takes long to import
+
     try:
         errors = list(OpenAPIV31SpecValidator(document).iter_errors())
     except Exception as error:  # the validator follows what it reads, wherever that leads

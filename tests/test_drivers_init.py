@@ -140,15 +140,20 @@ def test_a_documented_name_that_asks_for_something_else_does_not_decide() -> Non
     assert matching.score(OCTAMEM["search"], same) == 1.0
 
 
+LIMITED = Method(
+    "get", ({"name": "limit", "kind": "KEYWORD_ONLY", "required": False, "type": "int"},)
+)
+
+
 @pytest.mark.parametrize(
     ("operation", "method", "models", "doubt"),
     [
-        ("search", _method("get", top="'bool'", limit="int"), {},
-         "needed, and without a place: query"),
+        ("search", LIMITED, {}, "needed, and without a place: query"),
         ("add", _method("add", event="Event"), {"Event": ("content", "userId")},
          "Event needs more: userId"),
         ("add", _method("add", event="Event"), {"Event": ("content",)}, ""),
         ("details", _method("stats"), {}, "please check"),
+        ("details", _method("details", space="str"), {}, "it asks for more: space; `fixed`"),
     ],
 )  # fmt: skip
 def test_what_makes_a_match_one_to_check(

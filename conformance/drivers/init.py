@@ -138,6 +138,8 @@ def doubts(each: Match, models: Mapping[str, tuple[str, ...]]) -> list[str]:
     homeless = [n for n in shaped.left_over if n in needed_names(each.operation)]
     if homeless:
         found.append(f"needed, and without a place: {', '.join(homeless)}")
+    if shaped.asked:
+        found.append(f"it asks for more: {', '.join(shaped.asked)}; `fixed` can give it")
     given = {snake(name) for name in wire_names(each.operation)}
     wanting = [n for n in models.get(shaped.model, ()) if snake(n) not in given]
     if wanting:
@@ -234,8 +236,9 @@ def _operation(each: Match, models: Mapping[str, tuple[str, ...]]) -> list[str]:
 _HEAD = '''"""Driver table of `{package}` as a client of `{api}`, drafted from version {version}.
 
 Check each line: the drafts were matched by name, nothing was called. `way("get", "id")` passes
-`id` by position and everything else as keywords; `rest="dict"` passes one dict. What no line can
-say, `Operation(Way("get", adapt=f))` does: `f(module, arguments)` returns `Built((...), {{...}})`.
+`id` by position and everything else as keywords; `rest="dict"` passes one dict;
+`fixed={{"space": "x"}}` passes that always. What no line can say, `Operation(Way("get", adapt=f))`
+does: `f(module, arguments)` returns `Built((...), {{...}})`.
 {missing}"""
 
 from __future__ import annotations

@@ -94,6 +94,8 @@ class Shaped:
     rename: Mapping[str, str] = field(default_factory=dict)
     left_over: tuple[str, ...] = ()
     """Wire names that the method seems to have no place for."""
+    asked: tuple[str, ...] = ()
+    """What the method needs and no wire name gives."""
 
 
 def words(text: str) -> list[str]:
@@ -202,22 +204,25 @@ def shape(operation: Operation, method: Method, models: Iterable[str] = ()) -> S
             free.pop(0)
     placed = {*first, *rename, *(n for n in names if n in method.names)}
     left = [n for n in names if n not in placed]
+    needs = [p["name"] for p in method.parameters if p["required"] and p["name"] in free]
     if not left or method.takes_anything:
-        return Shaped(tuple(first), "keywords", "", rename)
+        return Shaped(tuple(first), "keywords", "", rename, (), tuple(needs))
     alone = not (placed - {*path})
     whole = next((p for p in method.parameters
                   if p["name"] in free and (p["required"] or alone)), None)  # fmt: skip
     if whole is not None:
+        more = tuple(n for n in needs if n != whole["name"])
         kind = str(whole["type"]).strip("'\" ")
         model = next((m for m in models if re.search(rf"\b{re.escape(m)}\b", kind)), "")
         ahead = tuple(first) or tuple(n for n in path if n in placed)
         if model and not _DICT_TYPES.search(kind):
-            return Shaped(ahead, "model", model)
+            return Shaped(ahead, "model", model, asked=more)
         if _DICT_TYPES.search(kind) or whole["name"] in _DICT_NAMES or not kind:
-            return Shaped(ahead, "dict")
+            return Shaped(ahead, "dict", asked=more)
         if len(left) == 1:
-            return Shaped(tuple(first), "keywords", "", {**rename, left[0]: whole["name"]})
-    return Shaped(tuple(first), "keywords", "", rename, tuple(left))
+            named = {**rename, left[0]: whole["name"]}
+            return Shaped(tuple(first), "keywords", "", named, (), more)
+    return Shaped(tuple(first), "keywords", "", rename, tuple(left), tuple(needs))
 
 
 def option(role: str, documented: str, names: Sequence[str]) -> str | None:

@@ -79,13 +79,16 @@ def _broken_run(results: Results, _: Comparison | None) -> Decision | None:
         return Decision(
             Exit.ERROR,
             f"{_many(len(errors), 'case')} ended {whose}, the first being "
-            f"{case.case} on {subject.name}: {case.reason}",
+            f"{case.case} on {subject.name}: {case.reason.removeprefix(_DRIVER)}",
         )
     return None
 
 
+_DRIVER = "the driver failed: "
+
+
 def _driver_only(errors: Sequence[tuple[SubjectEntry, CaseEntry]]) -> bool:
-    return all(case.reason.startswith("the driver failed: ") for _, case in errors)
+    return all(case.reason.startswith(_DRIVER) for _, case in errors)
 
 
 def _deviates(results: Results, comparison: Comparison | None) -> Decision | None:

@@ -51,9 +51,7 @@ class Referee:
         rate = self.search.rate
         assert rate is not None
         schedule = schedule_of(self._base.profile, rate, self._seed)
-        tally.numbers["planned"] = (
-            tally.drawn if schedule.arrival == "poisson" else schedule.total
-        )
+        tally.numbers["planned"] = tally.drawn if schedule.arrival == "poisson" else schedule.total
         held, why = self._judge(replace(self._base, schedule=schedule, tally=tally))
         if held:
             self._held[rate] = tally

@@ -267,7 +267,7 @@ class Engine:
             found.append(_lost(task))
         if error == "limited":
             tally.limited += 1
-        elif error == "refused":
+        elif error == "forbidden":
             tally.refused += 1
         elif error is not None:
             tally.errors[error] += 1
@@ -298,7 +298,7 @@ class Engine:
         if status == (limit.exceeded_status if limit else 429):
             return "limited"
         if operation.roles is not None and status == operation.roles.status:
-            return "refused"
+            return "forbidden"
         if 200 <= status < 300:
             return None
         return f"http-{status}"
@@ -322,14 +322,14 @@ class Engine:
         tally.received += size
         point = self.tally.series.at(done - self.t0)
         point.sent += 1
-        if error in ("limited", "refused"):
+        if error in ("limited", "forbidden"):
             point.limited += error == "limited"
             return
         response = int((done - intended) * 1e6)
         tally.response.add([response])
         tally.service.add([int((done - sent) * 1e6)])
         point.times[coarse(response)] += 1
-        point.answered += 1
+        point.answered += error is None or error.startswith("http-")
         point.failed += error is not None
 
     def wire(self) -> Wire:

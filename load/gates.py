@@ -91,6 +91,8 @@ def _need(figures: Figures) -> OperationTally:
     total = figures.total()
     if not total.sent:
         _over(figures)
+        if not figures.workers_done:
+            raise Inconclusive("no worker sent its last report, so nothing is known of the run")
         raise Inconclusive("no request of the schedule was sent, so there is nothing to judge")
     return total
 
@@ -415,6 +417,9 @@ def _ledger(
             f"{numbers['unread']} of {numbers['written']} acknowledged writes "
             "could not be read back"
         )
+    if what == "duplicated" and numbers["unwalked"] and not numbers[what]:
+        told = [n for n in figures.tally.notes if "could not be walked" in n]
+        raise Inconclusive(told[0] if told else "a list could not be walked to its end")
     if not numbers[f"checked-{what}"]:
         raise NotApplicable("the contract gives no way to read this back")
     if numbers[what] > allowed:

@@ -28,13 +28,31 @@ from specs.examples import arguments
 
 READERS = 8
 """Connections that read back at once."""
-PAGES_MAX = 400
-CLEANUP_MAX = 20_000
+PAGES_MAX = 4000
 TRIES = 3
+GIVE_UP = 40
+"""Requests in a row that come to nothing, after which the rest is not tried."""
 FIRST_PAUSE = 0.2
 """Seconds after which what did not show yet is looked for again; the pauses grow."""
 PATIENCE = 5.0
 """Seconds that one answer may take here."""
+
+
+@dataclass
+class _Patience:
+    """What is left of it with a server that answers no more."""
+
+    row: int = 0
+    """Requests in a row that came to nothing."""
+
+    @property
+    def over(self) -> bool:
+        """True where nothing more is tried."""
+        return self.row >= GIVE_UP
+
+    def told(self, well: bool) -> None:
+        """Take note of what became of a request."""
+        self.row = 0 if well else self.row + 1
 
 
 @dataclass(frozen=True)
@@ -53,19 +71,19 @@ def check(engine: Engine, connect: Callable[[], Wire]) -> None:
     """
     settle = engine.profile.settle
     gevent.sleep(settle or 0)
-    now = perf_counter()
+    now, patience = perf_counter(), _Patience()
     for lane in engine.lanes:
         kinds: dict[str, list[Resource]] = {}
         for resource in lane.written:
             kinds.setdefault(resource.kind, []).append(resource)
         for kind, written in kinds.items():
             end = now if settle is not None else now + showing(lane.plan, kind)
-            _check_kind(engine, lane, connect, kind, written, end)
+            _check_kind(engine, lane, connect, kind, written, end, patience)
 
 
 def _check_kind(
     engine: Engine, lane: Lane, connect: Callable[[], Wire], kind: str, written: list[Resource],
-    end: float,
+    end: float, patience: _Patience,
 ) -> None:  # fmt: skip
     """Read back what was written of one kind; until `end` it may still turn up."""
     numbers = engine.tally.numbers
@@ -73,11 +91,12 @@ def _check_kind(
     reader, searcher = _reader(lane, kind), _searcher(lane, kind)
     if reader is not None:
         numbers["written"] += len(written)
-        _until_shown(connect, written, partial(_read, engine, lane, reader), end)
+        _until_shown(connect, written, partial(_read, engine, lane, reader, patience), end)
     elif searcher is not None:
         marked = [r for r in written if r.mark is not None]
         numbers["written"] += len(marked)
-        _until_shown(connect, marked, partial(_search, engine, lane, searcher), end)
+        look = partial(_search, engine, lane, searcher, patience)
+        _until_shown(connect, marked, look, end)
     lister = _lister(lane, kind)
     if lister is not None:
         gevent.sleep(max(end - perf_counter(), 0))  # what is there twice may show late, too
@@ -110,15 +129,24 @@ def _until_shown(
 
 def tidy(engine: Engine, connect: Callable[[], Wire]) -> None:
     """Delete what the run created, where the contract has a way."""
+    numbers, patience = engine.tally.numbers, _Patience()
     for lane in engine.lanes:
-        todo = [r for r in lane.written if not r.deleted][:CLEANUP_MAX]
+        todo = [r for r in lane.written if not r.deleted]
+        numbers.update(f"left {r.kind}" for r in todo)
         removers = {r.kind: _by_target(lane, r.kind, "delete") for r in todo}
         with_way = [r for r in todo if removers[r.kind] is not None]
 
         def remove(wire: Wire, resource: Resource, lane: Lane = lane, ways: Any = removers) -> None:
-            way = ways[resource.kind]
-            status, _, _ = _exchange(wire, _request(lane, way, resource))
-            engine.tally.numbers["cleaned"] += status < 300
+            if patience.over:
+                return
+            try:
+                status, _, _ = _exchange(wire, _request(lane, ways[resource.kind], resource))
+            except Trouble:
+                patience.told(False)
+                return
+            patience.told(True)
+            numbers["cleaned"] += status < 300
+            numbers[f"left {resource.kind}"] -= status < 300 or status == 404
 
         _in_parallel(connect, with_way, remove)
 
@@ -144,11 +172,12 @@ def _in_parallel(
 
 
 def _read(
-    engine: Engine, lane: Lane, reader: _Reader, wire: Wire, resource: Resource, last: bool
-) -> bool:
+    engine: Engine, lane: Lane, reader: _Reader, patience: _Patience, wire: Wire,
+    resource: Resource, last: bool,
+) -> bool:  # fmt: skip
     """Read one write back by its id; False where it may still turn up."""
     numbers = engine.tally.numbers
-    status, body = _persist(wire, _request(lane, reader, resource))
+    status, body = _persist(wire, _request(lane, reader, resource), patience)
     there = 200 <= status < 300
     if not (there or last or resource.deleted):
         return False
@@ -172,8 +201,9 @@ def _read(
 
 
 def _search(
-    engine: Engine, lane: Lane, searcher: Operation, wire: Wire, resource: Resource, last: bool
-) -> bool:
+    engine: Engine, lane: Lane, searcher: Operation, patience: _Patience, wire: Wire,
+    resource: Resource, last: bool,
+) -> bool:  # fmt: skip
     """Look for a write by its own mark, where no id reads it; False where it may still turn up."""
     numbers, effect = engine.tally.numbers, searcher.effect
     assert effect is not None
@@ -182,7 +212,7 @@ def _search(
     given = {n: v for n, v in arguments(searcher, optional=False).items() if n not in names}
     given |= {n: v for n, v in resource.scope.items() if n in names}
     given[effect.query or ""] = resource.mark
-    status, body = _persist(wire, _render(lane, searcher, given))
+    status, body = _persist(wire, _render(lane, searcher, given), patience)
     read = 200 <= status < 300
     found = read and resource.mark.encode() in body
     if not (found or last):
@@ -199,13 +229,17 @@ def _exchange(wire: Wire, request: bytes) -> tuple[int, bytes, bytes]:
         return wire.exchange(request)
 
 
-def _persist(wire: Wire, request: bytes) -> tuple[int, bytes]:
+def _persist(wire: Wire, request: bytes, patience: _Patience) -> tuple[int, bytes]:
     """Send until something else than trouble or a refusal comes; (0, b"") where nothing does."""
     for attempt in range(TRIES):
+        if patience.over:
+            break
         try:
             status, _, body = _exchange(wire, request)
         except Trouble:
+            patience.told(False)
             continue
+        patience.told(True)
         if status < 500 and status not in (401, 403, 429):
             return status, body
         gevent.sleep(0.05 * attempt)
@@ -226,12 +260,14 @@ def _duplicates(
     try:
         for within in _places(lister, written):
             for item in walk(lane, wire, lister, within):
+                numbers["listed"] += 1
                 text = str(item.get(name)) if isinstance(item, dict) else ""
                 identity = _at(item, effect.item_id)
                 for each in set(mark.findall(text)):
                     ids_of.setdefault(each, set()).add(identity)
     except (Trouble, Unwalkable) as why:
         engine.tally.notes.append(f"{lister.id} could not be walked to its end: {why}")
+        numbers["unwalked"] += 1
         return
     if not ids_of:
         return

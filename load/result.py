@@ -163,9 +163,21 @@ def details(figures: Figures) -> dict[str, Any]:
                       "resurrected", "deleted", "unsure", "cleaned")
         },
         "notes": tally.notes,
+        "leftovers": _leftovers(figures),
         "histogram": _encoded(total.response),
         **tally.facts,
     }  # fmt: skip
+
+
+def _leftovers(figures: Figures) -> list[str]:
+    """Return in words what the run made and did not delete."""
+    if figures.interrupted and figures.total().sent:
+        return ["what the run wrote: it was ended before it could delete that"]
+    return [
+        f"{count:,} of kind {name.removeprefix('left ')} that the run made"
+        for name, count in sorted(figures.tally.numbers.items())
+        if name.startswith("left ") and count
+    ]
 
 
 def _generator(figures: Figures, total: OperationTally) -> dict[str, float]:
@@ -187,26 +199,30 @@ def percentiles(times: Histogram) -> dict[str, float]:
 
 
 def series(figures: Figures) -> list[dict[str, float]]:
-    """Return the run over time: planned, sent, answered, failed per second, and percentiles."""
+    """Return the run over time: planned, sent, answered, failed per second, and percentiles.
+
+    A stretch in which nothing was answered has no percentiles.
+    """
     made = []
     width = figures.tally.series.width
     for index, point in sorted(figures.tally.series.points.items()):
         start = index * width
         times = Histogram(point.times)
         planned = figures.schedule.planned(start + width) - figures.schedule.planned(start)
-        p50, p99 = times.percentiles([50, 99])
-        made.append(
-            {
-                "t": start,
-                "planned": round(planned / width, 3),
-                "sent": round(point.sent / width, 3),
-                "answered": round(point.answered / width, 3),
-                "failed": round(point.failed / width, 3),
-                "limited": round(point.limited / width, 3),
-                "p50": round(p50, 6),
-                "p99": round(p99, 6),
-            }
-        )
+        if not (point.sent or planned):
+            continue
+        each = {
+            "t": start,
+            "planned": round(planned / width, 3),
+            "sent": round(point.sent / width, 3),
+            "answered": round(point.answered / width, 3),
+            "failed": round(point.failed / width, 3),
+            "limited": round(point.limited / width, 3),
+        }
+        if times.total:
+            p50, p99 = times.percentiles([50, 99])
+            each |= {"p50": round(p50, 6), "p99": round(p99, 6)}
+        made.append(each)
     return made
 
 

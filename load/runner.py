@@ -26,7 +26,7 @@ from load.profile import ProfileError, length, load_profile, within
 __all__ = ["LoadError", "ProfileError", "command", "run"]
 Progress = Callable[[int, int, str], None]
 GRACE = 120.0
-"""Seconds beyond a profile's plan after which a child is ended."""
+"""Seconds beyond a profile's plan after which a child is ended that says nothing more."""
 TAIL = 1500
 """Characters of a failed child's output that are shown."""
 
@@ -105,7 +105,7 @@ def run(
                 start_new_session=True,
             )  # fmt: skip
             try:
-                code = _wait(child, limit, int(length(plan)), progress)
+                code = _wait(child, limit, int(length(plan)), progress, log)
             finally:
                 _end(child)
         made = folder / "results.json"
@@ -117,9 +117,12 @@ def run(
 
 
 def _wait(
-    child: subprocess.Popen[bytes], limit: float, planned: int, progress: Progress | None
-) -> int:
-    began = time.monotonic()
+    child: subprocess.Popen[bytes], limit: float, planned: int, progress: Progress | None,
+    log: Path,
+) -> int:  # fmt: skip
+    """Return the child's exit code; -1 where it is late and its log has not grown for a while."""
+    began = said = time.monotonic()
+    size = 0
     while True:
         try:
             return child.wait(timeout=0.25)
@@ -127,7 +130,9 @@ def _wait(
             passed = time.monotonic() - began
             if progress is not None:
                 progress(min(int(passed), planned), planned, "seconds of load")
-            if passed > limit:
+            if log.stat().st_size != size:
+                size, said = log.stat().st_size, time.monotonic()
+            if passed > limit and time.monotonic() > said + GRACE:
                 return -1
 
 

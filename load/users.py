@@ -33,6 +33,8 @@ from specs import SpecError
 
 USAGE = 2
 OWN_ERROR = 3
+TELL = 10.0
+"""Seconds between two words about the ledger."""
 GRACE = 60.0
 """Seconds beyond the plan that a master waits for its workers' last reports."""
 STARTING = 300.0
@@ -217,12 +219,34 @@ def remember(environment: Any, **_: Any) -> None:
 
 def _drive(environment: Any, session: Session) -> None:
     runner = environment.runner
-    tally = session.drive()
+    telling = gevent.spawn(_tell, session)
+    try:
+        tally = session.drive()
+    finally:
+        telling.kill()
     if isinstance(runner, WorkerRunner):
         runner.send_message("memconform.done", pack(tally))
         return
     session.reports["here"] = tally
     _conclude(environment, session)
+
+
+def _tell(session: Session) -> None:
+    """Say now and then how far the ledger is, for as long as it gets on."""
+    seen = 0
+    while True:
+        gevent.sleep(TELL)
+        engine = session.engine
+        if engine is None or not engine.finished.is_set():
+            continue
+        numbers = engine.tally.numbers
+        if numbers.total() != seen:
+            seen = numbers.total()
+            print(  # noqa: T201 - what a person is told, and whoever waits for this process
+                f"memconform: {numbers['read-back']:,} writes read back, "
+                f"{numbers['listed']:,} listed, {numbers['cleaned']:,} deleted",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
 
 
 def _worker_done(environment: Any, msg: Any, **_: Any) -> None:
@@ -272,8 +296,14 @@ def _await_workers(environment: Any, session: Session) -> None:
     longest = length(profile) + profile.drain + settling(session.plan) + GRACE
     began = time.monotonic()
     environment.memconform_spawned = began + STARTING  # until it is known
-    while time.monotonic() < environment.memconform_spawned + longest:
+    seen, changed = 0, began
+    while (now := time.monotonic()) < environment.memconform_spawned + longest or (
+        now < changed + GRACE  # long ledgers are read back for as long as they need
+    ):
         gevent.sleep(0.2)
+        counted = sum(tally.numbers.total() for tally in session.live.values())
+        if counted != seen:
+            seen, changed = counted, time.monotonic()
         wanted = environment.parsed_options.memconform_plan["clients"]
         open_ = [c for c in wanted if c not in session.reports]
         if not open_:
@@ -329,7 +359,9 @@ def on_quitting(environment: Any, **_: Any) -> None:
 def on_report(client_id: str, data: dict[str, Any]) -> None:
     """Send what the web page shows while the run goes on: totals and findings only."""
     session: Session | None = getattr(_ENVIRONMENT[0], "memconform", None) if _ENVIRONMENT else None
-    if session is None or session.engine is None or not session.engine.started.is_set():
+    if session is None or session.engine is None:
+        return
+    if not (session.engine.started.is_set() or session.engine.finished.is_set()):
         return
     whole = session.engine.tally
     light = Tally(operations={"all": whole.total()}, findings=whole.findings, numbers=whole.numbers)

@@ -7,8 +7,16 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
+import specs
 from conformance.verdict import Finding
+from load.call import origin
+from load.engine import Engine
+from load.framing import Trouble, TroubleKind
+from load.plan import make_plan
+from load.profile import Profile, Stage
 from load.record import SERIES_MAX, Histogram, Series, Tally, pack, quantise, unpack
+from load.schedule import from_profile
+from load.session import make_lanes
 
 MICROS = st.lists(st.integers(0, 3_600_000_000), min_size=1, max_size=200)
 
@@ -96,3 +104,40 @@ def test_memory_stays_flat_over_ten_million_requests() -> None:
             sizes.append(len(histogram.counts))
     assert histogram.total == 10_000_000
     assert sizes[1] == sizes[0] < 20_000
+
+
+class Broken:
+    """A wire on which every exchange breaks in one way, or is answered so."""
+
+    opened = unannounced = 0
+    greenlet = shot = None
+    busy_since = 0.0
+
+    def __init__(self, outcome: TroubleKind | int) -> None:
+        self.outcome = outcome
+
+    def exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
+        """Break, or answer with a bare status."""
+        if isinstance(self.outcome, int):
+            return self.outcome, b"HTTP/1.1 %d X\r\n" % self.outcome, b"{}"
+        raise Trouble(self.outcome)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failed", "answered", "timed"),
+    [("refused", 1, 0, 1), ("reset", 1, 0, 1), (500, 1, 1, 1), (429, 0, 0, 0)],
+)
+def test_the_series_tells_what_failed_from_what_was_answered(
+    outcome: TroubleKind | int, failed: int, answered: int, timed: int
+) -> None:
+    """A refused connection failed and was not answered; who is over the limit did neither."""
+    profile = Profile(name="t", stages=(Stage(seconds=1, rate=1),), only=("search",))
+    plan = make_plan(specs.load("octamem"), profile)
+    lanes = make_lanes(plan, origin("http://127.0.0.1:1"), ["k"], "t", 0)
+    engine = Engine(profile, from_profile(profile), lanes, lambda: Broken(outcome))
+    engine.send(engine.wire(), lanes[0], lanes[0].shoot(), 0.0)
+    (point,) = engine.tally.series.points.values()
+    assert (point.failed, point.answered, point.times.total()) == (failed, answered, timed)

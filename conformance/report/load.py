@@ -89,7 +89,7 @@ def _stages(details: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         if each["to"] != each["rate"]:
             rate = f"{rate} → {each['to']:g}"
         yield (
-            each["name"], f"{each['start']:g} s", f"{each['end']:g} s", rate,
+            each["name"], f"{round(each['start'], 2):g} s", f"{round(each['end'], 2):g} s", rate,
             _text(each["planned"]), _text(each["taken"]),
         )  # fmt: skip
 

@@ -103,6 +103,34 @@ def test_judged(raised: Raised | None, expected: set[tuple[str, str]]) -> None:
     assert judged(raised) == expected
 
 
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (
+            raising("KeyError", module="builtins", bases=()),
+            "lets a foreign exception out: KeyError",
+        ),
+        (raising("ReadError", module="httpx", bases=()), "lets a foreign exception out: httpx."),
+        (raising(bases=("Exception",)), "raises an exception that is no ClaivError: claiv.Claiv"),
+    ],
+)
+def test_only_what_is_foreign_is_called_so(raised: Raised, told: str) -> None:
+    """A class that is not derived from the documented base may yet be the SDK's own."""
+    call = Call(1, "ingest", {}, "sync", 0, 1, Outcome("error", error=raised))
+    (found, *_) = judge(OPERATIONS["ingest"], call, Answer(400, (), REFUSED))
+    assert found.message.startswith(told)
+
+
+def test_odd_bodies_are_told_in_words() -> None:
+    """A reader learns what was odd about an answer, not what we call it."""
+    raised = raising("KeyError", module="builtins", bases=())
+    call = Call(1, "ingest", {}, "sync", 0, 1, Outcome("error", error=raised))
+    (found, *_) = judge(
+        OPERATIONS["ingest"], call, Answer(400, (), b"[]"), odd="array", words="an empty array"
+    )
+    assert found.actual == "KeyError for status 400 with an empty array"
+
+
 def test_network_errors_chain_their_cause() -> None:
     """An exception for a broken connection names what it was raised from."""
     broken = Answer(network="reset")

@@ -168,6 +168,35 @@ def test_timeline() -> None:
     )
 
 
+def test_a_timeline_tells_what_came_slowly() -> None:
+    """What takes real time leaves the SDK's own clock alone, so the line says it in words."""
+    whole = Response(200, (), b"{}")
+    sent = Exchange(1, Request("POST", "/v1/ingest"), whole, 10.0, 11.5, instruction=0)
+    call = Call(1, "ingest", {}, "sync", 9, 12, Outcome("value", {}), (), (1,))
+    script = Script.parse("ingest mid-response trickle seconds=0.01")
+    assert timeline(History((sent,), (call,)), call, script)[1:] == (
+        "+0.000 POST /v1/ingest #1 → 200, byte by byte, one every 0.01 s of real time",
+        "+0.000 returned a dict with nothing",
+    )
+
+
+@pytest.mark.parametrize(
+    ("defect", "told"),
+    [
+        ("retry.only-503", "does not send again after some of the 5XX: 500, 501, 502, 504, "),
+        ("retry.never", "does not send again after status 5XX"),
+    ],
+)
+def test_statuses_that_are_not_retried_are_named(defect: str, told: str) -> None:
+    """Where some statuses of a promised range are retried, the finding names those that are not."""
+    with reference("claiv", [defect]) as subject:
+        made = subject.contract["ingest"]
+        results = run(subject, ["retry.statuses"], operations=lambda *_: [made])
+    found = [f for r in results for f in r.findings if f.cause == "not-retried:5XX"]
+    assert len(found) == len(results) == 2
+    assert all(f.message.startswith(told) for f in found)
+
+
 # --- replays --------------------------------------------------------------------------------------
 
 

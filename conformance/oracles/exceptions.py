@@ -130,7 +130,7 @@ def _value_instead(told: Promise, answer: Answer, odd: str, about: str) -> Findi
 
 def _leak(errors: Errors, told: Promise, raised: Raised, about: str) -> Finding:
     return Finding(
-        "ER9", f"lets a foreign exception out: {full_name(raised)}",
+        "ER9", _outside(raised, errors),
         expected=f"{_or_base(told.exception, errors.base)} ({said(told.basis, told.source)})",
         actual=f"{full_name(raised)} for {about}",
         basis=told.basis, cause=f"leak:{family(raised)}",
@@ -157,6 +157,17 @@ def family(raised: Raised) -> str:
     if raised.module.split(".")[0] in _TRANSPORTS:
         return "transport"
     return full_name(raised)
+
+
+def _outside(raised: Raised, errors: Errors) -> str:
+    """Return in words what is wrong with an exception that is none of the documented kind.
+
+    One that is neither the language's nor a known library's may well be the SDK's own.
+    """
+    name = full_name(raised)
+    if "." in name and family(raised) == name:
+        return f"raises an exception that is no {errors.base}: {name}"
+    return f"lets a foreign exception out: {name}"
 
 
 _TRANSPORTS = frozenset(
@@ -328,7 +339,7 @@ def judge_owned(
         return []
     return [
         Finding(
-            "ER9", f"lets a foreign exception out: {full_name(raised)}",
+            "ER9", _outside(raised, errors),
             expected=f"a value, or {errors.base} ({said(errors.basis, errors.source)})",
             actual=f"{full_name(raised)} for {condition}", basis=basis,
             cause=f"leak:{family(raised)}",

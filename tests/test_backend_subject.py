@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from conformance.backend import words
+from conformance.backend.generated import Homes
+from conformance.backend.quota import BLIND, spender
 from conformance.backend.requests import build, encode, redact
 from conformance.backend.subject import FAST_LEAVES, BackendSubject
 from conformance.backend.suite import cases, probe, run, selected
@@ -300,3 +302,23 @@ def test_nobody_waits_long_again_and_again() -> None:
     failure, took = None, 0.01
     subject.send("things.get", {"id": "1"})
     assert given == [15.0, 15.0, 15.0, 15.0, 5.0, 5.0]
+
+
+def test_a_quota_that_was_not_met_once_is_not_looked_for_again() -> None:
+    """Where nobody tells a limit and many requests met none, later cases do not send them again."""
+    subject, wire = made()
+    for _ in range(2):
+        with pytest.raises(Inconclusive, match="400 requests met no limit"):
+            spender(subject, THINGS["things.list"]).spend(None)
+    assert BLIND == len(wire.sent)
+
+
+def test_what_generated_requests_refer_to_is_made_once() -> None:
+    """Requests that take nothing away share their target; each deletion gets one of its own."""
+    subject, _ = made()
+    homes = Homes(subject)
+    makes = [
+        [len(subject.exchanges) for _ in range(3) if homes.own(THINGS[id], "a")]
+        for id in ("things.update", "things.delete")
+    ]
+    assert [[1, 1, 1], [2, 3, 4]] == makes

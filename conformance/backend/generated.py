@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from conformance.backend.requests import UNSET
 from conformance.backend.world import is_free_text, properties, required
@@ -76,11 +77,12 @@ def from_case(operation: Operation, case: Any) -> Generated | None:
 def generate(subject: BackendSubject, operation: Operation, positive: bool) -> Iterator[Generated]:
     """Yield requests of one operation that Schemathesis calls valid (or invalid)."""
     made = _operations(subject.contract)[operation.verb, operation.path]
-    # the coverage phase tries other methods once a schema, so what is left must not depend on it
-    cases = [c for c in _coverage(made, positive) if c.method.upper() == operation.verb]
-    if subject.deep:
-        cases += _fuzzed(made, positive, subject.seed)
-    else:
+    with _without_local_constants():
+        # the coverage phase tries other methods once a schema: what is left must not depend on it
+        cases = [c for c in _coverage(made, positive) if c.method.upper() == operation.verb]
+        if subject.deep:
+            cases += _fuzzed(made, positive, subject.seed)
+    if not subject.deep:
         step = max(1, -(-len(cases) // FAST_MAX))
         cases = cases[subject.seed % step :: step]
     if positive:
@@ -118,14 +120,41 @@ def body_of(operation: Operation, body: Any) -> dict[str, Any]:
     return {"json_body": body}
 
 
+KEPT_KINDS = ("create", "read", "update", "replace", "list", "search")
+"""Effects that leave what they are asked about where it is."""
+
+
+class Homes:
+    """What belongs to this run, for the generated requests of one case.
+
+    What a request refers to (a parent, a target) is made once for each operation and tenant where
+    the operation takes nothing away; names of new records are fresh for every request.
+    """
+
+    def __init__(self, subject: BackendSubject) -> None:
+        self._subject = subject
+        self._known: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    def own(self, operation: Operation, key: str) -> Mapping[str, Any]:
+        """Return valid arguments of an operation. Raises Inconclusive where none can be made."""
+        place = (operation.id, key)
+        own = self._subject.world.arguments(operation, key, self._known.get(place))
+        effect = operation.effect
+        if effect is not None and effect.kind in KEPT_KINDS:
+            known = {n for n, kind in effect.scope.items() if kind != "free"}
+            if effect.kind != "create":
+                known |= {*effect.scope, effect.target or ""}
+            self._known[place] = {n: v for n, v in own.items() if n in known}
+        return own
+
+
 def at_home(
-    subject: BackendSubject, operation: Operation, made: Generated, key: str
+    subject: BackendSubject, operation: Operation, made: Generated, own: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Any]:
-    """Return (arguments, body) with this run's own names and ids in place of made-up ones.
+    """Return (arguments, body) with `own` names and ids of this run in place of made-up ones.
 
     What is wrong on purpose stays: only values that are valid where they stand are replaced.
     """
-    own = subject.world.arguments(operation, key)
     effect = operation.effect
     mine = set(effect.scope) if effect else set()
     if effect and effect.target:
@@ -257,6 +286,19 @@ def _fresh_key(subject: BackendSubject, operation: Operation, name: str, value: 
 
 def _path_names(operation: Operation) -> set[str]:
     return {p.name for p in operation.parameters_in("path")}
+
+
+@contextlib.contextmanager
+def _without_local_constants() -> Iterator[None]:
+    """Keep Hypothesis from reading constants out of the source of whatever happens to be imported.
+
+    They would make requests depend on that, and reading them takes longer than generating.
+    """
+    from hypothesis.internal.conjecture import providers
+    from hypothesis.internal.constants_ast import Constants
+
+    with mock.patch.object(providers, "_get_local_constants", Constants):
+        yield
 
 
 def _coverage(made: Any, positive: bool) -> Iterator[Any]:

@@ -113,7 +113,10 @@ class Spender:
         """Send requests one after another until some are refused; return what became of each.
 
         Of a quota that comes back while one asks as much more is sent, within `FLOWS` of it.
+        Raises Inconclusive where a quota that nobody tells was not met, now or by an earlier case.
         """
+        if quota is None and self.principal in self.subject.unmet:
+            raise Inconclusive(self.subject.unmet[self.principal])
         asks: list[Ask] = []
         most = quota.q + OVER if quota else min(BLIND, self.subject.requests_left or BLIND)
         began = self.subject.clock.monotonic()
@@ -127,10 +130,11 @@ class Spender:
         if quota is not None and all(a.admitted for a in asks):
             return [*asks, *self.together(quota.q * 2)]  # one after another was too slow for it
         if quota is None and all(a.admitted for a in asks):
-            raise Inconclusive(
+            why = self.subject.unmet[self.principal] = (
                 f"{len(asks)} requests met no limit and no header tells of one; name it with "
                 "--quota REQUESTS/SECONDS"
             )
+            raise Inconclusive(why)
         return asks
 
     def measure(self) -> Quota:

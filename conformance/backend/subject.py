@@ -133,6 +133,8 @@ class BackendSubject:
         """Number of the first exchange after each restart."""
         self.late: set[str] = set()
         """Operations that once did not show in time what they should; nobody waits long again."""
+        self.unmet: dict[str, str] = {}
+        """Principals whose quota no header tells and no number of requests met -> in words."""
         self.alone = False
         """True where nobody else changes the data: what was found once needs no second look."""
         self.world = World(self)

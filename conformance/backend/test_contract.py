@@ -13,6 +13,7 @@ from typing import Any
 from conformance.backend.effects import found_texts
 from conformance.backend.generated import (
     Generated,
+    Homes,
     at_home,
     body_of,
     broken_basis,
@@ -86,10 +87,10 @@ def _accepted(operation: Operation, exchange: Exchange, optional: bool) -> Itera
 def test_generated_valid(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
     """Requests that Schemathesis makes from the schemas are accepted and answered as declared."""
     people = [p for p in ("a", "b") if p in subject.keys] or ["a"]
-    sent = accepted = 0
+    homes, sent, accepted = Homes(subject), 0, 0
     for number, made in enumerate(generate(subject, operation, positive=True)):
         key = people[number % len(people)]
-        arguments, body = at_home(subject, operation, made, key)
+        arguments, body = at_home(subject, operation, made, homes.own(operation, key))
         exchange = subject.send(operation, arguments, key=key, **body_of(operation, body))
         whole = {**arguments, **(body if isinstance(body, dict) else {})}
         subject.world.note(operation, whole, exchange, key)
@@ -110,9 +111,9 @@ def test_generated_valid(subject: BackendSubject, operation: Operation) -> Itera
 @CASES.case("contract.generated-invalid", "CT4", "CT6", "ER4", "ER5", each=_every)
 def test_generated_invalid(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
     """Requests that Schemathesis makes to break the schemas are refused as declared."""
-    judged = 0
+    homes, judged = Homes(subject), 0
     for made in generate(subject, operation, positive=False):
-        arguments, body = at_home(subject, operation, made, "a")
+        arguments, body = at_home(subject, operation, made, homes.own(operation, "a"))
         if made.valid or conforms(operation, arguments, body):
             continue
         exchange = subject.send(operation, arguments, **body_of(operation, body))
@@ -229,7 +230,8 @@ def test_generated_walks(subject: BackendSubject) -> Iterable[Finding]:
     sent: list[tuple[Exchange, bool]] = []
 
     def send(operation: Operation, made: Generated, linked: frozenset[str]) -> Exchange:
-        arguments, body = at_home_but(linked, made, *at_home(subject, operation, made, "a"))
+        own = subject.world.arguments(operation)
+        arguments, body = at_home_but(linked, made, *at_home(subject, operation, made, own))
         exchange = subject.send(operation, arguments, **body_of(operation, body))
         whole = {**arguments, **(body if isinstance(body, dict) else {})}
         subject.world.note(operation, whole, exchange, "a")

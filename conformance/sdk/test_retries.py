@@ -332,10 +332,10 @@ def test_cap(subject: SdkSubject, operation: Operation, mode: str) -> list[Findi
         late += retry.waits_of(call, made.history.during(call), subject.context)[9:]
     if len(late) < 6:
         raise Inconclusive("too few retries to reach the longest wait")
-    return made.witnessed(_at_cap(retries, said.cap, late))
+    return made.witnessed(_at_cap(retries, said.cap, late, len(made.history.calls)))
 
 
-def _at_cap(retries: Retries, cap: float, late: list[float]) -> Iterator[Finding]:
+def _at_cap(retries: Retries, cap: float, late: list[float], calls: int) -> Iterator[Finding]:
     said = retries.backoff
     basis = said.figures_basis or said.basis or retries.basis
     if max(late) > cap * 1.01:
@@ -349,7 +349,7 @@ def _at_cap(retries: Retries, cap: float, late: list[float]) -> Iterator[Finding
             "RT4", "loses its jitter at the longest wait: all clients come back at once",
             expected=f"waits that differ at {cap:g} s too "
             f"({said.basis or retries.basis}: {said.source or retries.source})",
-            actual=f"{len(late)} waits of exactly {late[0]:g} s",
+            actual=f"{len(late)} waits of exactly {late[0]:g} s, in {calls} calls",
             basis=said.basis or retries.basis, cause="cap:no-jitter",
         )  # fmt: skip
 

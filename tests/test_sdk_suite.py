@@ -197,6 +197,21 @@ def test_statuses_that_are_not_retried_are_named(defect: str, told: str) -> None
     assert all(f.message.startswith(told) for f in found)
 
 
+def test_a_wait_of_ten_years_is_told_and_counts_as_a_day() -> None:
+    """A server that asks for years is not obeyed; the speed of a run is not made of such waits."""
+    with reference("octamem", ["retry-after.unbounded"]) as subject:
+        made = subject.contract["add"]
+        script = Script.parse("add#1 429 retry-after=315360000")
+        before = subject.virtual_seconds
+        subject.play(script, subject.ask(made))
+        assert subject.virtual_seconds - before == 86_400.0
+        results = run(subject, ["retry-after.odd"], operations=lambda *_: [made])
+    told = [f for r in results for f in r.findings if f.cause == "retry-after:unbounded"]
+    assert {f.mode for f in told} == {"sync", "async"}
+    assert all("429 retry-after=315360000" in f.fault for f in told)
+    assert all("+0.000 slept 100000000.000 s" in f.timeline for f in told)  # its own bound
+
+
 # --- replays --------------------------------------------------------------------------------------
 
 

@@ -48,6 +48,10 @@ LONGEST = 30.0
 """Real seconds that are allowed for them at most."""
 
 
+DAY = 86_400.0
+"""Seconds that one wait counts for at most: one of ten years would drown all the others."""
+
+
 class DriverFailed(RuntimeError):
     """The driver did not do its part; the text says what it did instead."""
 
@@ -456,7 +460,7 @@ class SdkSubject:
             )  # fmt: skip
         self.exchanged += len(exchanges)
         self.virtual_seconds += sum(
-            min(s.seconds, 1e9) for c in calls for s in c.sleeps if s.seconds > 0
+            min(s.seconds, DAY) for c in calls for s in c.sleeps if s.seconds > 0
         )
         passed = sum(c.ended - c.started for c in calls if any(s.seconds > 0 for s in c.sleeps))
         self.busy[self.case] = self.busy.get(self.case, 0.0) + passed

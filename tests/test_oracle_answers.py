@@ -59,6 +59,15 @@ def test_a_violation_weighs_what_that_part_of_the_schema_rests_on() -> None:
     assert [Basis.ASSUMED] == [f.basis for f in contract_oracle.judge(GET, exchange(200, body))]
 
 
+def test_an_answer_that_is_assumed_breaks_no_document_by_its_details() -> None:
+    """Where only we say that there is such a status, its media type and shape rest on no more."""
+    assumed = replace(GET.responses["404"], basis=Basis.ASSUMED)
+    operation = replace(GET, responses={**GET.responses, "404": assumed})
+    for declared, basis in ((GET, Basis.DOCUMENTED), (operation, Basis.ASSUMED)):
+        findings = contract_oracle.judge(declared, exchange(404, {"error": "a text"}))
+        assert {basis} == {f.basis for f in findings}
+
+
 @pytest.mark.parametrize(
     ("media_type", "expected"),
     [("application/json", []), ("application/json; charset=utf-8", []), ("text/html", ["CT3"])],

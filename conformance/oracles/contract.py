@@ -14,9 +14,9 @@ from typing import Any
 import jsonschema_rs
 
 from conformance.history import Exchange
-from conformance.oracles.found import found
+from conformance.oracles.found import found, weaker
 from conformance.verdict import Finding
-from specs import Basis, Operation
+from specs import Basis, Operation, Response
 
 MESSAGES_MAX = 8
 """Violations told of one body; a body that breaks everything needs no longer list."""
@@ -158,7 +158,7 @@ def _media_type(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
             exchange,
             cause=f"media-type-{_class(response.status)}-{given or 'none'}",
             operation=operation,
-            basis=operation.basis,
+            basis=_resting(operation.basis, declared),
             expected=sorted(wanted),
             actual=given or None,
         )
@@ -177,13 +177,14 @@ def _headers(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
                 yield found(
                     "CT7", f"the declared header {name} is missing", exchange,
                     cause=f"header-missing-{name}", operation=operation,
-                    basis=_basis_of(schema, operation.basis),
+                    basis=_resting(_basis_of(schema, operation.basis), declared),
                 )  # fmt: skip
         elif not shape(schema).valid(_typed(value, schema)):
             yield found(
                 "CT7", f"the header {name} is not of its declared type", exchange,
                 cause=f"header-type-{name}", operation=operation,
-                basis=_basis_of(schema, operation.basis), expected=schema.get("type"),
+                basis=_resting(_basis_of(schema, operation.basis), declared),
+                expected=schema.get("type"),
             )  # fmt: skip
 
 
@@ -217,7 +218,7 @@ def _body(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
             exchange,
             cause=f"schema {operation.id} {_class(response.status)} {place} {keyword}",
             operation=operation,
-            basis=basis or operation.basis,
+            basis=_resting(basis or operation.basis, declared),
         )
 
 
@@ -247,6 +248,11 @@ def _kinds(schema: Mapping[str, Any]) -> list[str]:
 
 def _class(status: int) -> str:
     return str(status) if status < 300 else f"{status // 100}xx" if status < 400 else str(status)
+
+
+def _resting(basis: Basis, declared: Response | None) -> Basis:
+    """Return on what a detail of an answer rests: on no more than that there is such an answer."""
+    return weaker(basis, declared.basis) if declared and declared.basis else basis
 
 
 def _basis_of(schema: Mapping[str, Any], default: Basis) -> Basis:

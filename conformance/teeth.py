@@ -265,18 +265,18 @@ def _all(pending: Sequence[Future[T]], say: Callable[[int, int, T], None]) -> li
 
 
 def _saying(console: Console | None, suite: str) -> Callable[[int, int, Any], None]:
-    """Return what tells of each result that is not as it should be, and of every tenth."""
+    """Return what tells of each seed's references, of every tenth defect, and of what is odd."""
 
     def say(number: int, of: int, made: Kill | Pair | Sequence[Reference]) -> None:
         if isinstance(made, Kill):
-            text, fine = f"{made.defect.id} {made.verdict}", made.verdict == "killed"
+            text, usual = f"{made.defect.id} {made.verdict}", made.verdict == "killed"
         elif isinstance(made, Pair):
-            text, fine = f"{_both(made)} {made.verdict}", made.verdict == "both"
+            text, usual = f"{_both(made)} {made.verdict}", made.verdict == "both"
         else:
-            dirty = [r.api for r in made if not r.clean]
-            text, fine = f"references, seed {made[0].seed if made else '?'}", not dirty
-            text += f": not clean: {', '.join(dirty)}" if dirty else " clean"
-        if console is not None and (not fine or number % 10 == 0 or number == of):
+            dirty = [f"{r.api} ({r.detail})" for r in made if not r.clean]
+            text, usual = f"references, seed {made[0].seed if made else '?'}", False
+            text += f": not clean: {', '.join(dirty)}" if dirty else f": all {len(made)} clean"
+        if console is not None and (not usual or number % 10 == 0 or number == of):
             console.print(f"{suite} {number}/{of}: {text}", markup=False)
 
     return say

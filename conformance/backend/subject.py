@@ -145,8 +145,7 @@ class BackendSubject:
         self._exchanges: list[Exchange] = []
         self._lock = threading.Lock()
         self._started = self.clock.monotonic()
-        self._next_slot = 0.0
-        self._names = 0
+        self._next_slot, self._names = 0.0, 0
 
     # -- what cases.Subject asks for -------------------------------------------------------
 

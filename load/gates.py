@@ -108,10 +108,11 @@ def latency(figures: Figures) -> Iterator[Finding]:
     if not gates.latency.limits() and not gates.operation and gates.slowest_over_median is None:
         raise NotApplicable("the profile sets no latency gate")
     thin: list[str] = []
-    found = [*_slower("", total.response, gates.latency, thin)]
+    found = [*_slower(figures, "", total.response, gates.latency, thin)]
     for name, limits in gates.operation.items():
         if name in figures.tally.operations:
-            found += _slower(name, figures.tally.operations[name].response, limits, thin)
+            times = figures.tally.operations[name].response
+            found += _slower(figures, name, times, limits, thin)
     if gates.slowest_over_median is not None:
         found += _one_slow(figures, gates.slowest_over_median)
     yield from found
@@ -127,18 +128,26 @@ def _trust(figures: Figures) -> None:
 
 
 def _slower(
-    operation: str, times: Histogram, limits: Latency, thin: list[str]
+    figures: Figures, operation: str, times: Histogram, limits: Latency, thin: list[str]
 ) -> Iterator[Finding]:
-    """Yield the percentiles that lie too high; append in words which too few answers show."""
+    """Yield the percentiles that lie too high; append in words which the figures do not show.
+
+    That is where too few answers lie beyond one, or the generator itself was late there.
+    """
     where = f"{operation}: " if operation else ""
     for name, percentile, limit in limits.limits():
-        reached = times.percentile(percentile)
+        reached, lag = times.percentile(percentile), figures.tally.lag.percentile(percentile)
         beyond = (100 - percentile) / 100 * times.total
         if reached > limit and percentile < 100 and beyond < 1 - 1e-9:
             thin.append(
                 f"{where}the slowest answer took {_time(times.percentile(100))}, but "
                 f"{times.total} answers have no {name} to hold to {_time(limit)}: at least "
                 f"{100 / (100 - percentile):.0f} are wanted"
+            )
+        elif reached > limit >= reached - lag:
+            thin.append(
+                f"{where}the response time's {name} is {_time(reached)}, but the generator itself "
+                f"was {_time(lag)} late at its {name}; use more --processes, or a quieter machine"
             )
         elif reached > limit:
             yield _finding(

@@ -20,7 +20,7 @@ from typing import Any
 import gevent
 from gevent.event import AsyncResult
 from locust import LoadTestShape, User, events, log, task
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
 from conformance.report import write
 from load.engine import Fresh
@@ -146,7 +146,10 @@ def prepare(environment: Any, **_: Any) -> None:
 def _terminate(environment: Any) -> None:
     """End the run as it stands: the result is partial and says so."""
     environment.memconform.interrupted = "ended by SIGTERM"
+    waiting = environment.runner.state == STATE_INIT
     environment.runner.quit()
+    if waiting:  # for workers that have not come: Locust would go on waiting
+        sys.exit(OWN_ERROR)
 
 
 def _options(environment: Any) -> Options:

@@ -136,3 +136,26 @@ def test_a_worker_killed_in_the_middle_is_told(backend: Embedded, tmp_path: Path
         code, said = ended(children)
     assert code == 5, said
     assert "1 of 2 workers never sent their last report" in said
+
+
+def test_a_master_that_waits_for_workers_ends_when_it_is_told(
+    backend: Embedded, tmp_path: Path
+) -> None:
+    """SIGTERM ends a master whose workers have not come, and the run was none."""
+    line = command(backend.url_for("octamem"), "octamem", str(profile(tmp_path)), tmp_path, 0, None)
+    line += ["--master", "--expect-workers", "1", "--master-bind-host", "127.0.0.1",
+             "--master-bind-port", str(_port())]  # fmt: skip
+    line.remove("--skip-log-setup")
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as child:
+        assert child.stdout is not None
+        try:
+            for told in child.stdout:
+                if "Waiting for workers" in told:
+                    child.send_signal(signal.SIGTERM)
+                    break
+            child.communicate(timeout=BOUND)
+        finally:
+            child.kill()
+    assert child.returncode == 3

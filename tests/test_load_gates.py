@@ -49,6 +49,21 @@ def verdicts(made: Figures) -> dict[str, Verdict]:
     return {r.case: r.verdict for r in judge(made)}
 
 
+@pytest.mark.parametrize(("late", "verdict"), [(0, Verdict.FAIL), (900_000, Verdict.INCONCLUSIVE)])
+def test_one_stop_of_the_generator_is_not_the_servers(late: int, verdict: Verdict) -> None:
+    """What the generator was late at a percentile itself may explain what is slow there."""
+
+    def stopped(made: Figures) -> None:
+        latency = made.profile.gates.latency.model_copy(update={"max": 0.5})
+        gates = made.profile.gates.model_copy(update={"latency": latency})
+        made.profile = made.profile.model_copy(update={"gates": gates})
+        made.tally.lag.add([1_000] * 1_000 + [late])
+        made.tally.of("search").response.add([5_000] * 1_000 + [950_000])
+
+    assert verdicts(figures(stopped))["load.latency"] is verdict
+    assert verdicts(figures(stopped))["load.generator"] is Verdict.PASS
+
+
 def test_a_good_run_passes_every_gate() -> None:
     """With nothing wrong, nothing fails and nothing is left open."""
     other_kinds = {"load.against", "load.breakpoint", "load.admission", "load.pages", "load.storm"}

@@ -314,10 +314,11 @@ class Engine:
         self, task: Task, sent: float, done: float, intended: float | None, error: str | None,
         size: int,
     ) -> None:  # fmt: skip
-        """Count the times of an answer off the fast path; what was turned away fast is not one."""
-        if intended is None:
-            return
+        """Count an exchange off the fast path, and its times where it was answered or given up."""
         tally = self.tally.of(task.name)
+        if intended is None:
+            tally.sent += error is not None  # a failure is one of something
+            return
         tally.sent += 1
         tally.received += size
         point = self.tally.series.at(done - self.t0)
@@ -325,12 +326,15 @@ class Engine:
         if error in ("limited", "forbidden"):
             point.limited += error == "limited"
             return
+        answered = error is None or error.startswith("http-")
+        point.answered += answered
+        point.failed += error is not None
+        if not answered and error != "timeout":
+            return  # what broke at once would flatter the answers
         response = int((done - intended) * 1e6)
         tally.response.add([response])
         tally.service.add([int((done - sent) * 1e6)])
         point.times[coarse(response)] += 1
-        point.answered += error is None or error.startswith("http-")
-        point.failed += error is not None
 
     def wire(self) -> Wire:
         """Return a new connection that is counted and watched."""

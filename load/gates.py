@@ -107,6 +107,8 @@ def latency(figures: Figures) -> Iterator[Finding]:
         raise NotApplicable("calls of SDKs wait on purpose while the backend fails")
     if not gates.latency.limits() and not gates.operation and gates.slowest_over_median is None:
         raise NotApplicable("the profile sets no latency gate")
+    if not total.response.total:
+        raise Inconclusive("no request was answered, so there are no times to judge")
     thin: list[str] = []
     found = [*_slower(figures, "", total.response, gates.latency, thin)]
     for name, limits in gates.operation.items():

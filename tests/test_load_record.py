@@ -128,12 +128,18 @@ class Broken:
 
 @pytest.mark.parametrize(
     ("outcome", "failed", "answered", "timed"),
-    [("refused", 1, 0, 1), ("reset", 1, 0, 1), (500, 1, 1, 1), (429, 0, 0, 0)],
+    [
+        ("refused", 1, 0, 0),
+        ("truncated", 1, 0, 0),
+        ("timeout", 1, 0, 1),
+        (500, 1, 1, 1),
+        (429, 0, 0, 0),
+    ],
 )
 def test_the_series_tells_what_failed_from_what_was_answered(
     outcome: TroubleKind | int, failed: int, answered: int, timed: int
 ) -> None:
-    """A refused connection failed and was not answered; who is over the limit did neither."""
+    """What broke was not answered and has no time; what was given up has the time it took."""
     profile = Profile(name="t", stages=(Stage(seconds=1, rate=1),), only=("search",))
     plan = make_plan(specs.load("octamem"), profile)
     lanes = make_lanes(plan, origin("http://127.0.0.1:1"), ["k"], "t", 0)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from specs.check import documents
 from specs.contract import Contract, Operation
-from specs.vocabulary import Basis, Option
+from specs.vocabulary import Basis, Option, Surfaced
 
 Statement = BaseModel | tuple[Basis, str] | None
 """A block of a spec, or the basis and source of what has no block of its own."""
@@ -63,6 +63,8 @@ def _told(stated: Statement) -> Iterator[tuple[Basis, str]]:
         held, text = getattr(stated, name), getattr(stated, name.removesuffix("basis") + "source")
         if held is not None:
             yield held, text or ""
+    if isinstance(stated, Surfaced):
+        yield Basis.OBSERVED, stated.observed_source or ""
     for name in type(stated).model_fields:
         inner = getattr(stated, name)
         if isinstance(inner, BaseModel):

@@ -189,6 +189,9 @@ class Surfaced(Word):
     observed: dict[str, str] = Field(
         default_factory=dict, description="the same, for attributes that no document names"
     )
+    observed_source: str | None = Field(
+        default=None, description="releases that show those, where not all observed ones do"
+    )
     basis: Basis | None = None
     source: str | None = None
 

@@ -207,7 +207,7 @@ class Job:
         book, name, (algorithm, policy) = self.service.book, self._partition(), self._granted()
         seen = book.peek(name, policy, algorithm, self.now)
         if seen.remaining > 0:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
             taken = book.take(name, policy, algorithm, self.now)
             self.decision = limits.Decision(
                 True, seen.limit, taken.remaining, taken.reset, 0.0, seen.window

@@ -61,15 +61,22 @@ class Reporter:
                 {"event": "progress", "part": self.part, "done": done, "of": of, "what": what}
             )
         else:
-            total = f" of {of}" if of else ""
+            total, took = f" of {of}" if of else "", now - self._started
+            left = took * (of - done) / done if 0 < done < of and took >= self.every else 0.0
+            rest = f", about {_spoken(left)} left" if left else ""
             print(
-                f"{self.part}: {done}{total} cases, {now - self._started:.0f} s  {what}".rstrip(),
+                f"{self.part}: {done}{total} cases, {took:.0f} s{rest}  {what}".rstrip(),
                 file=self.stream,
                 flush=True,
             )
 
     def _emit(self, event: dict[str, Any]) -> None:
         print(json.dumps(event), file=self.stream, flush=True)
+
+
+def _spoken(seconds: float) -> str:
+    """Return a rough time as people say it: cases do not all take as long."""
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def parse(line: str) -> dict[str, Any] | None:

@@ -129,6 +129,19 @@ def test_progress_is_words_for_people_and_json_for_parents(monkeypatch: pytest.M
     )
 
 
+def test_progress_says_about_how_long_the_rest_takes() -> None:
+    """Once some time has passed a person is told what is left, as if cases took the same time."""
+    clock, words = VirtualClock(), io.StringIO()
+    reporter = progress.Reporter("part", words, clock)
+    for done in range(4):
+        reporter(done, 3, "x")
+        clock.sleep(60)
+    assert [
+        "part: 0 of 3 cases, 0 s  x", "part: 1 of 3 cases, 60 s, about 2 min left  x",
+        "part: 2 of 3 cases, 120 s, about 60 s left  x", "part: 3 of 3 cases, 180 s  x",
+    ] == words.getvalue().splitlines()  # fmt: skip
+
+
 def test_lines_say_start_and_end_once() -> None:
     """Without a terminal a part is named when it starts and when it ends, not in between."""
     out = io.StringIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
@@ -186,12 +187,23 @@ def test_two_windows_are_not_added_up() -> None:
 def test_what_remains_counts_down_by_one() -> None:
     """Stuck, jumping and uncounted figures are three findings; an honest countdown is none."""
     assert GET.rate_limit is not None
-    honest = asks("....")
+    honest = asks("....", step=2.0)
     assert [] == causes(limits.arithmetic(GET, GET.rate_limit, honest))
-    stuck = [honest[0], honest[0]]
+    stuck = [honest[0], replace(honest[0], sent=5.0, received=5.5)]
     assert [("RL11", "remaining-stuck")] == causes(limits.arithmetic(GET, GET.rate_limit, stuck))
     jump = [honest[0], honest[3]]
     assert [("RL11", "remaining-jumps")] == causes(limits.arithmetic(GET, GET.rate_limit, jump))
+
+
+def test_what_was_asked_at_once_is_not_counted_by() -> None:
+    """Of requests that overlap nobody knows which was served first, nor of one without answer."""
+    assert GET.rate_limit is not None
+    first, second, third, fourth = asks("....", step=2.0)
+    late = replace(second, sent=first.sent, received=third.received)  # served after the third
+    for order in ([first, late, third], [late, first, third], [first, late, third, fourth]):
+        assert [] == causes(limits.arithmetic(GET, GET.rate_limit, order))
+    unread = replace(second, reading=None)
+    assert [] == causes(limits.arithmetic(GET, GET.rate_limit, [first, unread, third]))
 
 
 def watched(name: str, quota: Quota, lag: float = 0.001) -> list[limits.Ask]:

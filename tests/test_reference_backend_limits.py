@@ -45,6 +45,15 @@ def test_a_sliding_window_admits_its_quota_in_any_interval(gaps: list[float], q:
     assert all(sum(start <= at < start + 4 for at in times) <= q for start in times)
 
 
+@pytest.mark.parametrize("name", ["fixed-window", "token-bucket"])
+def test_a_process_that_comes_late_brings_no_quota_back(name: str) -> None:
+    """Who looked at the clock before another one was served counts in what that one left."""
+    policy, book = Policy(q=2, w=4), LocalBook()
+    times = [1_004.1, 1_003.9, 1_004.2, 1_005.3]
+    taken = [book.take("k", policy, ALGORITHMS[name], now) for now in times]
+    assert [True, True, False, False] == [d.admitted for d in taken]
+
+
 @pytest.mark.parametrize("name", ["token-bucket", "gcra"])
 @given(gaps=steps, q=st.integers(1, 5))
 def test_buckets_admit_burst_and_rate(name: str, gaps: list[float], q: int) -> None:

@@ -524,7 +524,7 @@ def test_the_first_row_of_the_error_table_that_fits(
         ("claiv", "RT5", "ingest", Basis.DOCUMENTED, "§ Retries"),
         ("claiv", "RT2", "ingest", Basis.OBSERVED, "claiv-memory 0.2.1, 0.6.4"),
         ("memsy", "HD4", "ingest", Basis.DOCUMENTED, "§ Usage Tracking"),
-        ("memsy", "HD3", "ingest", Basis.OBSERVED, "memsy 0.3.1, 0.3.5"),
+        ("memsy", "HD3", "ingest", Basis.OBSERVED, "memsy 0.3.1"),
         ("sovant", "WR6", "threads.list", Basis.DOCUMENTED, "§ Thread Management"),
         ("sovant", "WR7", None, Basis.DOCUMENTED, "§ Configuration"),
         ("sovant", "ER13", "memory.create", Basis.ASSUMED, ""),

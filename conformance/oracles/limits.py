@@ -59,8 +59,9 @@ def refused(limit: RateLimit, exchange: Exchange) -> bool:
 def arithmetic(operation: Operation, limit: RateLimit, asks: Sequence[Ask]) -> Iterator[Finding]:
     """RL11, RL5: what remains goes down by what was used; the quota stays what it is.
 
-    `asks` came one after another from one client that nobody shares its quota with. Within one
-    window (one value of reset) nothing comes back; where reset moves, refill is allowed for.
+    `asks` came from one client that nobody shares its quota with. Those that others overlap in
+    time are not counted by: which of them was served first cannot be known. Within one window (one
+    value of reset) nothing comes back; where reset moves, refill is allowed for.
     """
     seen = [a for a in asks if a.reading is not None and a.reading.remaining is not None]
     quotas = {a.reading.limit for a in seen if a.reading and a.reading.limit is not None}
@@ -73,12 +74,12 @@ def arithmetic(operation: Operation, limit: RateLimit, asks: Sequence[Ask]) -> I
             yield _found("RL11", "an admitted request leaves as much remaining as the whole quota",
                          [ask], "remaining-not-counted", operation, limit.basis)  # fmt: skip
             break
-    for before, after in pairwise(seen):
+    for before, after in _in_turn(asks):
         one, two = before.reading, after.reading
         if not one or not two or not after.admitted or not before.admitted:
             continue
-        assert one.remaining is not None
-        assert two.remaining is not None
+        if one.remaining is None or two.remaining is None:
+            continue
         same = one.raw_reset is not None and one.raw_reset == two.raw_reset
         if limit.algorithm not in (None, "fixed-window"):
             same = False
@@ -90,6 +91,20 @@ def arithmetic(operation: Operation, limit: RateLimit, asks: Sequence[Ask]) -> I
             yield _found("RL11", "one request takes more than one from what remains",
                          [before, after], "remaining-jumps", operation, limit.basis)  # fmt: skip
             return
+
+
+def _in_turn(asks: Sequence[Ask]) -> Iterator[tuple[Ask, Ask]]:
+    """Yield neighbours in time that were answered before anything else was sent."""
+    order = sorted(asks, key=lambda a: a.sent)
+    alone = [True] * len(order)
+    answered = -math.inf
+    for place, ask in enumerate(order):
+        if ask.sent < answered:
+            alone[place] = alone[place - 1] = False
+        answered = max(answered, ask.received)
+    for place, pair in enumerate(pairwise(order)):
+        if alone[place] and alone[place + 1]:
+            yield pair
 
 
 def admissions(

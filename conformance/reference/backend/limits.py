@@ -43,9 +43,12 @@ Algorithm = Callable[[Policy, State | None, float], tuple[Decision, State]]
 
 
 def fixed_window(policy: Policy, state: State | None, now: float) -> tuple[Decision, State]:
-    """Admit `q` in each window; a window starts at the whole second of its first request."""
+    """Admit `q` in each window; a window starts at the whole second of its first request.
+
+    A request that was a moment too late to be counted in the window before counts in this one.
+    """
     start, used = state or (0.0, 0.0)
-    if not state or now >= start + policy.w or now < start:
+    if not state or not start - policy.w < now < start + policy.w:
         start, used = float(math.floor(now)), 0.0
     admitted = used < policy.q
     if admitted:
@@ -61,6 +64,7 @@ def token_bucket(policy: Policy, state: State | None, now: float) -> tuple[Decis
     """Admit while there are tokens; they come back at `q/w` a second up to `q`."""
     rate = policy.q / policy.w
     filled, tokens = state or (now, float(policy.q))
+    now = max(now, filled)  # another process may have been a moment ahead
     tokens = min(float(policy.q), tokens + max(0.0, now - filled) * rate)
     admitted = tokens >= 1 - 1e-9
     if admitted:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -382,3 +385,22 @@ def test_the_host_needs_nothing_but_python_39() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             foreign |= {n for n in names if n.split(".")[0] not in sys.stdlib_module_names}
     assert {n for n in foreign if not n.startswith("conformance.drivers.hosting")} == set()
+
+
+def test_a_module_that_is_not_there_is_sought_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second import fails as the first, with no search; parts of packages are left alone."""
+    sought: list[str] = []
+
+    class Spy:
+        @staticmethod
+        def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+            sought.append(name)
+
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    monkeypatch.setattr(sys, "meta_path", [Spy, *sys.meta_path, host._Missing])
+    for _ in range(2):
+        for name in ("no_such_module", "email.no_such_part"):
+            with pytest.raises(ModuleNotFoundError):
+                importlib.import_module(name)
+    assert sought == ["no_such_module", "email.no_such_part", "email.no_such_part"]
+    assert importlib.util.find_spec("no_such_module") is None

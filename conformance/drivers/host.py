@@ -77,6 +77,19 @@ def _share_tls() -> None:
     ssl.create_default_context = shared
 
 
+class _Missing:
+    """The last place where a module is looked for: what is not there need not be sought again.
+
+    SDKs' clients ask for optional modules at every request, and each time all folders are read.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        """Take note that nobody knows a module, which from now on is an ImportError at once."""
+        if path is None:
+            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
 def _draw_alike() -> None:
     """Draw jitter alike in each run, so that two runs tell the same."""
     random.seed(0)
@@ -101,6 +114,7 @@ def main() -> None:
     table = next((t for t in tables if arguments.api in ("", t.api)), None)
     if table is None:
         raise SystemExit(f"{arguments.table} has no table for {arguments.api!r}")
+    sys.meta_path.append(_Missing)
     clock.install(table.root)
     captured = capture.Capture(table.root)
     try:

@@ -7,6 +7,7 @@ the table's or the caller's mistake becomes `driver_error`; neither is confused 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -265,13 +266,19 @@ class Runner:
         return Prepared(run, via, built.dropped, said), {}
 
 
+@functools.lru_cache(maxsize=64)
+def _parameters(factory: Any) -> Mapping[str, inspect.Parameter]:
+    """Return what a constructor takes; asked for every option of every client."""
+    return inspect.signature(factory).parameters
+
+
 def parameter(table: Table, factory: Any, role: str) -> tuple[str | None, str | None]:
     """Return the constructor's parameter for a role, or None and why there is none."""
     option = table.options.get(role)
     if option is None:
         return None, f"the document knows no option for {role}"
     try:
-        known = inspect.signature(factory).parameters
+        known = _parameters(factory)
     except (TypeError, ValueError):
         return option.documented, None
     anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())

@@ -439,8 +439,8 @@ _TRIGGER = re.compile(
     r"(?P<operation>\*|[A-Za-z_][A-Za-z0-9_.-]*)"
     r"(#(?P<attempt>next|[0-9]+)(x(?P<times>[0-9]+)|(?P<on>\+))?)?"
 )
-_STRING = r'"(?:[^"\\]|\\.)*"'
-_WORD = re.compile(rf"""\s*(?P<word>;|(?:[^\s;"]|{_STRING})+)""", re.DOTALL)
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_WORD = re.compile(rf"""\s*(?P<word>;|(?:[^\s;"]++|{_STRING})+)""", re.DOTALL)
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/+@*{}()-]+")
 _PAIR = re.compile(rf"(?P<name>header:{_STRING}|[^=\"]+)=(?P<value>{_STRING}|[^\"]*)", re.DOTALL)
 _WORDS = ("after", "seconds", "size", "framing", "body")

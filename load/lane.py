@@ -344,9 +344,9 @@ class Lane:
         target = held[0]
         if kind == "read" and task.shows:
             written = target.mark.encode() if target.known and target.mark else None
-            return Asked(0, target.id, written, self.foreign)
+            return Asked(target.id, written, self.foreign)
         wanted = mark.encode() if task.shows and mark and kind != "read" else None
-        return Asked(0, target.id, wanted, self.foreign)
+        return Asked(target.id, wanted, self.foreign)
 
     def learn(self, shot: Shot, value: Any) -> None:
         """Take note of a good answer: ids made or seen, writes acknowledged, deletions."""

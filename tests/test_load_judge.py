@@ -112,6 +112,28 @@ def test_another_resource_than_asked_for_is_told() -> None:
     assert told(judge, status, head, body, asked) == ["wrong-id memory.get"]
 
 
+def test_only_the_very_same_answer_is_good_without_a_second_look() -> None:
+    """A body that was good for a request is taken as read; another body, or its head, is not."""
+    judge, status, head, body = good("sovant", "memory.get")
+    value = json.loads(body)
+    asked = Asked(id=value["id"])
+    first = judge.quick(status, head, body, asked, NOW)
+    assert first is not BAD
+    assert judge.quick(status, head, bytes(bytearray(body)), asked, NOW) is first
+    assert judge.quick(status, head.replace(b": 42", b": 101"), body, asked, NOW) is BAD
+    assert judge.quick(404, head, body, asked, NOW) is BAD
+    wrong = json.dumps({**value, "type": "nothing"}).encode()
+    other = json.dumps({**value, "id": "mem_other"}).encode()
+    for _ in range(2):
+        assert judge.quick(status, head, wrong, asked, NOW) is BAD
+        assert judge.quick(status, head, other, asked, NOW) is BAD
+    assert judge.quick(status, head, body, Asked(id="mem_other"), NOW) is BAD
+    elsewhere, _, other_head, _ = good("sovant", "memory.update")
+    assert elsewhere.quick(status, other_head, body, asked, NOW) is not first
+    judge.quick(status, head, body, PLAIN, NOW)
+    assert PLAIN.last is None
+
+
 def test_what_was_acknowledged_must_be_shown() -> None:
     """A read without the last acknowledged text is an altered write."""
     judge, status, head, body = good("sovant", "memory.get")

@@ -14,9 +14,11 @@ start cannot be told from their run (k6) are the difference of a long and a shor
 
 "memconform judged" judges every answer: status, media type, JSON, schema with formats, the id
 that was asked for and the text last written, required headers, the arithmetic of the limit, and
-that no request id is given twice. Before anything is timed, the same run meets a server that is
-wrong once in 100 answers, in nine ways by turns, and has to count exactly as many. "memconform
-open" is the same with arrivals planned ahead, as all profiles have but this benchmark's.
+that no request id is given twice. Memories are read again and again, and a body that equals the
+last good one to the same request is compared, not parsed; "memconform fresh" is the same where
+each answer has a body that none had before it, and "memconform open" where arrivals are planned
+ahead, as all profiles have but this benchmark's. Before anything is timed, the same run meets a
+server that is wrong once in 100 answers, in nine ways by turns, and has to count exactly as many.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ CONNECTIONS = 64
 OPEN_RATE = 2000
 """Planned arrivals per second, which any machine can keep."""
 PATH = "/api/v1/memories/mem_00000000000000000001"
+FRESH = "memconform fresh"
 TARGETS = (
     ("memconform judged", "FastHttpUser", 5.0),
     ("memconform judged", "k6 checked", 4.0),
@@ -59,10 +62,11 @@ class Missing(Exception):
 
 
 @contextmanager
-def server(stall: float | None = None, wrong: int = 0) -> Iterator[str]:
+def server(stall: float | None = None, wrong: int = 0, fresh: bool = False) -> Iterator[str]:
     """Run the benchmark server and yield its URL."""
     more = ["--stall", str(stall)] if stall is not None else []
     more += ["--wrong", str(wrong)] if wrong else []
+    more += ["--fresh"] if fresh else []
     with subprocess.Popen(
         [sys.executable, str(HERE / "server.py"), *more], stdout=subprocess.PIPE, text=True
     ) as child:
@@ -235,6 +239,7 @@ GENERATORS: dict[str, Callable[[str, float], tuple[float, float]]] = {
     "wrk": wrk,
     "memconform plain": lambda url, s: ours(url, s, judged=False),
     "memconform judged": lambda url, s: ours(url, s, judged=True),
+    FRESH: lambda url, s: ours(url, s, judged=True),
     "memconform open": lambda url, s: ours(url, s, judged=True, rate=OPEN_RATE),
     "k6": lambda url, s: k6(url, s, ""),
     "k6 checked": lambda url, s: k6(url, s, CHECKS),
@@ -251,7 +256,7 @@ def measure(names: list[str], seconds: float, repeat: int) -> list[dict[str, Any
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             if name in missing:
                 continue
-            with server() as url:
+            with server(fresh=name == FRESH) as url:
                 try:
                     requests, cpu = GENERATORS[name](url, seconds)
                 except Missing as why:

@@ -3,7 +3,8 @@
 Answers are whole and right (schema, rate-limit headers, the id that was asked for), so that they
 can be judged; bodies differ from one another, request ids from answer to answer. `--stall AT`
 stops answering for a second, once, AT seconds after the first request; `--wrong N` makes every
-Nth read wrong, in the ways of `DAMAGES` by turns. Run as a process of its own; prints its port.
+Nth read wrong, in the ways of `DAMAGES` by turns; `--fresh` gives each answer a body that none
+before it had. Run as a process of its own; prints its port.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ MEMORY = {
     "created_at": "2026-01-01T00:00:00.000Z",
     "updated_at": "2026-01-01T00:00:00.000Z",
 }
+TICKET = b'"12345"'
 HEAD = (
     "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-ratelimit-limit: 1000000\r\n"
     "x-ratelimit-remaining: {left}\r\nx-ratelimit-reset: {reset}\r\n"
@@ -45,7 +47,8 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 class Memories:
     """Answers made beforehand, by path, but for the request id and what comes after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, fresh: bool = False) -> None:
+        self.fresh = fresh
         self.answers: dict[bytes, tuple[bytes, bytes]] = {}
         self.count = self.requests = self.reads = 0
         for _ in range(64):
@@ -62,7 +65,10 @@ class Memories:
     def whole(self, answer: tuple[bytes, bytes]) -> bytes:
         """Return an answer with a request id that none before it had."""
         self.requests += 1
-        return b"%b%d%b" % (answer[0], self.requests, answer[1])
+        body = answer[1]
+        if self.fresh:
+            body = body.replace(TICKET, b'"%05d"' % (self.requests % 100_000), 1)
+        return b"%b%d%b" % (answer[0], self.requests, body)
 
     def _answer(self, status: str, body: bytes) -> tuple[bytes, bytes]:
         head = HEAD.format(
@@ -124,8 +130,8 @@ def _stall_once(at: float) -> None:
         time.sleep(1.0)
 
 
-async def _serve(stall_at: float | None, wrong: int) -> None:
-    memories = Memories()
+async def _serve(stall_at: float | None, wrong: int, fresh: bool) -> None:
+    memories = Memories(fresh)
     server = await asyncio.get_running_loop().create_server(
         lambda: Protocol(memories, stall_at, wrong), "127.0.0.1", 0, backlog=1024
     )
@@ -137,5 +143,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--stall", type=float)
     parser.add_argument("--wrong", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true")
     given = parser.parse_args()
-    asyncio.run(_serve(given.stall, given.wrong))
+    asyncio.run(_serve(given.stall, given.wrong, given.fresh))

@@ -225,7 +225,7 @@ class Session:
         else:
             for part in parts.values():
                 tally.merge(unpack(pack(part)))
-            request_ids.compare(self.contract, tally, parts.values())
+        request_ids.compare(self.contract, tally, parts.values())
         tally.numbers["planned"] = self._planned(tally)
         if self.profile.kind == "breakpoint":
             tally.facts |= breakpoint_.facts(self.referee)

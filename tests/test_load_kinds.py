@@ -235,13 +235,14 @@ def test_what_no_user_came_to_send_was_planned_all_the_same(tmp_path: Path) -> N
 def test_a_search_stops_at_its_limit_on_one_process_and_on_two(
     tmp_path: Path, processes: int | None
 ) -> None:
-    """Both workers are told the same steps; the limit that was held is named."""
+    """Both workers are told the same steps; the limit that was held is named, ids are compared."""
     file = tmp_path / "search.toml"
     file.write_text(SEARCH)
     with Embedded(process=True) as backend:
-        made = run(
-            backend.url_for("octamem"), "octamem", backend.keys[:1], file, processes=processes
-        )
+        made = run(backend.url_for("sovant"), "sovant", backend.keys[:1], file, processes=processes)
     assert made.verdict is Verdict.PASS
+    ids = made.details["request-ids"]
+    assert ids == {"kept": ids["kept"], "repeated": 0, "between-workers": 0}
+    assert ids["kept"] > 0
     assert [s["rate"] for s in made.details["breakpoint"]["steps"]] == [20, 40]
     assert made.details["breakpoint"]["held"] == 40

@@ -241,3 +241,27 @@ def test_nothing_names_a_machine_or_a_registry(pattern: str) -> None:
             if path != Path(__file__) and re.search(pattern, text):
                 found.append(name)
     assert [] == found
+
+
+def test_no_test_imports_another_test() -> None:
+    """What two test modules share stands in a module of its own."""
+    wrong = [
+        f"{relative(path)} imports {name}"
+        for path in TESTS
+        for name in imports(path)
+        if name.startswith("tests.") and any(p.startswith("test_") for p in name.split(".")[1:])
+    ]
+    assert [] == wrong
+
+
+def test_tests_lie_in_the_folders_that_they_test() -> None:
+    """The folders of tests mirror those of the product; only this module stands above them."""
+    if not SOURCES:
+        pytest.skip("the sources are installed elsewhere")
+    folders = {relative(p.parent) for p in SOURCES}
+    homeless = [
+        relative(path)
+        for path in TESTS
+        if path != Path(__file__) and relative(path.parent).removeprefix("tests/") not in folders
+    ]
+    assert [] == homeless

@@ -14,7 +14,7 @@ import pytest
 from conformance.drivers import environment, tables
 from conformance.drivers.environment import EnvironmentUnavailable, prepare
 
-POCKETMEM = Path(__file__).parent / "packages" / "pocketmem"
+POCKETMEM = Path(__file__).parents[2] / "packages" / "pocketmem"
 
 
 @pytest.fixture(autouse=True)

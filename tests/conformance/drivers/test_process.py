@@ -20,7 +20,7 @@ from conformance.drivers.process import (
     redact,
 )
 
-MINI = Path(__file__).parent / "miniatures" / "mini.py"
+MINI = Path(__file__).parents[2] / "miniatures" / "mini.py"
 
 
 def _mini(*faults: str) -> DriverProcess:

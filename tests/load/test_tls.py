@@ -19,7 +19,7 @@ from load.framing import Trouble
 from load.runner import run
 from load.transport_agent import AgentConnection
 from tests.foreign import servers
-from tests.test_load_transport import GET, OK, TOLD, Script, answer, server, told
+from tests.scripted_server import GET, OK, TOLD, Script, answer, server, told
 
 
 class Tunnel:

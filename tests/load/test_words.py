@@ -16,7 +16,7 @@ from load.record import Tally
 from load.result import entry, sentences
 from load.schedule import from_profile
 from specs.examples import example_response
-from tests.test_load_judge import NOW, good, told
+from tests.load_judged import NOW, good, told
 
 SECRET = "sk-live-3f9a7c51e2"
 Answer = tuple[int, bytes, bytes]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import conformance.cli
 
-MINIATURES = Path(__file__).parent / "miniatures"
+MINIATURES = Path(__file__).parents[2] / "miniatures"
 MINI = shlex.join([sys.executable, str(MINIATURES / "mini.py")])
 NOTES = str(MINIATURES / "notes.yaml")
 NO_DRIVER = "raise SystemExit('not today')"

@@ -11,7 +11,7 @@ import pytest
 import specs
 from conformance.drivers import check
 
-MINIATURES = Path(__file__).parent / "miniatures"
+MINIATURES = Path(__file__).parents[2] / "miniatures"
 MINI = MINIATURES / "mini.py"
 NOTES = MINIATURES / "notes.yaml"
 

@@ -34,7 +34,7 @@ from load.record import Histogram
 from load.relay import Ask, Forward, Relay, Reply
 from load.result import exit_code, sentences
 from load.runner import command, run
-from tests.test_load_gates import figures, verdicts
+from tests.load_figures import figures, verdicts
 
 BOUND = 120
 """Seconds that bound a hang."""

@@ -14,7 +14,7 @@ from conformance.reference.backend.server import Embedded
 from conformance.reference.defects import Defects
 from conformance.verdict import Verdict
 from specs import Basis
-from tests.test_reference_backend_machinery import STYLES, notes
+from tests.paged_notes import STYLES, notes
 
 
 def judged(

@@ -26,7 +26,7 @@ from conformance.sdk.subject import SdkSubject
 from conformance.verdict import Inconclusive, Verdict
 
 CLAIV = specs.load("claiv")
-MINIATURES = Path(__file__).parent / "miniatures"
+MINIATURES = Path(__file__).parents[2] / "miniatures"
 DEFECTIVE = ("retry.only-503", "error.request-id-lost")
 CASES = ["wire.request", "errors.documented", "retry.recovery", "composed"]
 

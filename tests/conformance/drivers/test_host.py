@@ -17,7 +17,7 @@ from conformance.drivers import host, tables
 from conformance.drivers.environment import prepare
 from conformance.drivers.process import CallReply, DriverProcess, host_command
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[2]
 TABLE = HERE / "packages" / "odd_table.py"
 
 

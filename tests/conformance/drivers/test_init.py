@@ -14,7 +14,7 @@ from conformance.drivers.matching import Method
 from conformance.sdk import run_release
 from conformance.verdict import Verdict
 
-POCKETMEM = str(Path(__file__).parent / "packages" / "pocketmem")
+POCKETMEM = str(Path(__file__).parents[2] / "packages" / "pocketmem")
 CLAIV = specs.load("claiv")
 OCTAMEM = specs.load("octamem")
 
@@ -78,7 +78,7 @@ def test_the_written_table_runs_and_is_a_good_driver(tmp_path: Path) -> None:
 def test_a_package_without_a_client_is_said(tmp_path: Path) -> None:
     """A contract that the package has nothing of gives no table but the classes that are there."""
     said: list[str] = []
-    notes = Path(__file__).parent / "miniatures" / "notes.yaml"
+    notes = Path(__file__).parents[2] / "miniatures" / "notes.yaml"
     assert init.main(POCKETMEM, str(notes), tmp_path / "t.py", write=said.append) == 1
     assert "has no class whose methods look like notes's operations" in said[0]
     assert not (tmp_path / "t.py").exists()

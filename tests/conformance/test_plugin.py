@@ -15,7 +15,7 @@ from conformance.report.results import Results
 from conformance.verdict import Verdict
 from tests.foreign import servers
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from conformance.clock import Clock, SystemClock
-from conformance.verdict import Finding, Inconclusive, NotApplicable, Verdict
+from conformance.verdict import Blame, Finding, Inconclusive, NotApplicable, Verdict, blame_of
 from specs import Contract, Operation
 from specs.sources import source
 
@@ -59,6 +60,10 @@ class CaseResult:
     requirements: tuple[str, ...]
     verdict: Verdict
     reason: str = ""
+    blame: Blame | None = None
+    """Whose mistake an error is; None for every other verdict."""
+    trace: str = ""
+    """The traceback of an error that is blamed on the harness."""
     operation: str | None = None
     mode: str = ""
     findings: tuple[Finding, ...] = ()
@@ -136,6 +141,7 @@ def execute(
     if case.modes != ("",):
         arguments["mode"] = mode
     findings: tuple[Finding, ...] = ()
+    blame, trace = None, ""
     try:
         findings = tuple(
             _filed(f, case, subject.contract, operation, mode)
@@ -147,14 +153,14 @@ def execute(
     except NotApplicable as why:
         verdict, reason = Verdict.NOT_APPLICABLE, str(why)
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        verdict = Verdict.ERROR
-        reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+        verdict, blame, reason, trace = Verdict.ERROR, blame_of(error), *crash(error)
     return CaseResult(
         case=case.id,
         requirements=case.requirements,
         verdict=verdict,
         reason=reason,
+        blame=blame,
+        trace=trace,
         operation=operation.id if operation else None,
         mode=mode,
         findings=findings,
@@ -162,6 +168,23 @@ def execute(
         seconds=clock.monotonic() - started,
         virtual_seconds=subject.virtual_seconds - virtual,
     )
+
+
+LONGEST_TRACE = 12_000
+"""Characters of a traceback that are kept: its end, which says most."""
+
+
+def crash(error: BaseException) -> tuple[str, str]:
+    """Return what an error says to a reader, and its traceback where it is a crash of ours."""
+    if isinstance(getattr(error, "blame", None), Blame):
+        return str(error), _trace(error) if blame_of(error) is Blame.HARNESS else ""
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" ({Path(w.filename).name}:{w.lineno}, {w.name})" for w in where)
+    return f"{type(error).__name__}: {error}{place}", _trace(error)
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-LONGEST_TRACE:]
 
 
 def _filed(

@@ -162,6 +162,7 @@ class CaseFailed(Exception):
 
         if not self.result.findings:
             yield f"{self.result.verdict}: {self.result.reason}"
+            yield from self.result.trace.splitlines()
         for finding in self.result.findings:
             level = binding(requirements()[finding.requirement].level, finding.basis)
             yield f"{level} {finding.requirement} ({finding.basis}): {finding.message}"

@@ -24,7 +24,7 @@ from conformance.cases import Case, CaseResult, Interrupted, Subject, execute
 from conformance.progress import Reporter
 from conformance.report.notes import notes
 from conformance.report.results import SubjectEntry, summarise
-from conformance.verdict import Verdict
+from conformance.verdict import Blame, Verdict
 from specs.catalogue import requirements
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Stopped(KeyboardInterrupt):
 
 class Usage(ValueError):
     """What was asked for cannot be done; the message says why and what to type instead."""
+
+    blame = Blame.USAGE
 
 
 def for_pytest(suite: str, option: Get) -> Session:

@@ -1,4 +1,4 @@
-"""Verdicts, levels and findings: what an oracle can say, and how it adds up.
+"""Verdicts, levels, findings and blame: what an oracle can say, and how it adds up.
 
 pass < inconclusive < fail < error. What could not be tested is never a pass; a crash of ours
 is an error, never the subject's failure. `not applicable` stands outside the order.
@@ -6,10 +6,11 @@ is an error, never the subject's failure. `not applicable` stands outside the or
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from specs import Basis
 from specs.catalogue import Level
@@ -94,3 +95,63 @@ class Inconclusive(Exception):
 
 class NotApplicable(Exception):
     """Raised by a case whose promise the contract does not make; the text says which."""
+
+
+# --- blame ----------------------------------------------------------------------------------------
+
+
+class Blame(StrEnum):
+    """Whose mistake an error is. Only what the subject is to blame for can be a finding."""
+
+    SUBJECT = "subject"
+    """The judged server or SDK."""
+    HARNESS = "harness"
+    """memconform: a crash of ours. Whatever says nothing else is blamed on us."""
+    ENVIRONMENT = "environment"
+    """What surrounds both: the machine's sockets, disk and memory, the network, a driver."""
+    USAGE = "usage"
+    """What was typed or configured."""
+
+
+class Blamed(Exception):
+    """An error that says whose mistake it is. Its text is for a reader and stands alone."""
+
+    blame: ClassVar[Blame] = Blame.HARNESS
+    what: ClassVar[str] = ""
+    """What failed, as a subject of a sentence, `the driver`; '' where the text says it."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{self.what} failed: {text}" if self.what else text
+
+
+class EnvironmentTrouble(Blamed):
+    """The machine or the network gave out, not the subject: raise it `from` the OSError."""
+
+    blame = Blame.ENVIRONMENT
+
+
+class UsageTrouble(Blamed):
+    """What was asked for cannot be done."""
+
+    blame = Blame.USAGE
+
+
+EXHAUSTED = frozenset(
+    {
+        errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT,
+        errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL, errno.EADDRINUSE,
+        errno.ENETDOWN, errno.EAGAIN,
+    }
+)  # fmt: skip
+"""Error numbers that speak of this machine's limits and rights, never of a peer."""
+
+
+def blame_of(error: BaseException) -> Blame:
+    """Return whose mistake an error is; an unknown one is the harness's."""
+    said = getattr(error, "blame", None)
+    if isinstance(said, Blame):
+        return said
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in EXHAUSTED:
+        return Blame.ENVIRONMENT
+    return Blame.HARNESS

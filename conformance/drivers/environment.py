@@ -26,6 +26,7 @@ import uv
 
 from conformance.drivers.pipe import redact
 from conformance.drivers.tables import normalise
+from conformance.verdict import Blame
 
 FORMAT = "1"
 """Changes when environments of an older make must not be used any more."""
@@ -48,6 +49,8 @@ _ABSENT_SIGNS = (
 
 class EnvironmentUnavailable(Exception):
     """The SDK cannot be installed here and now; the text says why."""
+
+    blame = Blame.ENVIRONMENT
 
 
 @dataclass(frozen=True)

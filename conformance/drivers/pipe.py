@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.drivers.protocol import MAX_LINE
+from conformance.verdict import Blame
 
 AT_ONCE = 32 * 1024
 """Bytes of a request that a pipe surely holds: a longer one may never be read."""
@@ -35,6 +36,8 @@ _SECRET = re.compile(
 
 class DriverError(Exception):
     """The driver did not do its part; the text says what it did instead."""
+
+    blame = Blame.ENVIRONMENT
 
 
 class DriverHang(DriverError):

@@ -23,7 +23,7 @@ from enum import IntEnum
 
 from conformance.report.baseline import Comparison
 from conformance.report.results import CaseEntry, Results, SubjectEntry
-from conformance.verdict import Verdict
+from conformance.verdict import Blame, Verdict
 from specs.catalogue import Level
 
 
@@ -72,23 +72,28 @@ def _broken_run(results: Results, _: Comparison | None) -> Decision | None:
         return Decision(Exit.ERROR, f"the run is not complete: {results.run.reason}")
     errors = [(s, c) for s in results.subjects for c in s.cases if c.verdict is Verdict.ERROR]
     if errors:
-        subject, case = errors[0]
-        whose = "because the driver failed" if _driver_only(errors) else (
-            "in an error of memconform's own"
-        )  # fmt: skip
+        subject, case = _gravest(errors)
+        blame = case.blame or Blame.HARNESS
         return Decision(
             Exit.ERROR,
-            f"{_many(len(errors), 'case')} ended {whose}, the first being "
-            f"{case.case} on {subject.name}: {case.reason.removeprefix(_DRIVER)}",
+            f"{_many(len(errors), 'case')} ended in an error of {_WHOSE[blame]}, the first being "
+            f"{case.case} on {subject.name}: {case.reason}",
         )
     return None
 
 
-_DRIVER = "the driver failed: "
+_WHOSE = {
+    Blame.HARNESS: "memconform's own",
+    Blame.ENVIRONMENT: "what surrounds it",
+    Blame.USAGE: "usage",
+    Blame.SUBJECT: "the subject",
+}
+_GRAVEST = (Blame.HARNESS, Blame.ENVIRONMENT, Blame.USAGE, Blame.SUBJECT)
+"""Of errors that differ in blame, the first of these decides what is said."""
 
 
-def _driver_only(errors: Sequence[tuple[SubjectEntry, CaseEntry]]) -> bool:
-    return all(case.reason.startswith(_DRIVER) for _, case in errors)
+def _gravest(errors: Sequence[tuple[SubjectEntry, CaseEntry]]) -> tuple[SubjectEntry, CaseEntry]:
+    return min(errors, key=lambda each: _GRAVEST.index(each[1].blame or Blame.HARNESS))
 
 
 def _deviates(results: Results, comparison: Comparison | None) -> Decision | None:

@@ -56,7 +56,8 @@ def _case(subject: SubjectEntry, case: CaseEntry) -> ET.Element:
         failure = ET.SubElement(element, "failure", message=_clean(message))
         failure.text = _clean("\n".join(line for f in found for line in (*f.timeline, f.replay)))
     elif case.verdict is Verdict.ERROR:
-        ET.SubElement(element, "error", message=_clean(case.reason))
+        error = ET.SubElement(element, "error", message=_clean(case.reason))
+        error.text = _clean(case.trace) or None
     elif case.verdict is Verdict.INCONCLUSIVE:
         ET.SubElement(element, "skipped", message=_clean(f"inconclusive: {case.reason}"))
     return element

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from conformance.cases import CaseResult
 from conformance.report import hidden
-from conformance.verdict import Finding, Verdict, binding, merge
+from conformance.verdict import Blame, Finding, Verdict, binding, merge
 from specs import Basis
 from specs.catalogue import Level, Requirement
 
@@ -90,6 +90,8 @@ class CaseEntry(Entry):
     mode: str = ""
     verdict: Verdict
     reason: str = ""
+    blame: Blame | None = Field(default=None, description="whose mistake an error is")
+    trace: str = Field(default="", description="traceback of a crash of memconform's own")
     seconds: float = 0.0
 
 
@@ -154,7 +156,8 @@ def summarise(
         findings=findings,
         cases=tuple(
             CaseEntry(case=r.case, operation=r.operation, mode=r.mode, verdict=r.verdict,
-                      reason=r.reason, seconds=round(r.seconds, 4))
+                      reason=r.reason, blame=r.blame, trace=r.trace,
+                      seconds=round(r.seconds, 4))
             for r in results
         ),
         counts={

@@ -29,7 +29,7 @@ from conformance.sdk.lanes import MOST as LANE_PLAYS
 from conformance.sdk.lanes import Lane, harmless
 from conformance.sdk.reproduce import Witness
 from conformance.sdk.timeline import timeline
-from conformance.verdict import Finding, Inconclusive, NotApplicable
+from conformance.verdict import Blame, Blamed, Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
 from specs.examples import arguments as example_arguments
 
@@ -52,8 +52,11 @@ DAY = 86_400.0
 """Seconds that one wait counts for at most: one of ten years would drown all the others."""
 
 
-class DriverFailed(RuntimeError):
+class DriverFailed(Blamed):
     """The driver did not do its part; the text says what it did instead."""
+
+    blame = Blame.ENVIRONMENT
+    what = "the driver"
 
 
 class Unconstructed(Inconclusive):

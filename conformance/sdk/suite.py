@@ -101,7 +101,7 @@ def run_copies(
     todo = _todo(subject, select)
     late = [t for t in todo if t[0].id.startswith(LATE)]
     early = [t for t in todo if not t[0].id.startswith(LATE)]
-    results = parallel.run(subject, early, _execute, another, copies, progress)
+    results = parallel.run(subject, early, execute, another, copies, progress)
     try:
         return results + _in_turn(subject, late, progress)
     except Interrupted as stopped:
@@ -132,21 +132,12 @@ def _in_turn(
             if progress is not None:
                 what = f"{case.id} {operation.id if operation else ''}".strip()
                 progress(number, len(todo), what)
-            results.append(_execute(case, subject, operation, mode))
+            results.append(execute(case, subject, operation, mode))
     except KeyboardInterrupt:
         raise Interrupted(results) from None
     if progress is not None:
         progress(len(todo), len(todo), "done")
     return results
-
-
-def _execute(case: Case, subject: SdkSubject, operation: Operation | None, mode: str) -> CaseResult:
-    """Run one instance; modes that the document does not promise are not applicable at once."""
-    result = execute(case, subject, operation, mode)
-    kind, colon, why = result.reason.partition(": ")
-    if result.verdict is Verdict.ERROR and colon and kind in ("DriverError", "DriverFailed"):
-        return replace(result, reason=f"the driver failed: {why.rpartition(' (')[0]}")
-    return result
 
 
 # --- releases and drivers -------------------------------------------------------------------------

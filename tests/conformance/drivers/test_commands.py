@@ -124,6 +124,7 @@ def test_what_a_driver_does_wrong_is_not_called_ours(
     words = ["sdk", "--driver", f"{MINI} dies-on-one", "--api", NOTES, "--case", "wire.request"]
     code, text = said(monkeypatch, *words)
     assert code == 3, text
-    assert "1 case ended because the driver failed, the first being wire.request on mini" in text
+    assert "1 case ended in an error of what surrounds it, the first being wire.request" in text
+    assert "the driver failed: notes.list" in text
     assert "notes.list: the driver ended (exit code 3); its last words: out of cheese" in text
     assert "RuntimeError" not in text

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import specs
-from conformance.cases import Case, CaseResult, Interrupted
+from conformance.cases import Case, CaseResult, Interrupted, execute
 from conformance.faults.script import Script
 from conformance.faults.testbench import Testbench
 from conformance.progress import VARIABLE, parse
@@ -139,7 +139,7 @@ def test_a_driver_that_dies_harms_its_case_alone() -> None:
     with subject(mortal) as first:
         todo = [(case, o, m) for m in ("a", "b", "c") for o in first.contract]
         results = parallel.run(
-            first, todo, suite._execute, lambda: suite._another(mortal, first), 3
+            first, todo, execute, lambda: suite._another(mortal, first), 3
         )  # fmt: skip
     assert {(r.operation, r.verdict) for r in results} == {
         ("notes.add", Verdict.PASS), ("notes.list", Verdict.ERROR),
@@ -214,7 +214,7 @@ def test_an_end_among_the_late_cases_keeps_the_early_ones(
             raise KeyboardInterrupt
         return _result(case, operation, mode)
 
-    monkeypatch.setattr(suite, "_execute", execute)
+    monkeypatch.setattr(suite, "execute", execute)
     early = [(c.id, mode) for c, _, mode in suite._todo(first, ["surface"])]
     another = lambda: suite._another(target(), first)  # noqa: E731
     with pytest.raises(Interrupted) as stopped:

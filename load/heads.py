@@ -13,10 +13,11 @@ import re
 from collections.abc import Callable
 
 from conformance.oracles import headers
-from specs import Operation, Response
+from specs import Operation, Response, quotas
 
 LAYOUTS = 4
 """Patterns kept per operation and status; other heads are looked up field by field."""
+_UNITS = {"epoch-seconds": 1, "epoch-ms": 1000, "delta-seconds": 0}
 _FIGURE = rb"(\d{1,18})"
 _NUMBER = re.compile(rb"\d{1,18}(\.\d*)?")
 
@@ -33,14 +34,12 @@ class Heads:
     def __init__(self, operation: Operation, response: Response) -> None:
         self._media = _json_of(response)
         limit = operation.rate_limit if operation.authenticated else None
-        three = headers.names(limit) if limit is not None else ()
-        self._unsure = bool(three) and (
-            len(three) != 3 or limit is None or limit.reset_unit == "http-date"
-        )
+        three = tuple(quotas.parts(limit).values()) if limit is not None else ()
+        unit = _UNITS.get(quotas.unit(limit) or "") if limit is not None else 0
+        self._unsure = quotas.told(limit) and (len(three) != 3 or unit is None)
         """True for limits that are not three simple numbers: the oracles read those."""
         self._limit = tuple(_line(name) for name in three)
-        unit = limit.reset_unit if limit is not None else None
-        self._unit = {"epoch-seconds": 1, "epoch-ms": 1000}.get(unit or "", 0)
+        self._unit = unit or 0
         """Reset counts so many to a second since the epoch; 0: seconds from the answer on."""
         policies = limit.policies if limit is not None else ()
         self._window = max((p.w for p in policies), default=headers.FAR)

@@ -16,7 +16,7 @@ import gevent.pool
 
 from conformance.backend import words
 from conformance.history import Headers
-from conformance.oracles.headers import read_limit, retry_after_seconds
+from conformance.oracles.answers import retry_after
 from conformance.oracles.limits import Quota
 from conformance.verdict import Finding
 from load.admission import Admission, judge, judge_untold, most_untold
@@ -25,7 +25,7 @@ from load.framing import Trouble, header_of
 from load.judge import parse_head
 from load.lane import Lane
 from load.plan import Task
-from specs import Basis
+from specs import Basis, quotas
 from specs.vocabulary import RateLimit
 
 FRESH = 0.3
@@ -164,11 +164,11 @@ class _Driver:
         self._note(status, head, parse_head(head), now)
 
     def _note(self, status: int, head: bytes, fields: Headers, now: float) -> None:
-        reading = read_limit(self.limit, fields, now)
+        reading = quotas.read(self.limit, fields, now)
         refused = status == self.limit.exceeded_status
         if refused:
             given = header_of(head, b"retry-after")
-            seconds = retry_after_seconds(given.decode("latin-1") if given else None, now)
+            seconds = retry_after(given.decode("latin-1") if given else None, now)
             self.wait = seconds if seconds is not None else self.wait
         if reading is None or reading.limit is None:
             named = self.named.q if self.named is not None else None
@@ -214,7 +214,7 @@ class _Driver:
             self._saw_early(early)
 
     def _saw(self, slug: str, words: str, count: int) -> None:
-        basis = Basis.DOCUMENTED if self.limit.headers != "none" else Basis.ASSUMED
+        basis = Basis.DOCUMENTED if quotas.told(self.limit) else Basis.ASSUMED
         self.engine.tally.numbers[slug] += count
         self.engine.tally.saw(
             Finding("LD9", f"{self.task.name}: {words}", operation=self.task.name,

@@ -265,3 +265,31 @@ def test_tests_lie_in_the_folders_that_they_test() -> None:
         if path != Path(__file__) and relative(path.parent).removeprefix("tests/") not in folders
     ]
     assert [] == homeless
+
+
+# What the contract's words mean is asked of one module each: nobody else names these words.
+HOMES: dict[str, tuple[frozenset[str], str]] = {
+    "specs/quotas.py": (frozenset({"draft-6", "draft-7", "draft-8", "x-ratelimit"}), "headers"),
+}
+VOCABULARY = "specs/vocabulary.py"
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_what_a_word_of_the_contract_means_is_asked_of_its_home(home: str) -> None:
+    """Quota dialects are told apart in one module, so that no two users of them can differ."""
+    words, attribute = HOMES[home]
+    wrong = []
+    for path in SOURCES:
+        if relative(path) in (home, VOCABULARY):
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and node.value in words:
+                wrong.append(f"{relative(path)}:{node.lineno} names {node.value!r}")
+            elif isinstance(node, ast.Compare) and any(
+                isinstance(side, ast.Attribute) and side.attr == attribute
+                and any(isinstance(o, ast.Constant) and isinstance(o.value, str) for o in sides)
+                for sides in [(node.left, *node.comparators)] for side in sides
+            ):  # fmt: skip
+                wrong.append(f"{relative(path)}:{node.lineno} compares .{attribute}")
+    assert [] == wrong

@@ -16,7 +16,7 @@ from typing import Any
 from conformance.backend.recording import Kept
 from conformance.history import Headers, Response, header
 from conformance.oracles.found import MISSING, value_in
-from specs import Contract, Operation
+from specs import Contract, Operation, quotas
 
 Change = Callable[["Scene"], "list[Kept] | None"]
 
@@ -118,12 +118,10 @@ def _headers(part: Callable[[Operation], str | None], value: Callable[[str], str
     return change
 
 
-def _limit(which: str) -> Callable[[Operation], str | None]:
+def _limit(which: quotas.Part) -> Callable[[Operation], str | None]:
     def part(operation: Operation) -> str | None:
         limit = operation.rate_limit
-        if limit is None or limit.headers == "none":
-            return None
-        return getattr(limit, which) or f"{limit.headers}-{which}"
+        return quotas.parts(limit).get(which) if limit is not None else None
 
     return part
 

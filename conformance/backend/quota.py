@@ -13,7 +13,7 @@ from conformance.oracles import limits
 from conformance.oracles.found import told
 from conformance.oracles.limits import Ask, Quota, ask_of
 from conformance.verdict import Inconclusive, NotApplicable
-from specs import Contract, Operation
+from specs import Contract, Operation, quotas
 from specs.vocabulary import RateLimit
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Spender:
             ask = self.ask()
             if not ask.admitted:
                 self._wait(self._told(ask), "waiting out a refusal")
-                if self.limit.headers == "none":
+                if not quotas.told(self.limit):
                     return True
                 continue
             reading = ask.reading

@@ -23,7 +23,7 @@ from conformance.backend.words import PRINCIPALS, principals
 from conformance.backend.world import World
 from conformance.clock import Clock, SystemClock
 from conformance.history import Exchange, Headers, History, Request, header
-from conformance.oracles.headers import retry_after_seconds
+from conformance.oracles.answers import retry_after
 from conformance.oracles.limits import Quota
 from conformance.redaction import hide
 from conformance.verdict import Inconclusive, NotApplicable
@@ -416,7 +416,7 @@ class BackendSubject:
     def _wait_out(self, exchange: Exchange) -> None:
         assert exchange.response is not None
         given = header(exchange.response.headers, "retry-after")
-        seconds = retry_after_seconds(given, self.clock.time()) if given else None
+        seconds = retry_after(given, self.clock.time()) if given else None
         if seconds is None:
             raise Inconclusive(
                 "answered 429 without a readable Retry-After; nothing could be tested"

@@ -21,7 +21,7 @@ from conformance.oracles import headers, limits
 from conformance.oracles.found import found, ok, told
 from conformance.oracles.limits import Ask, Quota
 from conformance.verdict import Finding, Inconclusive, NotApplicable
-from specs import Contract, Operation
+from specs import Contract, Operation, quotas
 
 LATE, LASTING = 0.7, 1.5
 """Windows that pass before asking without a rest begins, and for how many it goes on."""
@@ -91,7 +91,7 @@ def _confirmed(
 def test_headers(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
     """Rate-limit headers come with every answer, count down by one and name the reset truly."""
     spending = spender(subject, operation)
-    if spending.limit.headers == "none":
+    if not quotas.told(spending.limit):
         raise NotApplicable("no rate-limit headers are declared")
     first = spending.ask()
     if first.reading is not None and (first.reading.limit or REACH + 1) <= REACH:
@@ -128,7 +128,7 @@ def test_exhaustion(subject: BackendSubject, operation: Operation) -> Iterable[F
     quota = spending.quota()
     if quota is not None:
         spending.in_reach(quota, 2)
-    if spending.limit.headers == "none":
+    if not quotas.told(spending.limit):
         first = spending.spend(Quota(quota.q * 2, quota.w) if quota else None)
         yield from _judged(subject, spending, first)
         yield from _refusals(operation, spending, first)
@@ -204,10 +204,7 @@ def _bounded(subject: BackendSubject, operation: Operation) -> Iterable[Finding]
 
 
 def _structured(contract: Contract) -> list[Operation]:
-    return [
-        o for o in limited(contract)
-        if o.rate_limit and o.rate_limit.headers in ("draft-7", "draft-8")
-    ]  # fmt: skip
+    return [o for o in limited(contract) if quotas.structured(o.rate_limit)]
 
 
 @CASES.case("limits.structured", "RL3", "RL4", each=_structured)
@@ -224,7 +221,7 @@ def _refusals(operation: Operation, spending: Spender, asks: list[Ask]) -> Itera
 
 def _whole(spending: Spender, quota: Quota) -> bool:
     """Make the quota whole; without headers, by using it up and waiting as told."""
-    if spending.limit.headers != "none":
+    if quotas.told(spending.limit):
         return spending.make_whole()
     spending.spend(Quota(quota.q * 2, quota.w))
     return spending.make_whole()
@@ -243,7 +240,7 @@ def test_burst(subject: BackendSubject, operation: Operation) -> Iterable[Findin
     def attempt() -> tuple[list[Ask], list[Finding]]:
         whole = _whole(spending, quota)
         asks = spending.together(quota.q * TIMES_OVER)
-        if spending.limit.headers != "none" and whole:
+        if quotas.told(spending.limit) and whole:
             asks = [spending.asks[-len(asks) - 1], *asks]
         return asks, list(limits.simultaneous(operation, spending.limit, quota, asks, whole))
 
@@ -356,7 +353,7 @@ def test_no_effect(subject: BackendSubject, operation: Operation) -> Iterable[Fi
     arguments = subject.world.arguments(operation, spending.principal)
     scope = {n: arguments[n] for n in required(lister) if n in arguments}
     spending.ask()
-    if spending.limit.headers != "none":
+    if quotas.told(spending.limit):
         quota = spending.quota()
         if quota is not None:
             spending.in_reach(quota, 2)
@@ -405,7 +402,7 @@ def _late_writes(
 @CASES.case("limits.every-operation", "HD6", "RL11")
 def test_every_operation(subject: BackendSubject) -> Iterable[Finding]:
     """Each limited operation tells its quota in the declared headers."""
-    told_by = [o for o in subject.contract if o.rate_limit and o.rate_limit.headers != "none"]
+    told_by = [o for o in subject.contract if quotas.told(o.rate_limit)]
     if not told_by:
         raise NotApplicable("no rate-limit headers are declared")
     for operation in told_by:

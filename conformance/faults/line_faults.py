@@ -30,7 +30,7 @@ from conformance.faults.script import (
     trickle,
     truncate,
 )
-from specs import Contract, Operation
+from specs import Contract, Operation, quotas
 
 
 def _framings() -> Iterator[FaultClass]:
@@ -279,24 +279,13 @@ def _right(operation: Operation, name: str, place: int) -> str:
     limit, usage = operation.rate_limit, operation.usage
     if usage is not None and usage.plan is not None and name == usage.plan.lower():
         return "pro"
-    if name.startswith("ratelimit") and limit is not None and limit.limit is None:
-        return '"default";q=100;w=60' if name.endswith("policy") else '"default";r=42;t=60'
-    if limit is not None and limit.reset is not None and name == limit.reset.lower():
-        forms = {
-            "epoch-seconds": "{epoch+60}", "epoch-ms": "{epoch-ms+60}", "http-date": "{imf+60}",
-        }  # fmt: skip
-        return forms.get(limit.reset_unit or "", "60")
-    return str(142 - 7 * place)
+    written = quotas.write(limit, quotas.Figures(142, 135, 60), quotas.ahead) if limit else []
+    return dict(written).get(name, str(142 - 7 * place))
 
 
 def rate_limit_headers(operation: Operation) -> tuple[str, ...]:
     """Return the names of the quota headers that an operation declares, lower case."""
-    declared = operation.rate_limit
-    if declared is None:
-        return ()
-    named = tuple(n.lower() for n in (declared.limit, declared.remaining, declared.reset) if n)
-    structured = declared.headers in ("draft-7", "draft-8")
-    return named or (("ratelimit", "ratelimit-policy") if structured else ())
+    return quotas.names(operation.rate_limit) if operation.rate_limit is not None else ()
 
 
 def _usage_headers(operation: Operation) -> tuple[str, ...]:

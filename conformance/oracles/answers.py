@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from functools import lru_cache
 from typing import Any, Literal
 
 from conformance.history import Exchange, Headers, header
 from specs import pointer
+from specs.dates import http_date
 from specs.vocabulary import Errors
 
 Network = Literal["connect", "reset", "timeout", "truncated"]
@@ -122,24 +122,6 @@ def retry_after(value: str | None, now: float) -> float | None:
         return float(text) if len(text) < 300 else math.inf
     when = http_date(text)
     return None if when is None else max(0.0, when - now)
-
-
-@lru_cache(maxsize=256)
-def http_date(text: str) -> float | None:
-    """Return seconds since the epoch of an HTTP date in any of its three forms, UTC.
-
-    RFC 9110 §5.6.7: IMF-fixdate, RFC 850 and asctime. None where it is none of them.
-    """
-    for pattern in (
-        "%a, %d %b %Y %H:%M:%S GMT",
-        "%A, %d-%b-%y %H:%M:%S GMT",
-        "%a %b %d %H:%M:%S %Y",
-    ):
-        try:
-            return datetime.strptime(text, pattern).replace(tzinfo=UTC).timestamp()
-        except ValueError:
-            continue
-    return None
 
 
 def date_forms(seconds: float) -> dict[str, str]:

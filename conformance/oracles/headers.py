@@ -1,125 +1,28 @@
 """Header fields of single answers: rate limits, Retry-After, usage (RL*, RA*, HD1, HD2, HD6).
 
-`read_limit` turns any of the four header generations into one `Reading`; the rules then do not
-care which it was. What several answers and the clock must say together is in `limits.py`.
+`specs.quotas` reads every dialect into one `Reading`; the rules do not know the dialect. What
+several answers and the clock must say together is in `limits.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-import http_sf
-
-from conformance.history import Exchange, Headers, header, header_all
-from conformance.oracles.answers import http_date
-from conformance.oracles.answers import retry_after as read_retry_after
+from conformance.history import Exchange
+from conformance.oracles.answers import retry_after
 from conformance.oracles.found import found, told, value_at
 from conformance.verdict import Finding
-from specs import Basis, Operation
+from specs import Operation, quotas
+from specs.dates import http_date
+from specs.quotas import Reading
 from specs.vocabulary import RateLimit, Usage
 
 SLACK = 2.0
 """Seconds by which two clocks, and whole-second rounding, may differ."""
 FAR = 31 * 86_400.0
 """A reset further away than this (seconds) is in another unit than declared."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one answer says of a quota. `reset` is seconds from the answer on, None if unsaid."""
-
-    limit: float | None
-    remaining: float | None
-    reset: float | None
-    raw_reset: str | None = None
-
-
-def retry_after_seconds(value: str | None, now: float) -> float | None:
-    """Return the seconds that Retry-After asks for; None where absent or unreadable."""
-    return read_retry_after(value, now)
-
-
-def names(limit: RateLimit) -> tuple[str, ...]:
-    """Return the header names that a limited answer must carry, lower case."""
-    if limit.headers == "none":
-        return ()
-    if limit.headers in ("draft-7", "draft-8"):
-        return ("ratelimit", "ratelimit-policy")
-    given = (limit.limit, limit.remaining, limit.reset)
-    if any(given):
-        return tuple(name.lower() for name in given if name)
-    prefix = "x-ratelimit" if limit.headers == "x-ratelimit" else "ratelimit"
-    return tuple(f"{prefix}-{part}" for part in ("limit", "remaining", "reset"))
-
-
-def read_limit(limit: RateLimit, headers: Headers, now: float) -> Reading | None:
-    """Return the reading of an answer, None where it has no such headers or they are broken."""
-    try:
-        if limit.headers == "none":
-            return None
-        if limit.headers in ("draft-7", "draft-8"):
-            return _structured(limit, headers)
-        quota, remaining, reset = (header(headers, name) for name in _three(limit))
-        if quota is None and remaining is None and reset is None:
-            return None
-        return Reading(_number(quota), _number(remaining), _reset(limit, reset, now), reset)
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _three(limit: RateLimit) -> tuple[str, str, str]:
-    prefix = "x-ratelimit" if limit.headers == "x-ratelimit" else "ratelimit"
-    return (
-        limit.limit or f"{prefix}-limit",
-        limit.remaining or f"{prefix}-remaining",
-        limit.reset or f"{prefix}-reset",
-    )
-
-
-def _structured(limit: RateLimit, headers: Headers) -> Reading | None:
-    joined = ", ".join(header_all(headers, "ratelimit"))
-    if not joined:
-        return None
-    if limit.headers == "draft-7":
-        fields: Any = http_sf.parse(joined.encode(), tltype="dictionary")
-        plain = {name: item[0] for name, item in fields.items()}
-        return Reading(plain.get("limit"), plain.get("remaining"), plain.get("reset"))
-    answer: Any = http_sf.parse(joined.encode(), tltype="list")
-    _, parameters = answer[0]
-    quotas = policies(headers)
-    return Reading(quotas[0][0] if quotas else None, parameters["r"], parameters.get("t"))
-
-
-def policies(headers: Headers) -> list[tuple[int, int | None]]:
-    """Return (quota, window) of each RateLimit-Policy member. Raises ValueError where broken."""
-    joined = ", ".join(header_all(headers, "ratelimit-policy"))
-    if not joined:
-        return []
-    members: Any = http_sf.parse(joined.encode(), tltype="list")
-    return [(parameters["q"], parameters.get("w")) for _, parameters in members]
-
-
-def _number(text: str | None) -> float | None:
-    return None if text is None else float(text)
-
-
-def _reset(limit: RateLimit, text: str | None, now: float) -> float | None:
-    if text is None:
-        return None
-    if limit.reset_unit == "http-date":
-        when = http_date(text)
-        return None if when is None else when - now
-    value = float(text)
-    unit = limit.reset_unit or "delta-seconds"
-    return {
-        "epoch-seconds": value - now,
-        "epoch-ms": value / 1000 - now,
-        "delta-seconds": value,
-    }[unit]
 
 
 def date_of(exchange: Exchange, now: float) -> float:
@@ -162,7 +65,7 @@ def retry_after_rules(operation: Operation, exchange: Exchange, now: float) -> I
                 basis=limit.retry_after_basis or limit.basis, expected=name,
             )  # fmt: skip
         return
-    seconds = retry_after_seconds(value, now)
+    seconds = retry_after(value, now)
     if seconds is None:
         yield found(
             "RA1", "Retry-After is neither a number of seconds nor a date", exchange,
@@ -183,21 +86,21 @@ def limit_rules(
     `now` is when the answer came, seconds since the epoch.
     """
     assert exchange.response is not None
-    missing = [name for name in names(limit) if exchange.response.header(name) is None]
+    missing = [name for name in quotas.names(limit) if exchange.response.header(name) is None]
     if missing:
         yield found(
             "HD6", f"a {_group(exchange)} answer lacks the rate-limit header {missing[0]}",
             exchange, cause=f"limit-header-missing {missing[0]} {_group(exchange)}",
-            operation=operation, basis=limit.basis, expected=list(names(limit)),
+            operation=operation, basis=limit.basis, expected=list(quotas.names(limit)),
         )  # fmt: skip
         return
-    if limit.headers == "none":
+    if not quotas.told(limit):
         return
     dated = date_of(exchange, now)
-    reading = read_limit(limit, exchange.response.headers, dated)
+    reading = quotas.read(limit, exchange.response.headers, dated)
     if reading is None:
         yield found(
-            "RL4" if limit.headers.startswith("draft") else "RL11",
+            "RL4" if quotas.standard(limit) else "RL11",
             "the rate-limit headers cannot be read", exchange,
             cause="limit-header-form", operation=operation, basis=limit.basis,
         )  # fmt: skip
@@ -258,7 +161,7 @@ def _reset_rules(
     wrong = list(_reset_at(operation, limit, exchange, reading, dated))
     if wrong and dated != now:
         assert exchange.response is not None
-        ours = read_limit(limit, exchange.response.headers, now) or reading
+        ours = quotas.read(limit, exchange.response.headers, now) or reading
         causes = {f.cause for f in _reset_at(operation, limit, exchange, ours, now)}
         wrong = [f for f in wrong if f.cause in causes]
     yield from wrong
@@ -285,7 +188,7 @@ def _reset_at(
         )  # fmt: skip
         return
     assert exchange.response is not None
-    wait = retry_after_seconds(exchange.response.header("retry-after"), now)
+    wait = retry_after(exchange.response.header("retry-after"), now)
     refused = exchange.response.status == limit.exceeded_status
     whole = limit.algorithm in (None, "fixed-window") and (reading.remaining or 0) == 0
     if refused and whole and wait is not None and wait < reset - SLACK:
@@ -399,7 +302,7 @@ def _within(
             return
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: float) -> bool:
     return bool(value >= 0 and value == int(value)) if math.isfinite(value) else False
 
 
@@ -415,9 +318,3 @@ def _optional(operation: Operation, status: int, name: str) -> bool:
         return False
     name = name.lower()
     return name in declared.headers and name not in declared.required_headers
-
-
-__all__ = [
-    "Basis", "Reading", "date_of", "judge", "limit_rules", "names", "policies", "read_limit",
-    "retry_after_rules", "retry_after_seconds", "usage_counts", "usage_over_time", "usage_rules",
-]  # fmt: skip

@@ -14,10 +14,12 @@ from itertools import pairwise
 from typing import Literal
 
 from conformance.history import Exchange, header
+from conformance.oracles.answers import retry_after
 from conformance.oracles.found import found, ok, told, value_at
-from conformance.oracles.headers import Reading, date_of, read_limit, retry_after_seconds
+from conformance.oracles.headers import date_of
 from conformance.verdict import Finding
-from specs import Basis, Operation
+from specs import Basis, Operation, quotas
+from specs.quotas import Reading
 from specs.vocabulary import RateLimit
 
 Algorithm = Literal["fixed-window", "sliding-window", "token-bucket", "gcra"]
@@ -46,7 +48,7 @@ def ask_of(limit: RateLimit, exchange: Exchange, at: float) -> Ask:
     """Return what an exchange was as a limited request; `at` is its time since the epoch."""
     reading = None
     if exchange.response is not None:
-        reading = read_limit(limit, exchange.response.headers, date_of(exchange, at))
+        reading = quotas.read(limit, exchange.response.headers, date_of(exchange, at))
     received = exchange.received if exchange.received is not None else exchange.sent
     return Ask(exchange, not refused(limit, exchange), exchange.sent, received, reading)
 
@@ -307,7 +309,7 @@ def wait_told(exchange: Exchange, at: float) -> float | None:
     """Return the seconds that a refusal asks to wait, None where it says nothing readable."""
     if exchange.response is None:
         return None
-    return retry_after_seconds(header(exchange.response.headers, "retry-after"), at)
+    return retry_after(header(exchange.response.headers, "retry-after"), at)
 
 
 def recovery(

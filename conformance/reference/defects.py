@@ -1,14 +1,18 @@
 """Defects: named ways of being wrong, and which case must notice each.
 
-A reference (backend, SDK, load target) consults `Defects` at the one place where the defect
-lives: `if "rate.no-retry-after" in defects`. Consulting counts as exercising: a defect whose
-place was never reached is *invalid*, not survived.
+A reference (backend, SDK, load target) reads like the specification. Where something can go wrong
+it has a *seam*: a value passes through `turned` with a table of defects, and the one that is
+switched on changes it. A change counts as exercising: a defect whose place was never reached, or
+that found nothing to change, is *invalid*, not survived.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,3 +50,18 @@ class Defects:
             self.exercised.add(str(defect))
             return True
         return False
+
+
+Turn = Callable[..., Any]
+"""(value, what else the seam knows…) -> the value as one defect makes it; the same: no change."""
+
+
+def turned(defects: Defects, seam: Mapping[str, Turn], value: T, *known: Any) -> T:
+    """Return what the switched-on defects of one seam make of a value; without any, the value."""
+    if defects.active:
+        for name in defects.active & seam.keys():
+            made: T = seam[name](value, *known)
+            if made != value:
+                defects.exercised.add(name)
+                value = made
+    return value

@@ -20,7 +20,7 @@ from conformance.sdk.subject import Ask, SdkSubject
 from conformance.sdk.test_retries import failing, promising_first, promising_leaders
 from conformance.sdk.test_wire import takes_text
 from conformance.verdict import Finding, Inconclusive, NotApplicable
-from specs import Contract, Operation
+from specs import Contract, Operation, quotas
 
 LONG = "memory " * 3000
 """A text of 21 kB."""
@@ -139,17 +139,9 @@ def _followed(
 def _reset(operation: Operation, seconds: int) -> Headers:
     """Return the quota fields that say when their window ends; () where none are declared."""
     limit = operation.rate_limit
-    if limit is None or limit.headers == "none":
+    if limit is None:
         return ()
-    if limit.headers == "draft-8":
-        return (("ratelimit", f'"default";r=0;t={seconds}'),)
-    if limit.reset is None or limit.remaining is None:
-        return ()
-    form = {
-        "epoch-seconds": f"{{epoch+{seconds}}}", "epoch-ms": f"{{epoch-ms+{seconds}}}",
-        "http-date": f"{{imf+{seconds}}}",
-    }.get(limit.reset_unit or "", str(seconds))  # fmt: skip
-    return ((limit.remaining, "0"), (limit.reset, form))
+    return tuple(quotas.write(limit, quotas.Figures(100, 0, seconds), quotas.ahead))
 
 
 @CASES.case("retry-after.spread", "RA10", each=promising_first, modes=MODES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 
 from conformance.faults.classes import FaultClass
-from conformance.faults.line_faults import rate_limit_headers
 from conformance.faults.script import Instruction, Script, Stage, respond
 from conformance.oracles import surfaced
 from conformance.oracles.answers import answer_of
@@ -22,7 +21,7 @@ from conformance.sdk.judging import (
 )
 from conformance.sdk.subject import SdkSubject
 from conformance.verdict import Finding, NotApplicable
-from specs import Basis, Contract, Operation
+from specs import Basis, Contract, Operation, quotas
 
 
 def surfacing(contract: Contract) -> list[Operation]:
@@ -34,7 +33,7 @@ def metered(contract: Contract) -> list[Operation]:
     """Return the operations whose answers carry such headers, handed out or not."""
     return [
         o for o in contract
-        if rate_limit_headers(o) or o.usage is not None
+        if quotas.told(o.rate_limit) or o.usage is not None
     ]  # fmt: skip
 
 
@@ -117,8 +116,7 @@ def test_garbage_on_errors(subject: SdkSubject, operation: Operation, mode: str)
 def _harm(operation: Operation, fault: FaultClass) -> str:
     """Return the requirement that odd headers break: the draft has one for its own fields."""
     limit = operation.rate_limit
-    draft = limit is not None and limit.headers.startswith("draft")
-    return "RL7" if draft and fault.group == "rate-limit" else "HD5"
+    return "RL7" if quotas.standard(limit) and fault.group == "rate-limit" else "HD5"
 
 
 def _is_right(fault: FaultClass) -> bool:
@@ -136,18 +134,17 @@ def _is_limited(fault: FaultClass) -> bool:
 
 def promised_quotas(contract: Contract) -> list[Operation]:
     """Return one operation of each kind that tells of its quota in the fields of the draft."""
-    return [
-        o for o in leaders(contract)
-        if o.rate_limit is not None and o.rate_limit.headers in ("draft-7", "draft-8")
-    ]  # fmt: skip
+    return [o for o in leaders(contract) if quotas.standard(o.rate_limit)]
 
 
 @CASES.case("headers.quota-kept", "RL8", "RL10", each=promised_quotas, modes=MODES)
 def test_quota_kept(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """A used-up quota is waited for before the next call, one that a cache kept is not."""
     found: list[Finding] = []
+    assert operation.rate_limit is not None
+    used_up = quotas.write(operation.rate_limit, quotas.Figures(100, 0, 40), quotas.ahead)
     for requirement, more in (("RL8", ()), ("RL10", (("age", "60"),))):
-        headers = (("ratelimit", '"default";r=0;t=40'), *more)
+        headers = (*used_up, *more)
         status = operation.success.status if operation.success.status.isdigit() else "200"
         effect = respond(int(status), headers=headers)
         script = Script.of(Instruction.of(effect, operation.id, stage=Stage.AFTER_COMMIT))

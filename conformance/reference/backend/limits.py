@@ -1,9 +1,8 @@
 """Quotas: the four usual algorithms, where their state is kept, and the headers about them.
 
 An algorithm is a pure function of (policy, state, now): it says whether one more request is
-admitted and what state follows. Times are seconds since the epoch. The header forms are the
-three generations of the IETF draft and the older `X-RateLimit-*` triple, whose names and reset
-unit the contract declares.
+admitted and what state follows. Times are seconds since the epoch. `specs.quotas` writes the
+headers in the declared dialect; defects change what it is given and what it writes.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Protocol
 
-from conformance.reference.defects import Defects
+from conformance.reference.defects import Defects, Turn, turned
+from specs import quotas
 from specs.vocabulary import Policy, RateLimit
 
 State = tuple[float, ...]
@@ -206,78 +206,50 @@ def headers(
     declared: RateLimit, decision: Decision, now: float, defects: Defects
 ) -> list[tuple[str, str]]:
     """Return the rate-limit headers of one answer, in the declared form."""
-    remaining, limit = decision.remaining, decision.limit
-    whole = declared.limit and declared.remaining and declared.reset
-    if whole and declared.reset_unit == "epoch-seconds" and not defects.active:
-        return [
-            (str(declared.limit), str(limit)),
-            (str(declared.remaining), str(remaining)),
-            (str(declared.reset), str(math.ceil(decision.reset))),
-        ]
-    left = max(0, math.ceil(decision.reset - now))
-    if "limit.remaining-stuck" in defects:
-        remaining = limit
-    if "limit.remaining-off-by-one" in defects:
-        remaining += 1
-    if not decision.admitted and "limit.remaining-after-refusal" in defects:
-        remaining = 1
-    if remaining == 0 and "limit.remaining-negative" in defects:
-        remaining = -1
-    if not decision.admitted and "retry-after.before-reset" in defects:
-        decision = replace(decision, reset=decision.reset + 30)
-    if declared.headers == "draft-8":
-        return _draft_8(decision, remaining, left, defects)
-    if declared.headers == "draft-7":
-        return [
-            ("ratelimit-policy", f"{limit};w={int(decision.window)}"),
-            ("ratelimit", f"limit={limit}, remaining={remaining}, reset={left}"),
-        ]
-    if declared.headers == "none":
-        return []
-    prefix = "ratelimit" if declared.headers == "draft-6" else "x-ratelimit"
-    unit = declared.reset_unit or ("delta-seconds" if prefix == "ratelimit" else "epoch-seconds")
-    if "limit.reset-in-another-unit" in defects:
-        unit = "delta-seconds" if unit.startswith("epoch") else "epoch-seconds"
-    if "limit.reset-in-the-past" in defects:
-        decision = Decision(True, limit, remaining, now - 3600, 0.0, decision.window)
-    made = [
-        ("limit", declared.limit, str(limit)),
-        ("remaining", declared.remaining, str(remaining)),
-        ("reset", declared.reset, reset_value(decision.reset, now, unit)),
-    ]
-    named = prefix == "ratelimit" or not (declared.limit or declared.remaining or declared.reset)
-    return [
-        ((name or f"{prefix}-{part}").lower(), value)
-        for part, name, value in made
-        if name or named
-        if not ("limit.remaining-missing" in defects and part == "remaining")
-        if "limit.headers-missing" not in defects
-    ]
+    said = quotas.Figures(decision.limit, decision.remaining, decision.reset, decision.window)
+    declared = turned(defects, DECLARED, declared)
+    said = turned(defects, FIGURES, said, decision.admitted, now)
+    found = quotas.write(declared, said, quotas.at(now))
+    return turned(defects, FIELDS, found, declared)
 
 
-def _draft_8(
-    decision: Decision, remaining: int, left: int, defects: Defects
-) -> list[tuple[str, str]]:
-    quota, window = decision.limit, max(1, int(decision.window))
-    if "limit.policy-changes" in defects and remaining % 2:
-        quota += 1
-    policy, state = f'"default";q={quota};w={window}', f'"default";r={remaining};t={left}'
-    if "limit.policy-malformed" in defects:
-        policy = f"{quota} in {window} s"
-    if "limit.remaining-not-whole" in defects:
-        state = f'"default";r={remaining}.5;t={left}'
-    return [("ratelimit-policy", policy), ("ratelimit", state)]
+# --- seams: what switched-on defects make of the declaration, of the figures and of the fields ----
 
 
-def reset_value(reset: float, now: float, unit: str) -> str:
-    """Return a moment in one of the units that servers use for it."""
-    if unit == "delta-seconds":
-        return str(max(0, math.ceil(reset - now)))
-    if unit == "epoch-ms":
-        return str(math.ceil(reset * 1000))
-    if unit == "http-date":
-        return formatdate(math.ceil(reset), usegmt=True)
-    return str(math.ceil(reset))
+def _another_unit(declared: RateLimit) -> RateLimit:
+    epoch = (quotas.unit(declared) or "epoch-seconds").startswith("epoch")
+    return declared.model_copy(update={"reset_unit": "delta-seconds" if epoch else "epoch-seconds"})
+
+
+def _figure(change: Callable[[quotas.Figures], Mapping[str, float]], refused: bool = False) -> Turn:
+    """Return what replaces figures, of refusals only if `refused`."""
+
+    def turn(said: quotas.Figures, admitted: bool, now: float) -> quotas.Figures:
+        return said if refused and admitted else replace(said, **change(said))
+
+    return turn
+
+
+DECLARED: Mapping[str, Turn] = {"limit.reset-in-another-unit": _another_unit}
+FIGURES: Mapping[str, Turn] = {
+    "limit.remaining-stuck": _figure(lambda said: {"remaining": said.limit}),
+    "limit.remaining-off-by-one": _figure(lambda said: {"remaining": said.remaining + 1}),
+    "limit.remaining-after-refusal": _figure(lambda said: {"remaining": 1}, refused=True),
+    "limit.remaining-negative": _figure(lambda said: {"remaining": said.remaining or -1}),
+    "limit.remaining-not-whole": _figure(lambda said: {"remaining": said.remaining + 0.5}),
+    "limit.policy-changes": _figure(lambda said: {"limit": said.limit + said.remaining % 2}),
+    "limit.reset-in-the-past": lambda said, admitted, now: replace(said, reset=now - 3600),
+    "retry-after.before-reset": _figure(lambda said: {"reset": said.reset + 30}, refused=True),
+}
+FIELDS: Mapping[str, Turn] = {
+    "limit.headers-missing": lambda fields, declared: [],
+    "limit.remaining-missing": lambda fields, declared: [
+        pair for pair in fields if pair[0] != quotas.parts(declared).get("remaining")
+    ],
+    "limit.policy-malformed": lambda fields, declared: [
+        (name, "ten in a minute" if name == "ratelimit-policy" else value) for name, value in fields
+    ],
+}
 
 
 def retry_after(decision: Decision, now: float, defects: Defects) -> str | None:

@@ -110,7 +110,7 @@ def conversation(
         if isinstance(came, TooLong):
             raise _own(state, operation, str(came)) from came
         answer, cause = _answer(came)
-        ends = policy.used_up(operation, answer, defects)
+        ends = policy.used_up(operation, answer, time.time(), defects)
         if ends is not None:
             state.closed_until = time.monotonic() + ends
         if isinstance(came, Arrived) and _well(answer, defects):

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from dataclasses import dataclass
 
 from conformance.oracles.answers import Answer, retry_after
 from conformance.reference.defects import Defects
-from specs import Operation, pointer
+from specs import Operation, pointer, quotas
 from specs.vocabulary import Backoff, Retries
 
 DEFAULT_BASE = 0.5
@@ -148,34 +147,31 @@ def window_end(operation: Operation, answer: Answer, now: float) -> float | None
     limit = operation.rate_limit
     if limit is None:
         return None
-    if limit.reset is None:
-        found = re.search(r"\bt=(\d{1,9})\b", answer.header("ratelimit") or "")
-        return float(found[1]) if found and float(found[1]) <= LONGEST else None
-    text = (answer.header(limit.reset) or "").strip()
-    if not text.isdecimal() or len(text) > 15:
-        return None
-    shift = {"epoch-seconds": now, "epoch-ms": now}.get(limit.reset_unit or "", 0.0)
-    return float(text) / (1000 if limit.reset_unit == "epoch-ms" else 1) - shift
+    said = quotas.read(limit, answer.headers, now)
+    end = said.reset if said is not None else None
+    return end if end is not None and end <= LONGEST else None
 
 
-def used_up(operation: Operation, answer: Answer, defects: Defects) -> float | None:
+def used_up(operation: Operation, answer: Answer, now: float, defects: Defects) -> float | None:
     """Return the seconds for which the quota fields of an answer forbid to send; None: they do not.
 
     IETF RateLimit header fields draft, §7: what cannot be read is ignored, and so is what a cache
     kept.
     """
     limit = operation.rate_limit
-    if limit is None or not limit.headers.startswith("draft") or "quota.ignored" in defects:
-        return None
-    text = answer.header("ratelimit")
-    if text is None:
+    if limit is None or not quotas.standard(limit) or "quota.ignored" in defects:
         return None
     if answer.header("age") is not None and "quota.from-cache" not in defects:
         return None
-    if "quota.garbage-crash" in defects:
-        int(text.split("r=")[1].split(";")[0])
-    found = re.fullmatch(r'"[^"]*"\s*;\s*r=0\s*;\s*t=(\d{1,9})', text.strip())
-    return float(found[1]) if found and float(found[1]) <= LONGEST else None
+    said = quotas.read(limit, answer.headers, now)
+    if said is None:
+        told = any(answer.header(name) is not None for name in quotas.names(limit))
+        if told and "quota.garbage-crash" in defects:
+            raise ValueError("quota fields that are no numbers")
+        return None
+    if said.remaining != 0 or said.reset is None or not 0 <= said.reset <= LONGEST:
+        return None
+    return said.reset
 
 
 def _read(value: str, now: float, defects: Defects) -> float | None:

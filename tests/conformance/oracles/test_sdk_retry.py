@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import specs
 from conformance.history import Call, Exchange, Outcome, Raised, Request, Response, Sleep
-from conformance.oracles.answers import Answer, answer_of, date_forms, http_date, retry_after
+from conformance.oracles.answers import Answer, answer_of, date_forms, retry_after
 from conformance.oracles.retry import (
     Context,
     Duty,
@@ -25,6 +25,7 @@ from conformance.oracles.retry import (
     waits_of,
 )
 from specs import Basis
+from specs.dates import http_date
 from specs.vocabulary import Backoff, RetryAfter
 
 CLAIV, OCTAMEM, MEMSY = specs.load("claiv"), specs.load("octamem"), specs.load("memsy")

@@ -140,7 +140,8 @@ def test_headers_have_the_declared_form(rule: RateLimit, expected: dict[str, str
 
 def test_a_reset_can_be_an_http_date() -> None:
     """The window's end as an HTTP date is an IMF-fixdate."""
-    text = limits.reset_value(1_000_030.0, 1_000_000.0, "http-date")
+    rule = declared("x-ratelimit", reset="x-reset", reset_unit="http-date")
+    text = dict(limits.headers(rule, SPENT, 1_000_000.0, PERFECT))["x-reset"]
     assert 1_000_030 == parsedate_to_datetime(text).timestamp()
     assert text.endswith(" GMT")
 

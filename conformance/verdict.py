@@ -79,6 +79,14 @@ class Finding:
     """Where the promise stands, `002_d3cf2a5acba3ba5a § Retries`; '' where nobody makes it."""
     mode: str = ""
     """`sync` or `async` for an SDK; '' elsewhere."""
+    api: str = ""
+    """The contract that it shows on, where a subject serves several; '' where it serves one."""
+    condition: str = ""
+    """What provoked it, in words that name no payload and differ from no seed to another."""
+    exception: str = ""
+    """The class that came out, `httpx.ReadError`; '' where none did or none matters."""
+    search: bool = False
+    """True where a random search showed it: another seed may not."""
     fault: str = ""
     """The fault script that provoked it, in short form."""
     timeline: tuple[str, ...] = ()

@@ -83,10 +83,17 @@ def judge(
     told = promise(errors, answer)
     about = what(answer) + (f" with {words or f'an odd body ({odd})'}" if odd else "")
     if call.outcome.kind == "value":
-        return [_value_instead(told, answer, odd, about)]
+        return [_value_instead(told, answer, odd, about).at(condition=about)]
     if call.outcome.kind == "hang" or call.outcome.error is None:
         return []  # the retry oracle says so
-    raised = call.outcome.error
+    found = _raised(errors, told, call.outcome.error, answer, known, odd, about)
+    return [f.at(condition=about, exception=full_name(call.outcome.error)) for f in found]
+
+
+def _raised(
+    errors: Errors, told: Promise, raised: Raised, answer: Answer, known: Known, odd: str,
+    about: str,
+) -> list[Finding]:  # fmt: skip
     if not owned(raised, errors):
         return [_leak(errors, told, raised, about), *_key(raised, known)]
     return [
@@ -133,7 +140,7 @@ def _leak(errors: Errors, told: Promise, raised: Raised, about: str) -> Finding:
         "ER9", _outside(raised, errors),
         expected=f"{_or_base(told.exception, errors.base)} ({said(told.basis, told.source)})",
         actual=f"{full_name(raised)} for {about}",
-        basis=told.basis, cause=f"leak:{family(raised)}",
+        basis=errors.basis, cause=f"leak:{family(raised)}",
     )  # fmt: skip
 
 
@@ -326,13 +333,12 @@ def _handling(raised: Raised) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def judge_owned(
-    operation: Operation, call: Call, condition: str, basis: Basis = Basis.DOCUMENTED
-) -> list[Finding]:
+def judge_owned(operation: Operation, call: Call, condition: str) -> list[Finding]:
     """Return whether a call let a foreign exception out, whatever it was answered with.
 
     For answers that no table covers (odd 200 bodies, odd headers): a value is fine, an error of
-    the SDK's own is fine, anything else leaks. `condition` says in words what was odd.
+    the SDK's own is fine, anything else leaks. `condition` says in words what was odd. It is as
+    binding as the promise that all errors have one base, as a leak for a documented status is.
     """
     errors, raised = operation.errors, call.outcome.error
     if errors is None or raised is None or owned(raised, errors):
@@ -341,8 +347,8 @@ def judge_owned(
         Finding(
             "ER9", _outside(raised, errors),
             expected=f"a value, or {errors.base} ({said(errors.basis, errors.source)})",
-            actual=f"{full_name(raised)} for {condition}", basis=basis,
-            cause=f"leak:{family(raised)}",
+            actual=f"{full_name(raised)} for {condition}", basis=errors.basis,
+            cause=f"leak:{family(raised)}", condition=condition, exception=full_name(raised),
         )
     ]  # fmt: skip
 

@@ -15,7 +15,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from conformance.cases import CaseResult
-from conformance.report import hidden
+from conformance.report import extent, hidden
+from conformance.report.extent import Extent
 from conformance.verdict import Blame, Finding, Verdict, binding, merge
 from specs import Basis
 from specs.catalogue import Level, Requirement
@@ -80,6 +81,10 @@ class FindingEntry(Entry):
     replay: str = ""
     count: int = 1
     cause: str = ""
+    extent: Extent = Field(default=Extent(), description="where it shows: what a gate remembers")
+    search: bool = Field(
+        default=False, description="only a random search shows it: no gate rests on it"
+    )
 
 
 class CaseEntry(Entry):
@@ -217,7 +222,7 @@ def _findings(
             groups.setdefault((finding.requirement, cause), []).append(finding)
     entries = []
     for (requirement, cause), group in groups.items():
-        first = group[0]
+        first = min(group, key=lambda f: f.search)
         basis = min((f.basis for f in group), key=list(Basis).index)
         entries.append(
             FindingEntry(
@@ -238,6 +243,8 @@ def _findings(
                 replay=first.replay,
                 count=len(group),
                 cause=cause,
+                extent=extent.of(group, api),
+                search=first.search,
             )
         )
     order = list(Level)

@@ -354,7 +354,7 @@ def _prefixed(result: CaseResult, api: str) -> CaseResult:
     def named(operation: str | None) -> str | None:
         return f"{api}:{operation}" if operation else operation
 
-    findings = tuple(f.at(operation=named(f.operation)) for f in result.findings)
+    findings = tuple(f.at(operation=named(f.operation), api=api) for f in result.findings)
     return replace(result, operation=named(result.operation) or api, findings=findings)
 
 

@@ -67,7 +67,7 @@ def test_scripts(subject: SdkSubject, mode: str) -> list[Finding]:
             new = key not in known
             known.add(key)
             shown = _shortest(subject, operations, ready, script, key) if new else None
-            found.append(shown or finding)
+            found.append((shown or finding).at(search=True))
     return found
 
 
@@ -141,7 +141,7 @@ def _judge(subject: SdkSubject, ask: Ask, made: Play, call: Call) -> list[Findin
     last = answer_of(attempts[-1])
     prediction = retry.predict(ask.operation, planned(made, call), context=context)
     found = retry.judge(ask.operation, prediction, call, attempts, context)
-    if _odd(made, call):
+    if _odd(made, call) or str(last.status) != ask.operation.success.status:
         found = [f for f in found if f.cause not in ("raises-after-success",)]
     if last.ok or 300 <= (last.status or 0) < 400:
         words = "a success whose body is odd" if last.ok else "a redirect"

@@ -340,13 +340,13 @@ def _tables(table: Path, driver: str | None, api: str | None) -> None:
     if driver:
         raise Usage("--table and --driver are two ways of driving one SDK: give one of them")
     try:
-        found = [entry.table.api for entry in tables.read(table)]
+        entries = tables.read(table)
     except ValueError as why:
         raise Usage(f"--table {why}; `memconform driver init` writes one") from why
-    for name in found:
-        contract(name)
-    if api is not None and api not in found:
-        raise Usage(f"--api {api}: {table} has tables for {', '.join(found)} only")
+    try:
+        tables.with_contracts(entries, api)
+    except (ValueError, specs.SpecError) as why:
+        raise Usage(str(why)) from why
 
 
 def _apart(subjects: Sequence[str], words: Sequence[str], jobs: int | None) -> list[SubjectEntry]:

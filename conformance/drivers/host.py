@@ -114,6 +114,7 @@ def main() -> None:
     table = next((t for t in tables if arguments.api in ("", t.api)), None)
     if table is None:
         raise SystemExit(f"{arguments.table} has no table for {arguments.api!r}")
+    os.environ.update(table.env)
     sys.meta_path.append(_Missing)
     clock.install(table.root)
     captured = capture.Capture(table.root)

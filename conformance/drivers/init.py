@@ -35,6 +35,7 @@ from conformance.drivers.matching import (
 )
 from conformance.drivers.pipe import redact
 from conformance.drivers.process import DriverError, DriverProcess, clean_environment, host_command
+from conformance.faults.testbench import Testbench
 from specs import Contract
 
 LOOK = Path(__file__).parent / "hosting" / "look.py"
@@ -84,8 +85,11 @@ def draft(subject: str, contract: Contract) -> Draft:
     environment = prepare(subject)
     seen = look(environment)
     classes = [c for c in seen["classes"] if not c["exception"]]
-    ranked = sorted(classes, key=lambda c: (-_worth(c, contract), len(c["name"]), c["name"]))
-    clients = _clients(ranked, contract)
+    ranked = sorted(
+        classes,
+        key=lambda c: (-_worth(c, contract), c["module"].count("."), len(c["name"]), c["name"]),
+    )
+    clients = _promised(classes, contract, environment.name) or _clients(ranked, contract)
     if not clients:
         raise NothingFound(
             f"{environment.name} {environment.version} has no class whose methods look like "
@@ -257,6 +261,22 @@ def _missing(made: Draft) -> str:
     return "\n" + "\n".join(lines) + "\n" if lines else ""
 
 
+def _promised(
+    classes: Sequence[Mapping[str, Any]], contract: Contract, package: str
+) -> dict[str, Mapping[str, Any]]:
+    """Return the classes that the contract names as clients of this package, where they are."""
+    client = contract.client
+    if client is None or tables.normalise(client.package) != tables.normalise(package):
+        return {}
+    found = {}
+    for mode, name in (("sync", client.sync), ("async", client.asynchronous)):
+        fitting = [c for c in classes if name is not None and c["name"] == name]
+        fitting.sort(key=lambda c: (c["module"] != client.module, c["module"].count(".")))
+        if fitting:
+            found[mode] = fitting[0]
+    return found
+
+
 def _clients(
     ranked: Iterable[Mapping[str, Any]], contract: Contract
 ) -> dict[str, Mapping[str, Any]]:
@@ -309,8 +329,10 @@ def verify(path: Path, made: Draft) -> str:
     """Start the written table once; return what it can do, and why not the rest that matched."""
     command = host_command(made.environment.python, path.resolve(), made.contract.api)
     try:
-        with DriverProcess(command) as driver:
-            hello = driver.hello()
+        with Testbench() as bench, bench.session(made.contract) as session:
+            with DriverProcess(command, base_url=session.base_url) as driver:
+                hello = driver.hello()
+            strange = [e for e in session.exchanges() if e.operation is None]
     except DriverError as why:
         return f"the table cannot be run yet: {why}; mend the file and try the next line"
     found = [m.operation.id for m in made.matches if m.method is not None]
@@ -324,6 +346,12 @@ def verify(path: Path, made: Draft) -> str:
     for why_not, ids in lost.items():
         named = "none of those found" if len(ids) == len(found) else ", ".join(ids)
         lines.append(f"  cannot be called: {named}: {why_not}{_advice(why_not)}")
+    asked = dict.fromkeys(f"{e.request.method} {e.request.path}" for e in strange)
+    if asked:
+        lines.append(
+            f"  its constructor asks the server {', '.join(asked)}, which the spec does not "
+            "declare: add that operation, with an example of its answer"
+        )
     return "\n".join(lines)
 
 
@@ -332,9 +360,8 @@ def _advice(why_not: str) -> str:
     if not why_not.startswith("no ") or " client: " not in why_not:
         return ""
     return (
-        ". Its constructor was given a key and an address where nobody listens. Where it asks the "
-        "server something, add an option to the table that stops it, or that request to the spec; "
-        "where it needs more arguments, give them in `fixed` of the table"
+        ". Its constructor was given a key, and an address that answers as the spec declares. "
+        "Where it needs more arguments, give them in `fixed` of the table"
     )
 
 
@@ -374,7 +401,8 @@ def main(
     write(f"{to}: {verify(to, made)}\n")
     subject = shlex.quote(made.environment.subject)
     table = shlex.quote(str(to))
-    write(f"next: read the table, then memconform sdk {subject} --table {table}\n")
+    own = "" if api in specs.names() else f" --api {shlex.quote(api)}"
+    write(f"next: read the table, then memconform sdk {subject} --table {table}{own}\n")
     return 0
 
 

@@ -35,6 +35,17 @@ _UNWANTED = re.compile(
     r"|KEY|TOKEN|SECRET|PASSW|CREDENTIAL|NETRC|_URL$",
     re.IGNORECASE,
 )
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "TELEMETRY_DISABLED": "1",
+    "DISABLE_TELEMETRY": "1",
+    "MEM0_TELEMETRY": "False",
+    "ANONYMIZED_TELEMETRY": "False",
+    "POSTHOG_DISABLED": "1",
+    "OTEL_SDK_DISABLED": "true",
+    "SENTRY_DSN": "",
+}
+"""Variables by which packages are told to send no telemetry."""
 _R = TypeVar("_R", bound=p.Reply)
 
 
@@ -60,9 +71,12 @@ class CallReply:
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return our environment without proxies, credentials and Python's own switches."""
+    """Return our environment without proxies, credentials and Python's own switches.
+
+    Telemetry is switched off: what is judged sends nothing to anybody else.
+    """
     kept = {name: value for name, value in os.environ.items() if not _UNWANTED.search(name)}
-    return {**kept, "NO_PROXY": "*", **(extra or {})}
+    return {**kept, "NO_PROXY": "*", **QUIET, **(extra or {})}
 
 
 def host_command(
@@ -92,6 +106,7 @@ class DriverProcess:
         start_timeout: float = START_TIMEOUT,
         call_timeout: float = CALL_TIMEOUT,
         exceptions: Iterable[str] = (),
+        base_url: str | None = None,
     ) -> None:
         self.command = tuple(command)
         self.starts = 0
@@ -101,6 +116,8 @@ class DriverProcess:
         self._start_timeout = start_timeout
         self._call_timeout = call_timeout
         self._exceptions = tuple(exceptions)
+        self.base_url = base_url
+        """Where the contract's answers are served, for the clients that `hello` looks at."""
         self._pipe: Pipe | None = None
         self._hello: p.ReplyHello | None = None
         self._opened: dict[str, p.AskOpen] = {}
@@ -255,7 +272,7 @@ class DriverProcess:
             self._kill()
             raise DriverError("the driver is not wanted any more")
         self.starts += 1
-        ask = p.AskHello(id=0, exceptions=self._exceptions)
+        ask = p.AskHello(id=0, exceptions=self._exceptions, base_url=self.base_url)
         hello = self._ask(ask, p.ReplyHello, self._start_timeout)
         if hello.protocol != p.PROTOCOL:
             raise self._broken(f"it speaks protocol {hello.protocol}, not {p.PROTOCOL}")

@@ -64,6 +64,11 @@ class AskHello(Ask):
     exceptions: tuple[str, ...] = Field(
         default=(), description="documented exception names to look for"
     )
+    base_url: str | None = Field(
+        default=None,
+        description="where the contract's answers are served, for clients that must be "
+        "constructed to be looked at; null: nobody listens anywhere",
+    )
 
 
 class AskOpen(Ask):
@@ -199,6 +204,10 @@ class ReplyHello(Reply):
     language: str = "python"
     module: str = Field(default="", description="what a caller of the SDK imports")
     clients: dict[Mode, str] = Field(description="mode -> class; a mode that lacks is left out")
+    unopened: dict[Mode, str] = Field(
+        default_factory=dict,
+        description="mode -> why a client that is there cannot be constructed to be looked at",
+    )
     context_manager: tuple[Mode, ...] = ()
     operations: dict[str, OperationInfo]
     options: dict[str, OptionInfo] = Field(default_factory=dict, description="by role")

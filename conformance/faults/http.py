@@ -285,7 +285,7 @@ class Connection(asyncio.Protocol):
                 continue
             body = bytes(incoming.body)
             session.complete(record, body)
-            closing = session.closes_next or incoming.closing
+            closing = record.held or session.closes_next or incoming.closing
             if session.upstream is not None:
                 self._busy = True
                 self._hub.spawn(self._forward(session, record, body, closing))

@@ -57,6 +57,8 @@ class Record:
     instruction: Instruction | None = None
     target: str = ""
     """The target as it came, with the session's prefix."""
+    held: bool = False
+    """True where it came while the script was held back: it is no part of the history."""
 
 
 class Port(Protocol):
@@ -82,10 +84,13 @@ class Session:
     """Seconds that the client's clock is ahead of ours; dates that are sent follow it."""
     overflowed: bool = False
     """True where bodies were no longer recorded, because there were too many."""
+    held: bool = False
+    """True while the script is held back: what comes is answered as declared, and kept apart."""
     _close: Callable[[], None] = lambda: None
     _port: Port | None = None
     _expected: str | None = None
     _records: list[Record] = field(default_factory=list)
+    _apart: list[Record] = field(default_factory=list)
     _commits: dict[str, list[Any]] = field(default_factory=dict)
     _keys: set[tuple[str, str]] = field(default_factory=set)
     _bytes: int = 0
@@ -119,6 +124,10 @@ class Session:
         if self._problem is not None:
             raise RuntimeError("the session's default answer raised") from self._problem
         return tuple(record.exchange for record in list(self._records))
+
+    def apart(self) -> tuple[Exchange, ...]:
+        """Return what happened while the script was held back, in the order of arrival."""
+        return tuple(record.exchange for record in list(self._apart))
 
     def unconsumed(self) -> tuple[int, ...]:
         """Return the indexes of instructions that were not played as often as they ask for.
@@ -164,9 +173,11 @@ class Session:
         below = self._below(target)
         request = Request(method, below, headers)
         operation = self._operation(request)
-        index, instruction = self._instruction(operation, request)
+        held = self.held
+        records = self._apart if held else self._records
+        index, instruction = (None, None) if held else self._instruction(operation, request)
         exchange = Exchange(
-            number=len(self._records) + 1,
+            number=len(records) + 1,
             request=request,
             response=None,
             sent=seen.at,
@@ -176,8 +187,8 @@ class Session:
             connection=seen.connection,
             instruction=index,
         )
-        record = Record(exchange, instruction, target)
-        self._records.append(record)
+        record = Record(exchange, instruction, target, held)
+        records.append(record)
         return record
 
     def complete(self, record: Record, body: bytes) -> None:
@@ -188,7 +199,7 @@ class Session:
 
     def connect(self, seen: Seen) -> Record | None:
         """Return the record of a connection that is harmed before anything is read of it."""
-        index = self._playback.peek(self._expected)
+        index = None if self.held else self._playback.peek(self._expected)
         if index is None:
             return None
         instruction = self._playback.script.instructions[index]
@@ -294,7 +305,7 @@ class Session:
         operation = self._operation_of(record)
         request = replace(record.exchange.request, body=body)
         repeated = not self._commit(record, body)
-        if self.default is not None:
+        if self.default is not None and not record.held:
             try:
                 made = self.default(operation, request)
                 if made is not None:
@@ -314,7 +325,7 @@ class Session:
     def _commit(self, record: Record, body: bytes) -> bool:
         """Store the effect of a request; False where its idempotency key was stored before."""
         operation = self._operation_of(record)
-        if operation is None or operation.safe:
+        if record.held or operation is None or operation.safe:
             return True
         request = replace(record.exchange.request, body=body)
         key = answers.idempotency_key(operation, request)

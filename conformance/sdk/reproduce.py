@@ -14,7 +14,7 @@ from http import HTTPStatus
 from itertools import groupby
 from typing import Any
 
-from conformance.drivers.hosting.table import Built, Table, Unfit, Way
+from conformance.drivers.hosting.table import Built, Table, Way
 from conformance.faults.answers import AnswerBook, fill
 from conformance.faults.script import Effect, Instruction, Playback, Script, Stage
 from conformance.history import Request
@@ -68,7 +68,7 @@ url = "http://127.0.0.1:%d" % server.getsockname()[1]
 {sleep}
 import {module}  # noqa: E402
 {start}
-client = {module}.{client}({keywords}, base_url=url)
+client = {module}.{client}({keywords})
 {began}try:
     {call}
 except BaseException as caught:
@@ -132,7 +132,8 @@ def script(contract: Contract, table: Table, witness: Witness, title: str) -> st
     answers = _answers(contract, witness)
     made = _TEMPLATE.format(
         title=_plain(title), module=table.module, client=name, call=called, key=KEY,
-        imports="IMPORTS", keywords=_keywords(table, witness.options, witness.mode),
+        imports="IMPORTS",
+        keywords=_keywords(table, {**witness.options, **_HERE_URL}, witness.mode),
         serve="" if _refused(witness) else _served(witness, answers),
         sleep=_SLEEP[witness.mode], start=_REFUSES if _refused(witness) else _SERVES,
         before="".join(f"{line}\n" for line in told.before),
@@ -145,8 +146,16 @@ def script(contract: Contract, table: Table, witness: Witness, title: str) -> st
     lines = made.count("\n")
     if lines > LONGEST:
         raise Unwritable(f"it would take {lines} lines")
-    compile(made, "reproduction", "exec")
+    _compiled(made)
     return made
+
+
+def _compiled(source: str) -> None:
+    """Raise Unwritable where a script is no Python: an argument may be named as a keyword is."""
+    try:
+        compile(source, "reproduction", "exec")
+    except (SyntaxError, ValueError) as why:
+        raise Unwritable(f"its call cannot be written down: {why}") from why
 
 
 _MODULES = ("asyncio", "json", "pickle", "re", "socket", "struct", "sys", "threading", "time")
@@ -213,18 +222,42 @@ def _way(table: Table, witness: Witness) -> Way:
 
 
 def _keywords(table: Table, options: Mapping[str, Any], mode: str = "sync") -> str:
-    given: dict[str, Any] = {"api-key": _Source("KEY"), **options}
+    """Return a constructor's arguments as written. Raises Unwritable."""
+    given: dict[str, Any] = {"api-key": _Source("KEY", KEY), **options}
+    if "base-url" not in table.options and "base-url" in given:
+        raise Unwritable("the table names no option for the base URL")
     for role, value in given.items():
         new = table.options[role].new.get(mode) if role in table.options else None
         if new is not None and value is True:
             module, _, kind = new.partition(":")
             given[role] = _Source(f"__import__({module!r}).{kind}()")
     named = [
-        f"{table.options[role].documented}={value!r}"
+        f"{table.options[role].documented}={_wrapped(table, role, value)!r}"
         for role, value in given.items()
         if role in table.options
     ]
+    named += [f"{name}={value!r}" for name, value in table.fixed.items()]
     return ", ".join(named)
+
+
+def _wrapped(table: Table, role: str, value: Any) -> Any:
+    """Return an option's value as the table turns it. Raises Unwritable where it is no plain one.
+
+    A key or an address that the table turns into something else cannot be written by its name.
+    """
+    wrap = table.base_url if role == "base-url" else table.options[role].wrap
+    if wrap is None or wrap is str:
+        return value
+    plain = value.stands_for if isinstance(value, _Source) else value
+    try:
+        made = wrap(plain)
+    except Exception as why:  # it may need its SDK, which is not installed here
+        raise Unwritable(f"its option {role} cannot be written down: {why}") from why
+    if made == plain:
+        return value
+    if isinstance(value, _Source) or not isinstance(made, (bool, int, float, str)):
+        raise Unwritable(f"its option {role} cannot be written down")
+    return made
 
 
 # --- the call -------------------------------------------------------------------------------------
@@ -235,9 +268,14 @@ class _Source:
     """An object that is shown by the expression that makes it."""
 
     text: str
+    stands_for: str = ""
+    """What it is where the table turns it into something else."""
 
     def __repr__(self) -> str:
         return self.text
+
+
+_HERE_URL = {"base-url": _Source("url", "http://127.0.0.1:9")}
 
 
 class _Module:
@@ -263,7 +301,7 @@ def _written(table: Table, way: Way, arguments: Mapping[str, Any]) -> str:
         built: Built = (
             way.adapt(module, arguments) if way.adapt else way.shape.build(module, arguments)
         )
-    except (Unfit, TypeError, AttributeError) as why:
+    except Exception as why:  # a table's `adapt` may need its SDK, which is not installed here
         raise Unwritable(f"its arguments cannot be written down: {why}") from why
     parts = [repr(value) for value in built.positional]
     parts += [f"{name}={value!r}" for name, value in built.keywords.items()]
@@ -430,15 +468,19 @@ def lacking(tables: Sequence[Table], finding: FindingEntry, release: str) -> str
     if finding.requirement not in _LOOKS or client is None:
         return None
     module = table.exceptions_module or table.module if kind == "exception" else table.module
-    words = {
-        "module": module, "client": client, "name": named[1],
-        "keywords": _keywords(table, {"api-key": KEY, "base-url": "http://127.0.0.1:9"}),
-    }  # fmt: skip
+    try:
+        keywords = _keywords(table, {"api-key": KEY, "base-url": "http://127.0.0.1:9"})
+    except Unwritable:
+        return None
+    words = {"module": module, "client": client, "name": named[1], "keywords": keywords}
     look, seen = (text.format(**words) for text in _LOOKS[finding.requirement])
     title = f"{release}: {finding.requirement} {finding.cause} ({finding.id})"
     made = _LACKING.format(
         title=_plain(title), module=module, look=look, seen=seen,
         expected=_expected(str(finding.expected)),
     )  # fmt: skip
-    compile(made, "reproduction", "exec")
+    try:
+        _compiled(made)
+    except Unwritable:
+        return None
     return made

@@ -196,6 +196,7 @@ class SdkSubject:
     def __post_init__(self) -> None:
         self.reported_as = self.reported_as or self.contract.api
         self._hello: ReplyHello | None = None
+        self._looked: Session | None = None
         self._arguments: dict[tuple[str, int, bool], dict[str, Any]] = {}
         self._faults: dict[str, tuple[FaultClass, ...]] = {}
         self._scripts: dict[tuple[str, str, int | None], Script] = {}
@@ -205,10 +206,25 @@ class SdkSubject:
 
     @property
     def hello(self) -> ReplyHello:
-        """What the driver said of itself. Raises DriverError."""
+        """What the driver said of itself. Raises DriverError.
+
+        The clients that it looks at may ask a server while they are made: one that answers as the
+        contract declares is there.
+        """
         if self._hello is None:
+            if self._looked is None:
+                self._looked = self.bench.session(self.contract)
+                self.driver.base_url = self._looked.base_url
             self._hello = self.driver.hello()
         return self._hello
+
+    def unmade(self, mode: str) -> str | None:
+        """Return why a client that is there cannot be made, and what to do; None where it can."""
+        why = self.hello.unopened.get(mode)  # type: ignore[call-overload]
+        if why is None:
+            return None
+        assert self._looked is not None
+        return f"the {mode} client cannot be constructed: {why}{_advice(self._looked.exchanges())}"
 
     @property
     def known(self) -> Known:
@@ -253,6 +269,9 @@ class SdkSubject:
         if promised is not None and mode == "async" and promised.asynchronous is None:
             raise NotApplicable("the document promises no async client")
         if not self.hello.can(operation.id, mode):  # type: ignore[arg-type]
+            unmade = self.unmade(mode)
+            if unmade is not None:
+                raise Inconclusive(unmade)
             missing = self.hello.operations.get(operation.id)
             why = (missing.missing if missing else None) or f"no {mode} way to call it"
             raise NotApplicable(f"{operation.id} cannot be called: {why}")
@@ -333,9 +352,8 @@ class SdkSubject:
             return self._play_in_lane(script, asks, mode, settings, default, timeout)
         session = self.bench.session(self.contract, script, default=default)
         try:
-            client = self.driver.open(session.base_url, key, mode, settings, context=context)
-            if isinstance(client, Outcome):
-                return self._unopened(script, mode, settings, client)
+            client = self._open(session, key, mode, settings, context)
+            asked_before = session.connections.opened
             if concurrency:
                 wanted = [(a.operation.id, a.arguments) for a in asks]
                 limit = timeout * 2 + self.allowance
@@ -353,7 +371,8 @@ class SdkSubject:
             connections = session.connections
             made = Play(
                 History(unconsumed=session.unconsumed()), script, mode, settings,
-                session.commits, connections.opened, connections.open, closed=closed,
+                session.commits, connections.opened - asked_before, connections.open,
+                closed=closed,
                 port=urlsplit(session.base_url).port or 0, subject=self,
             )  # fmt: skip
             return self._told(made, asks, replies, session.exchanges(), at_once=concurrency > 0)
@@ -370,8 +389,6 @@ class SdkSubject:
         script is then played anew at a fresh one.
         """
         lane = self._lane(mode, settings)
-        if isinstance(lane, Outcome):
-            return self._unopened(script, mode, settings, lane)
         session = lane.begin(script, default)
         replies = [self._one(session, lane.client, ask, 0, timeout) for ask in asks]
         _settle(session)
@@ -388,7 +405,7 @@ class SdkSubject:
             return self._play_in_lane(script, asks, mode, settings, default, timeout)
         return self._told(made, asks, replies, lane.exchanges())
 
-    def _lane(self, mode: Mode, settings: Mapping[str, Any]) -> Lane | Outcome:
+    def _lane(self, mode: Mode, settings: Mapping[str, Any]) -> Lane:
         key = (mode, tuple(sorted(settings.items())))
         found = self._lanes.get(key)
         if found is not None and found.plays < LANE_PLAYS:
@@ -396,11 +413,11 @@ class SdkSubject:
         self._end_lane(mode, settings)
         lane = Lane()
         lane.session = self.bench.session(self.contract, lane.choose)
-        client = self.driver.open(lane.session.base_url, KEY, mode, settings)
-        if isinstance(client, Outcome):
+        try:
+            lane.client = self._open(lane.session, KEY, mode, settings)
+        except Exception:
             lane.session.close()
-            return client
-        lane.client = client
+            raise
         self._lanes[key] = lane
         return lane
 
@@ -421,16 +438,33 @@ class SdkSubject:
             return self.driver.cancel(client, ask.operation.id, ask.arguments, cancel_at, limit)
         return self.driver.call(client, ask.operation.id, ask.arguments, limit)
 
+    def _open(
+        self, session: Session, key: str | None, mode: Mode, options: Mapping[str, Any],
+        context: bool = False,
+    ) -> str:  # fmt: skip
+        """Return the name of a new client; what it asks while it is made meets no script.
+
+        Raises DriverFailed, Inconclusive where the SDK has no such option, Unconstructed.
+        """
+        session.held = True
+        try:
+            client = self.driver.open(session.base_url, key, mode, options, context=context)
+        finally:
+            session.held = False
+        if isinstance(client, Outcome):
+            raise self._unopened(options, client, _advice(session.apart()))
+        return client
+
     def _unopened(
-        self, script: Script, mode: Mode, options: Mapping[str, Any], outcome: Outcome
-    ) -> Play:
+        self, options: Mapping[str, Any], outcome: Outcome, advice: str
+    ) -> DriverFailed | Inconclusive:
         if outcome.kind == "driver_error":
-            raise DriverFailed(f"it opened no client: {outcome.detail}")
+            return DriverFailed(f"it opened no client: {outcome.detail}")
         if outcome.kind == "unsupported":
-            raise Inconclusive(f"no client can be constructed: {outcome.detail}")
+            return Inconclusive(f"no client can be constructed: {outcome.detail}")
         raised = outcome.error
         said = f"{raised.name}: {raised.message}" if raised else outcome.kind
-        raise Unconstructed(f"constructing the client with {dict(options)} fails: {said}")
+        return Unconstructed(f"constructing the client with {dict(options)} fails: {said}{advice}")
 
     def _told(
         self, made: Play, asks: Sequence[Ask], replies: Sequence[CallReply],
@@ -495,6 +529,19 @@ class SdkSubject:
             if lane.session is not None:
                 lane.session.close()
         self.driver.stop()
+        if self._looked is not None:
+            self._looked.close()
+
+
+def _advice(asked: Iterable[Exchange]) -> str:
+    """Return what to add where a constructor asked a server what the contract does not declare."""
+    unknown = [f"{e.request.method} {e.request.path}" for e in asked if e.operation is None]
+    if not unknown:
+        return ""
+    return (
+        f"; it asked {', '.join(dict.fromkeys(unknown))}, which the contract does not declare: "
+        "add that operation, with an example of its answer, to the spec"
+    )
 
 
 def _settle(session: Session) -> None:

@@ -282,7 +282,8 @@ def _targets(
 ) -> tuple[str, str, list[Target]]:  # fmt: skip
     """Return name, version and contracts of what is to be judged.
 
-    Raises EnvironmentUnavailable, and ValueError where `table` is no file of tables.
+    Raises EnvironmentUnavailable, and ValueError where `table` is no file of tables or has none
+    for the API that is asked for.
     """
     if command:
         contract = specs.load(api or "")
@@ -295,14 +296,13 @@ def _targets(
             f"which operation. `memconform driver init {subject} --api NAME --to FILE` writes a "
             "first one, and `--table FILE` judges by it"
         )
-    wanted = [e for e in entries if api in (None, e.table.api)]
     return environment.name, environment.version, [
         Target(
-            specs.load(e.table.api),
+            contract,
             tuple(host_command(environment.python, e.path.resolve(), e.table.api, clock)),
             e.table,
         )
-        for e in wanted
+        for e, contract in tables.with_contracts(entries, api)
     ]  # fmt: skip
 
 
@@ -479,7 +479,7 @@ def _origin(
 ) -> dict[str, Any]:
     """Return what `opened` needs besides name and version to have a subject again."""
     found: dict[str, Any] = {"driver": list(command)} if command else {}
-    if command and api and api not in specs.names():
+    if api and api not in specs.names():
         found["spec"] = str(Path(api).resolve())
     return {**found, "table": str(Path(table).resolve())} if table else found
 
@@ -490,10 +490,11 @@ def opened(
 ) -> Iterator[SdkSubject]:
     """Yield one contract of a release, or of what a driver drives, as a subject.
 
-    `api`: a name, or the path of a spec where there is a driver. Raises EnvironmentUnavailable,
-    DriverError where the driver does not start.
+    `api`: a name, or the path of a spec. Raises EnvironmentUnavailable, DriverError where the
+    driver does not start.
     """
-    name, version, targets = _targets(subject, driver, api if driver else None, "virtual", table)
+    own = api if driver or (api not in specs.names() and Path(api).exists()) else None
+    name, version, targets = _targets(subject, driver, own, "virtual", table)
     target = next((t for t in targets if t.contract.api == api), targets[0])
     with Testbench() as bench:
         made = _one(target, bench, name, version, targets[0].contract.api, "virtual")

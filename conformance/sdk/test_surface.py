@@ -24,6 +24,8 @@ def test_methods(subject: SdkSubject, operation: Operation) -> Iterator[Finding]
     found = subject.hello.operations.get(operation.id)
     missing = "the driver does not know it" if found is None else found.missing
     if missing is not None:
+        for mode in subject.hello.unopened:
+            raise Inconclusive(subject.unmade(mode) or missing)
         via = f"; `{found.via}` does the same" if found is not None and found.via else ""
         cause = _lacking(operation.id, operation.method, missing)
         group = cause.removeprefix("methods:")
@@ -47,13 +49,21 @@ def _lacking(operation: str, method: str, why: str) -> str:
 
 
 @CASES.case("surface.clients", "WR9")
-def test_clients(subject: SdkSubject) -> Iterator[Finding]:
+def test_clients(subject: SdkSubject) -> list[Finding]:
     """The documented clients exist, blocking and async, and both have every operation."""
+    found = list(_clients(subject))
+    for mode in () if found else subject.hello.unopened:
+        raise Inconclusive(subject.unmade(mode) or f"no {mode} client can be made")
+    return found
+
+
+def _clients(subject: SdkSubject) -> Iterator[Finding]:
     client = subject.contract.client
     if client is None:
         raise NotApplicable("the contract describes no SDK")
     wanted = {"sync": client.sync, "async": client.asynchronous}
-    there = {str(m) for m in subject.hello.clients}
+    there = {str(m) for m in (*subject.hello.clients, *subject.hello.unopened)}
+    looked = {str(m) for m in subject.hello.clients}
     for mode, name in wanted.items():
         if name is not None and mode not in there and (subject.speaks(mode) or not there):
             yield Finding(
@@ -66,7 +76,7 @@ def test_clients(subject: SdkSubject) -> Iterator[Finding]:
         found = subject.hello.operations.get(operation.id)
         if found is None or not found.modes:
             continue
-        for mode in sorted(there - set(found.modes)):
+        for mode in sorted(looked - set(found.modes)):
             yield Finding(
                 "WR9", f"has an operation in one client and not in the {mode} one",
                 operation=operation.id, mode=mode, expected=f"{operation.id} in both clients",

@@ -25,6 +25,7 @@ from conformance.drivers.hosting.table import (
     Table,
     Unfit,
     Unsupported,
+    Way,
     choose,
     fit,
 )
@@ -123,7 +124,7 @@ class Runner:
         given["base-url"] = self.table.base_url(base_url)
         if api_key is not None:
             given["api-key"] = api_key
-        keywords = {}
+        keywords: Json = dict(self.table.fixed)
         for role, value in given.items():
             name, why = parameter(self.table, factory, role)
             if name is None:
@@ -166,6 +167,21 @@ class Runner:
             if callable(getattr(client.instance, name, None)):
                 return getattr(client.instance, name)
         raise Unsupported(f"`{type(client.instance).__name__}` has none of {self.table.close}")
+
+    def choose(self, client: Client, operation: Operation) -> tuple[Way, str | None]:
+        """Return the way that an operation is done on a client, and why not the documented one.
+
+        An async client is looked at in the event loop, as it is used. Raises Unsupported.
+        """
+        if client.mode == "sync":
+            way, _, lacks = choose(client.instance, operation)
+            return way, lacks
+
+        async def inside() -> tuple[Way, str | None]:
+            way, _, lacks = choose(client.instance, operation)
+            return way, lacks
+
+        return self.loop.run_until_complete(inside())
 
     # --- calls
 

@@ -9,9 +9,11 @@ it. Only what is there is told; what it is good for is somebody else's question.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import sys
 from types import ModuleType
@@ -29,15 +31,49 @@ def look(names: list[str]) -> dict[str, Any]:
     failed: dict[str, str] = {}
     for name in names:
         for module in _modules(name, failed):
-            for key, item in list(vars(module).items()):
-                own = getattr(item, "__module__", "") or ""
-                if not inspect.isclass(item) or key.startswith("_") or len(classes) > MOST_CLASSES:
-                    continue
-                if str(own).split(".")[0] == name.split(".")[0]:
+            for key, item in _public(module):
+                if len(classes) > MOST_CLASSES:
+                    break
+                try:
+                    own = str(getattr(item, "__module__", "") or "")
                     home = f"{own}.{item.__qualname__}"
-                    if home not in classes:
-                        classes[home] = _class(item, module.__name__, key)
+                    if own.split(".")[0] != name.split(".")[0] or home in classes:
+                        continue
+                    known = getattr(module, item.__name__, None) is item  # not by an alias
+                    called = item.__name__ if known else key
+                    classes[home] = _class(item, module.__name__, called)
+                except BaseException as error:  # what one class does is told of that class
+                    failed[f"{module.__name__}.{key}"] = _said(error)
     return {"classes": list(classes.values()), "failed": failed}
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def _public(module: ModuleType) -> list[tuple[str, type]]:
+    """Return a module's public classes by name, those too that it imports when they are asked for.
+
+    What a module exports (`__all__`) comes first: it is the name that its users import.
+    """
+    exported = getattr(module, "__all__", ())
+    lazy = list(exported) if isinstance(exported, (list, tuple)) else []
+    if not lazy and hasattr(module, "__getattr__"):
+        try:
+            lazy = [name for name in dir(module) if name not in vars(module)]
+        except BaseException:
+            lazy = []
+    found = []
+    for key in dict.fromkeys((*lazy, *list(vars(module)))):
+        if not isinstance(key, str) or key.startswith("_"):
+            continue
+        try:
+            item = vars(module)[key] if key in vars(module) else getattr(module, key)
+            if inspect.isclass(item):
+                found.append((key, item))
+        except BaseException:  # noqa: S112 - a name that cannot be had is no class for us
+            continue
+    return found
 
 
 def _modules(name: str, failed: dict[str, str]) -> list[ModuleType]:
@@ -49,7 +85,7 @@ def _modules(name: str, failed: dict[str, str]) -> list[ModuleType]:
         try:
             module = importlib.import_module(at)
         except BaseException as error:
-            failed[at] = f"{type(error).__name__}: {error}"[:300]
+            failed[at] = _said(error)
             continue
         found.append(module)
         paths = getattr(module, "__path__", None)
@@ -126,6 +162,18 @@ def _instance(item: type) -> Any:
     try:
         return item(**given)
     except BaseException:
+        return _inside_a_loop(item, given)
+
+
+def _inside_a_loop(item: type, given: dict[str, Any]) -> Any:
+    """Return an object that can only be made where an event loop runs; None if it cannot."""
+
+    async def make() -> Any:
+        return item(**given)
+
+    try:
+        return asyncio.new_event_loop().run_until_complete(make())
+    except BaseException:
         return None
 
 
@@ -136,10 +184,8 @@ def _methods(kind: type, target: Any, prefix: str) -> list[dict[str, Any]]:
         if hasattr(inspect, "getmembers_static")
         else inspect.getmembers(kind)
     ):
-        if name.startswith("_") or not callable(getattr(target, name, None)):
-            continue
         function = raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw
-        if not inspect.isfunction(function):
+        if name.startswith("_") or not inspect.isfunction(function):
             continue
         told.append(
             {
@@ -179,8 +225,8 @@ def _annotation(annotation: Any) -> str:
 
 
 if __name__ == "__main__":
-    import os
-
     replies = os.dup(1)
     os.dup2(2, 1)
-    os.write(replies, json.dumps(look(sys.argv[1:])).encode("ascii"))
+    with os.fdopen(replies, "wb") as told:
+        told.write(json.dumps(look(sys.argv[1:])).encode("ascii"))
+    os._exit(0)  # not waiting for threads that the package may have started

@@ -17,11 +17,13 @@ from typing import Any
 from conformance.drivers.hosting import calls
 from conformance.drivers.hosting.calls import Client
 from conformance.drivers.hosting.capture import Capture
-from conformance.drivers.hosting.table import Operation, Table, Unsupported, choose
+from conformance.drivers.hosting.table import Operation, Table, Unsupported
 
 PROTOCOL = 1
 MAX_LINE = 15 * 1024 * 1024
 DRIVER = "memconform-host/1"
+NOBODY = "http://127.0.0.1:9"
+"""An address where nobody listens."""
 
 Json = dict[str, Any]
 
@@ -73,7 +75,7 @@ class Server:
         """Say what this driver is and can do."""
         if request.get("protocol") != PROTOCOL:
             return {"reply": "problem", "problem": f"this driver speaks protocol {PROTOCOL}"}
-        probes, why_not = self._probes()
+        probes, unopened, why_not = self._probes(request.get("base_url") or NOBODY)
         wanted = dict.fromkeys((*self.table.exceptions, *request.get("exceptions", ())))
         return {
             "reply": "hello",
@@ -84,9 +86,10 @@ class Server:
             "language": "python",
             "module": self.table.module,
             "clients": {mode: self.table.clients[mode] for mode in probes},
+            "unopened": unopened,
             "context_manager": [m for m, p in probes.items() if _is_context(m, p.instance)],
             "operations": {
-                id: _operation(operation, probes, why_not)
+                id: self._operation(operation, probes, why_not)
                 for id, operation in self.table.operations.items()
             },
             "options": {role: self._option(role) for role in self.table.options},
@@ -97,17 +100,46 @@ class Server:
             "cancels": "async" in probes,
         }
 
-    def _probes(self) -> tuple[dict[str, Client], str]:
-        """Return a client of each mode that has one, never connected; and why one has none."""
+    def _probes(self, base_url: str) -> tuple[dict[str, Client], dict[str, str], str]:
+        """Return a client of each mode that has one, to be looked at.
+
+        Beside them: of each client that is there and cannot be constructed, why; and why the
+        first mode has none.
+        """
         probes: dict[str, Client] = {}
+        unopened: dict[str, str] = {}
         why_not = ""
         for mode in self.table.clients:
             try:
                 key = "sk_test_0123456789abcdef0123456789abcdef"
-                probes[mode] = self.runner.open(mode, "http://127.0.0.1:9", key, {}, False)
-            except Exception as error:
-                why_not = why_not or f"no {mode} client: {type(error).__name__}: {error}"[:500]
-        return probes, why_not
+                probes[mode] = self.runner.open(mode, base_url, key, {}, False)
+                continue
+            except Unsupported as why:
+                said = f"no {mode} client: {why}"
+            except BaseException as error:
+                said = f"{self.table.clients[mode]}: {type(error).__name__}: {error}"[:500]
+                unopened[mode] = said
+                said = f"no {mode} client: {said}"[:500]
+            why_not = why_not or said
+        return probes, unopened, why_not
+
+    def _operation(
+        self, operation: Operation, probes: Mapping[str, Client], why_not: str
+    ) -> Json:
+        modes: list[str] = []
+        via: str | None = None
+        missing: str | None = None if probes else why_not or "the package has no client"
+        for mode, probe in probes.items():
+            try:
+                way, lacks = self.runner.choose(probe, operation)
+            except Unsupported as why:
+                missing = missing or str(why)
+                continue
+            modes.append(mode)
+            if lacks:
+                via, missing = way.expression, missing or lacks
+        name = operation.documented.expression if operation.documented else None
+        return {"modes": modes, "name": name, "via": via, "missing": missing}
 
     def _option(self, role: str) -> Json:
         option = self.table.options[role]
@@ -136,7 +168,7 @@ class Server:
         for place in (home, *_submodules(self.table.root)):
             try:
                 found = getattr(importlib.import_module(place), name, None)
-            except Exception:  # noqa: S112 - a module that cannot be imported has no class for us
+            except BaseException:  # noqa: S112 - what cannot be imported has no class for us
                 continue
             if not (isinstance(found, type) and issubclass(found, BaseException)):
                 continue
@@ -158,7 +190,7 @@ class Server:
             )  # fmt: skip
         except Unsupported as why:
             return self._outcome({"kind": "unsupported", "detail": str(why)})
-        except Exception as error:
+        except BaseException as error:
             rendered = self.runner.renderer().error(error)
             return self._outcome({"kind": "error", "error": rendered})
         self.clients[request["client"]] = client
@@ -172,7 +204,7 @@ class Server:
             self.runner.close(client)
         except Unsupported as why:
             return self._outcome({"kind": "unsupported", "detail": str(why)})
-        except Exception as error:
+        except BaseException as error:
             rendered = self.runner.renderer().error(error)
             return self._outcome({"kind": "error", "error": rendered})
         return self._outcome({"kind": "value"})
@@ -215,23 +247,6 @@ class Server:
         done["printed"] = self.capture.take()
         done["warnings"] = self.capture.take_warnings()
         return done
-
-
-def _operation(operation: Operation, probes: Mapping[str, Client], why_not: str) -> Json:
-    modes: list[str] = []
-    via: str | None = None
-    missing: str | None = None if probes else why_not or "the package has no client"
-    for mode, probe in probes.items():
-        try:
-            way, _, lacks = choose(probe.instance, operation)
-        except Unsupported as why:
-            missing = missing or str(why)
-            continue
-        modes.append(mode)
-        if lacks:
-            via, missing = way.expression, missing or lacks
-    name = operation.documented.expression if operation.documented else None
-    return {"modes": modes, "name": name, "via": via, "missing": missing}
 
 
 def _is_context(mode: str, instance: Any) -> bool:

@@ -173,6 +173,10 @@ class Table:
     close: tuple[str, ...] = ("close", "aclose")
     base_url: Callable[[str], str] = str
     """Turns the contract's base URL into what the SDK wants."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords that the constructor is always given."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables that are set before the SDK is imported."""
 
     @property
     def root(self) -> str:
@@ -189,9 +193,13 @@ def find(client: Any, expression: str) -> Any:
     """Return what `a.b.c` means on a client. Raises Unsupported, naming the missing part."""
     at, so_far = client, type(client).__name__
     for part in expression.split("."):
-        if not hasattr(at, part):
-            raise Unsupported(f"`{so_far}` has no attribute `{part}`")
-        at = getattr(at, part)
+        try:
+            at = getattr(at, part)
+        except AttributeError:
+            raise Unsupported(f"`{so_far}` has no attribute `{part}`") from None
+        except Exception as why:  # a property that raises is told, and ends nothing
+            said = f"{type(why).__name__}: {why}"[:300]
+            raise Unsupported(f"`{so_far}.{part}` cannot be read: {said}") from why
         so_far = f"{so_far}.{part}"
     if not callable(at):
         raise Unsupported(f"`{so_far}` cannot be called")

@@ -236,8 +236,9 @@ GREETER = KEYLESS.replace(
         ]),
         ("greeter", GREETER, [
             "0 of 11 operations can be called",
-            "cannot be called: none of those found: no sync client: OSError: nobody greets back. "
-            "Its constructor was given a key, and an address that answers as the spec declares",
+            "cannot be called: none of those found: no sync client: Session: OSError: "
+            "nobody greets back. Its constructor was given a key, and an address that answers as "
+            "the spec declares",
         ]),
     ],
 )  # fmt: skip

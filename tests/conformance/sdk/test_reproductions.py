@@ -25,7 +25,10 @@ TABLE = Table(
     api="claiv", package="claiv-memory", module="claiv",
     clients={"sync": "ClaivClient", "async": "AsyncClaivClient"},
     operations={"ingest": Row(Way("ingest", Shape(rest="dict")))},
-    options={"api-key": Option("api_key"), "max-retries": Option("max_retries")},
+    options={
+        "api-key": Option("api_key"), "base-url": Option("base_url"),
+        "max-retries": Option("max_retries"),
+    },
 )  # fmt: skip
 FAKE = """
 import http.client, json, urllib.parse

@@ -1,0 +1,3 @@
+"""A command line that runs when it is imported, and ends the process."""
+
+raise SystemExit(2)

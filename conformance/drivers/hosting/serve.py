@@ -123,9 +123,7 @@ class Server:
             why_not = why_not or said
         return probes, unopened, why_not
 
-    def _operation(
-        self, operation: Operation, probes: Mapping[str, Client], why_not: str
-    ) -> Json:
+    def _operation(self, operation: Operation, probes: Mapping[str, Client], why_not: str) -> Json:
         modes: list[str] = []
         via: str | None = None
         missing: str | None = None if probes else why_not or "the package has no client"

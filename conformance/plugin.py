@@ -7,6 +7,7 @@ start, for suites that have nothing to do with memconform too.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,39 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.options import Given, Option, OptionError, at, checked
+
 if TYPE_CHECKING:
     from conformance.cases import Case, CaseResult
     from conformance.report.results import SubjectEntry
     from conformance.subjects import Session
     from specs import Operation
-
-_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("--base-url", {"metavar": "URL", "help": "backend to judge, its API's base path included"}),
-    ("--api", {"metavar": "NAME", "help": "contract to judge by: an API's name or a spec's path"}),
-    ("--api-key", {"metavar": "KEY", "action": "append", "default": [],
-                   "help": "key to call with; a second one, of another tenant, shows isolation; "
-                   "member=KEY, limited=KEY, free=KEY and expired=KEY name one without rights, "
-                   "one to use up, one of a plan without features, one that is past (can be "
-                   "given more than once)"}),
-    ("--read-only", {"action": "store_true", "help": "send nothing that could change data"}),
-    ("--max-requests", {"metavar": "N", "type": int, "help": "stop after N requests"}),
-    ("--max-seconds", {"metavar": "S", "type": float, "help": "stop after S seconds"}),
-    ("--rate", {"metavar": "R", "type": float, "help": "send at most R requests a second"}),
-    ("--ca", {"metavar": "FILE", "help": "certificate authority of a TLS backend, PEM"}),
-    ("--deep", {"action": "store_true", "help": "fuzz and search for minutes, not seconds"}),
-    ("--fast", {"action": "store_true", "help": "seconds: nothing generated, few waits"}),
-    ("--quota", {"metavar": "Q/W", "help": "limit that the backend has, where no header tells it"}),
-    ("--also", {"metavar": "NAME=URL", "action": "append", "default": [],
-                "help": "another API of the same product, which makes what this one shows"}),
-    ("--restart-command", {"metavar": "COMMAND", "help": "restarts the backend, keeping its data"}),
-    ("--record", {"metavar": "FILE", "help": "write the run down, for `memconform judge FILE`"}),
-    ("--resume", {"action": "store_true", "help": "go on with the run that --record names"}),
-    ("--sensitivity", {"action": "store_true", "help": "say what the run would have noticed"}),
-    ("--sdk", {"metavar": "SUBJECT", "help": "NAME, NAME==VERSION, a wheel or a folder"}),
-    ("--driver", {"metavar": "COMMAND", "help": "driver of an SDK in another language"}),
-    ("--out", {"metavar": "DIR", "help": "write results.json and the reports there"}),
-    ("--seed", {"metavar": "N", "type": int, "default": 0, "help": "seed of all choices (0)"}),
-)  # fmt: skip
 
 
 @dataclass
@@ -57,32 +32,43 @@ class State:
     """One session's subject and what its cases came to."""
 
     session: Session
+    given: Given
     results: list[CaseResult] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 _STATE = pytest.StashKey[State]()
-_MISUSE = pytest.StashKey[str]()
+_MISUSE = pytest.StashKey[tuple[int, str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add memconform's options; one that another plugin has already is shared with it."""
     group = parser.getgroup("memconform", "conformance of memory APIs and their SDKs")
-    for name, settings in _OPTIONS:
+    for row in at("pytest"):
+        settings: dict[str, Any] = {"help": row.help_at("pytest").replace("%", "%%")}
+        if row.flag:
+            settings["action"] = "store_true"
+        else:
+            settings["metavar"] = row.metavar
+        if row.repeatable:
+            settings |= {"action": "append", "default": []}
         try:
-            group.addoption(name, dest=_dest(name), **settings)
+            group.addoption(row.name_at("pytest"), dest=_dest(row), **settings)
         except ValueError:
             continue
 
 
-def _dest(name: str) -> str:
-    return "memconform_" + name.lstrip("-").replace("-", "_")
+def _dest(row: Option) -> str:
+    return f"memconform_{row.identifier}"
 
 
-def option(config: pytest.Config, name: str) -> Any:
-    """Return an option of ours, also where another plugin owns the name."""
-    return config.getoption(_dest(name), None) or config.getoption(name, None)
+def typed(config: pytest.Config, row: Option) -> Any:
+    """Return what was typed for an option of ours, also where another plugin owns its name."""
+    value = config.getoption(_dest(row), None) or config.getoption(row.name_at("pytest"), None)
+    if not value and "pytest" in row.env:
+        return os.environ.get(row.env["pytest"], "").split()
+    return value
 
 
 def pytest_pycollect_makeitem(
@@ -102,17 +88,23 @@ def pytest_pycollect_makeitem(
     except Usage:
         return []
     made: list[pytest.Item] = []
-    for operation, mode in instances(case, state.session.subject.contract):
-        inside = "-".join(part for part in (operation.id if operation else "", mode) if part)
-        made.append(
-            CaseItem.from_parent(
-                collector,
-                name=f"{name}[{inside}]" if inside else name,
-                case=case,
-                operation=operation,
-                mode=mode,
+    for lane, each in enumerate(state.session.lanes):
+        contract = each.subject.contract
+        for operation, mode in instances(case, contract):
+            about = operation.id if operation else ""
+            if lane:
+                about = f"{contract.api}:{about}" if about else contract.api
+            inside = "-".join(part for part in (about, mode) if part)
+            made.append(
+                CaseItem.from_parent(
+                    collector,
+                    name=f"{name}[{inside}]" if inside else name,
+                    case=case,
+                    operation=operation,
+                    mode=mode,
+                    lane=lane,
+                )
             )
-        )
     return made
 
 
@@ -120,17 +112,17 @@ class CaseItem(pytest.Item):
     """One instance of a case."""
 
     def __init__(
-        self, *, case: Case, operation: Operation | None, mode: str, **settings: Any
+        self, *, case: Case, operation: Operation | None, mode: str, lane: int, **settings: Any
     ) -> None:
         super().__init__(**settings)
-        self.case, self.operation, self.mode = case, operation, mode
+        self.case, self.operation, self.mode, self.lane = case, operation, mode, lane
 
     def runtest(self) -> None:
         """Run it, keep what it came to, and tell pytest in pytest's words."""
         from conformance.verdict import Verdict
 
         state = self.config.stash[_STATE]
-        result = state.session.take(self.case, self.operation, self.mode)
+        result = state.session.lanes[self.lane].take(self.case, self.operation, self.mode)
         state.results.append(result)
         if result.verdict in (Verdict.FAIL, Verdict.ERROR):
             raise CaseFailed(result)
@@ -179,24 +171,35 @@ def _state(config: pytest.Config, suite: str) -> State:
         from conformance import subjects
 
         try:
-            session = subjects.for_pytest(suite, lambda name: option(config, name))
+            given = checked("pytest", lambda row: typed(config, row))
+            session = subjects.for_pytest(suite, given)
+        except OptionError as error:
+            config.stash[_MISUSE] = (2, f"memconform: {error}")
+            raise subjects.Usage(str(error)) from error
         except subjects.Usage as error:
-            config.stash[_MISUSE] = f"memconform: {error}"
+            config.stash[_MISUSE] = (error.code, f"memconform: {error}")
             raise
-        config.stash[_STATE] = State(session)
+        config.stash[_STATE] = State(session, given)
     return config.stash[_STATE]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run cases in their suite's own order; stop here where options do not allow to run them."""
     if _MISUSE in config.stash:
-        pytest.exit(config.stash[_MISUSE], returncode=2)
+        code, why = config.stash[_MISUSE]
+        pytest.exit(why, returncode=code)
     if _STATE not in config.stash:
         return
     from conformance import subjects
 
     order = {case: n for n, case in enumerate(subjects.order(config.stash[_STATE].session.suite))}
-    items.sort(key=lambda i: order.get(i.case.id, len(order)) if isinstance(i, CaseItem) else -1)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        if not isinstance(item, CaseItem):
+            return -1, -1
+        return item.lane, order.get(item.case.id, len(order))
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(trylast=True)
@@ -215,11 +218,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         (entry,),
         started=state.began,
         seconds=time.monotonic() - state.started,
-        seed=option(session.config, "--seed") or 0,
+        seed=state.given["seed"],
         command=["pytest", *sys.argv[1:]],
-        secrets=option(session.config, "--api-key") or [],
+        secrets=state.session.secrets,
         complete=exitstatus != pytest.ExitCode.INTERRUPTED,
-        out=option(session.config, "--out"),
+        out=state.given["out"],
     )
     decision = decide(results)
     session.config.stash[_LAST] = f"memconform: exit {int(decision.code)}: {decision.reason}"

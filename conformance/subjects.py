@@ -11,16 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from os import cpu_count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import specs
-from conformance.cases import Case, CaseResult, Interrupted, Subject, execute
+from conformance.backend.trust import TIMEOUT, Trust, TrustError
+from conformance.cases import Case, CaseResult, Interrupted, Subject
+from conformance.options import Given, at, secrets
 from conformance.progress import Reporter
 from conformance.report.notes import notes
 from conformance.report.results import SubjectEntry, summarise
@@ -30,21 +31,29 @@ from specs.catalogue import requirements
 if TYPE_CHECKING:
     from conformance.backend.subject import BackendSubject
 
-Get = Callable[[str], Any]
 Close = Callable[[Sequence[CaseResult], float], SubjectEntry]
 Take = Callable[[Case, "specs.Operation | None", str], CaseResult]
 """Runs one instance of a case."""
 
 
 @dataclass(frozen=True)
-class Session:
-    """A subject as pytest takes it through a suite, case by case."""
+class Lane:
+    """One contract of what is judged, and what runs its cases."""
 
     subject: Subject
-    suite: str
     take: Take
+
+
+@dataclass(frozen=True)
+class Session:
+    """What pytest takes through a suite, case by case: a release may hold several contracts."""
+
+    lanes: tuple[Lane, ...]
+    suite: str
     close: Close
-    """Closes the subject and makes its entry of the results and the seconds that they took."""
+    """Closes the subjects and makes their entry of the results and the seconds that they took."""
+    secrets: tuple[str, ...] = ()
+    """What no output may show."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -59,17 +68,26 @@ class Usage(ValueError):
     """What was asked for cannot be done; the message says why and what to type instead."""
 
     blame = Blame.USAGE
+    code = 2
+    """The exit code that it means."""
 
 
-def for_pytest(suite: str, option: Get) -> Session:
-    """Return a subject, ready to be taken through a suite.
+class Unjudged(Usage):
+    """Nothing can be judged here and now, though nothing wrong was asked for."""
 
-    Raises Usage where options are missing or wrong.
+    blame = Blame.ENVIRONMENT
+    code = 5
+
+
+def for_pytest(suite: str, given: Given) -> Session:
+    """Return what pytest takes through a suite; `given` are pytest's checked options.
+
+    Raises Usage.
     """
     if suite == "backend":
-        return _backend_for_pytest(option)
+        return _backend_for_pytest(given)
     if suite == "sdk":
-        return _sdk_for_pytest(option)
+        return _sdk_for_pytest(given)
     raise Usage(f"there is no suite {suite!r}")
 
 
@@ -86,76 +104,64 @@ def contract(source: str) -> specs.Contract:
         raise Usage(str(error)) from error
 
 
-def _url(text: str | None) -> str:
-    if not text:
-        raise Usage("no backend to judge: give --base-url http://HOST:PORT/PATH")
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Usage(
-            f"--base-url {text!r} is no URL of a backend; it looks like http://HOST:PORT/PATH"
-        )
-    return text.rstrip("/")
-
-
-def backend(options: Mapping[str, Any]) -> BackendSubject:
-    """Return the backend that options describe; asks it for nothing yet."""
+def backend(given: Given) -> BackendSubject:
+    """Return the backend that options describe; asks it for nothing yet. Raises Usage."""
     from conformance.backend import words
     from conformance.backend.subject import BackendSubject
 
-    if not options.get("api"):
+    if not given.get("api"):
         raise Usage(
             "no contract and no backend: give --api NAME "
             f"({', '.join(specs.names())}, or a spec's path) and --base-url URL"
         )
-    if options.get("fast") and options.get("deep"):
+    if not given.get("base-url"):
+        raise Usage("no backend to judge: give --base-url http://HOST:PORT/PATH")
+    if given.get("fast") and given.get("deep"):
         raise Usage("--fast and --deep ask for opposite things: give one of them")
-    keys = [k for k in options.get("api-key") or [] if k]
-    ca = options.get("ca")
-    if ca and not Path(ca).exists():
-        raise Usage(f"--ca {ca!r}: no such file")
     try:
-        quota = words.quota(options.get("quota"))
-        also = words.also(options.get("also") or [])
-        restart = words.restart(options.get("restart-command"))
+        restart = words.restart(given.get("restart-command"))
     except ValueError as error:
-        raise Usage(str(error)) from error
+        raise Usage(f"--restart-command is no command line: {error}") from error
+    also = words.also(given.get("also") or [])
     for name in also:
         contract(name)
-    return BackendSubject(
-        contract(options["api"]),
-        _url(options.get("base-url")),
-        keys,
-        seed=options.get("seed") or 0,
-        read_only=bool(options.get("read-only")),
-        max_requests=options.get("max-requests"),
-        max_seconds=options.get("max-seconds"),
-        rate=options.get("rate"),
-        ca=ca,
-        deep=bool(options.get("deep")),
-        fast=bool(options.get("fast")),
-        quota=quota,
-        also=also,
-        restart=restart,
-    )
+    try:
+        return BackendSubject(
+            contract(given["api"]),
+            given["base-url"],
+            given.get("api-key") or [],
+            seed=given.get("seed") or 0,
+            read_only=bool(given.get("read-only")),
+            max_requests=given.get("max-requests"),
+            max_seconds=given.get("max-seconds"),
+            rate=given.get("rate"),
+            timeout=given.get("timeout") or TIMEOUT,
+            trust=Trust(given.get("ca"), bool(given.get("insecure"))),
+            extra=tuple(words.header(each) for each in given.get("header") or []),
+            deep=bool(given.get("deep")),
+            fast=bool(given.get("fast")),
+            quota=words.quota(given.get("quota")),
+            also=also,
+            restart=restart,
+        )
+    except TrustError as why:
+        raise Usage(f"--ca {given.get('ca')}: {why}") from why
 
 
-def _backend_for_pytest(option: Get) -> Session:
+def _backend_for_pytest(given: Given) -> Session:
     from conformance.backend.suite import Taker
 
-    names = ("base-url", "api", "api-key", "read-only", "max-requests", "max-seconds", "rate",
-             "ca", "deep", "fast", "seed", "quota", "also", "restart-command", "record",
-             "resume", "sensitivity")  # fmt: skip
-    options = {name: option(f"--{name}") for name in names}
-    subject = backend(options)
-    end = _recorded(subject, options)
+    subject = backend(given)
+    end = _recorded(subject, given)
 
     def close(results: Sequence[CaseResult], seconds: float) -> SubjectEntry:
         end()
-        entry = _backend_entry(subject, results, seconds, _sensitivity(subject, options))
+        entry = _backend_entry(subject, results, seconds, _sensitivity(subject, given))
         sys.stderr.writelines(f"{entry.api}: {note}\n" for note in notes(entry))
         return entry
 
-    return Session(cast(Subject, subject), "backend", Taker(subject, probes=True), close)
+    lane = Lane(cast(Subject, subject), Taker(subject, probes=True))
+    return Session((lane,), "backend", close, secrets(given))
 
 
 def _recorded(subject: BackendSubject, options: Mapping[str, Any]) -> Callable[[], None]:
@@ -235,7 +241,7 @@ def _backend_entry(
     )
 
 
-def judge_backend(options: Mapping[str, Any]) -> SubjectEntry:
+def judge_backend(options: Given) -> SubjectEntry:
     """Run the backend suite and return what it found.
 
     A backend that is not there, or refuses the key, is one inconclusive case that says so.
@@ -270,54 +276,59 @@ def judge_backend(options: Mapping[str, Any]) -> SubjectEntry:
     return _backend_entry(subject, results, seconds, _sensitivity(subject, options))
 
 
-def judge_sdks(
-    subjects: Sequence[str],
-    *,
-    driver: str | None,
-    api: str | None,
-    seed: int,
-    clock: str,
-    select: Sequence[str],
-    jobs: int | None,
-    deep: bool = False,
-    table: Path | None = None,
-) -> list[SubjectEntry]:
+def judge_sdks(given: Given) -> list[SubjectEntry]:
     """Run the SDK suite on each subject, several at once, and return what was found of each."""
     from conformance.sdk.suite import Cut, run_release, selected
 
-    if clock not in ("virtual", "real"):
-        raise Usage(f"--clock {clock!r}: it takes virtual or real")
-    if api is not None:
-        contract(api)
-    command = _command(driver)
+    command = _driven(given)
+    subjects, select = given["sdk"], given["case"]
     try:
         selected(select)
     except ValueError as error:
         raise Usage(f"--case: {error}") from error
-    if table is not None:
-        _tables(table, driver, api)
     if len(subjects) > 1:
-        words = ["--seed", str(seed), "--clock", clock]
-        given = (("--driver", driver), ("--api", api), ("--table", str(table) if table else ""))
-        words += [w for o, v in given if v for w in (o, v)]
-        words += [w for case in select for w in ("--case", case)]
-        return _apart(subjects, [*words, *(["--deep"] if deep else [])], jobs)
+        return _apart(subjects, _again(given), given["jobs"])
     subject = subjects[0] if subjects else None
     try:
         return run_release(
             subject,
             command,
-            api,
-            seed=seed,
-            clock=cast(Literal["virtual", "real"], clock),
+            given["api"],
+            seed=given["seed"],
+            clock=given["clock"],
             select=select or None,
-            deep=deep,
-            progress=Reporter(f"sdk {subject or driver}"),
-            copies=jobs,
-            table=table,
+            deep=given["deep"],
+            progress=Reporter(f"sdk {subject or given['driver']}"),
+            copies=given["jobs"],
+            table=given["table"],
         )
     except Cut as cut:
         raise Stopped([cut.entry]) from None
+
+
+def _again(given: Given) -> list[str]:
+    """Return the command-line words of what was given, for a child that judges one of several."""
+    made: list[str] = []
+    for option in at("sdk"):
+        value = given.get(option.key)
+        if option.positional or option.key in ("out", "baseline", "jobs") or not value:
+            continue
+        for each in value if option.repeatable else [value]:
+            made += [option.name] if option.flag else [option.name, str(each)]
+    return made
+
+
+def _driven(given: Given) -> list[str] | None:
+    """Return the words of the driver's command line; None where a table drives. Raises Usage."""
+    driver, api, table = given["driver"], given["api"], given["table"]
+    if driver and not api:
+        raise Usage("--driver needs --api: which contract is the SDK held to?")
+    if api is not None:
+        contract(api)
+    command = _command(driver)
+    if table is not None:
+        _tables(table, driver, api)
+    return command
 
 
 def _command(driver: str | None) -> list[str] | None:
@@ -382,44 +393,31 @@ def _apart(subjects: Sequence[str], words: Sequence[str], jobs: int | None) -> l
     return judged
 
 
-def _sdk_for_pytest(option: Get) -> Session:
-    from conformance.sdk import open_subject
+def _sdk_for_pytest(given: Given) -> Session:
+    from conformance.drivers.environment import EnvironmentUnavailable
+    from conformance.drivers.process import DriverError
+    from conformance.sdk import open_release
 
-    wanted, driver, api = option("--sdk"), option("--driver"), option("--api")
-    if not wanted and not driver:
+    if not given["sdk"] and not given["driver"]:
         raise Usage("no SDK to judge: give --sdk NAME==VERSION, or --driver COMMAND and --api NAME")
-    if driver and not api:
-        raise Usage("--driver needs --api: which contract is the SDK held to?")
-    if api:
-        contract(api)
-    command = _command(driver)
-    subject, close = open_subject(
-        wanted, command, api, seed=option("--seed") or 0, deep=bool(option("--deep"))
-    )
-    return Session(subject, "sdk", partial(_take, subject), close)
+    command = _driven(given)
+    try:
+        release = open_release(
+            given["sdk"], command, given["api"], seed=given["seed"], deep=given["deep"],
+            table=given["table"],
+        )  # fmt: skip
+    except (EnvironmentUnavailable, DriverError) as why:
+        raise Unjudged(str(why)) from why
+    lanes = tuple(Lane(opened.subject, opened.take) for opened in release.opened)
+    return Session(lanes, "sdk", release.close, secrets(given))
 
 
-def _take(subject: Subject, case: Case, operation: specs.Operation | None, mode: str) -> CaseResult:
-    return execute(case, subject, operation, mode)
-
-
-def judge_load(
-    base_url: str,
-    api: str,
-    keys: Sequence[str],
-    profile: str,
-    *,
-    seed: int,
-    processes: int | None,
-    out: Path | None,
-    against: Path | None = None,
-    quota: str | None = None,
-    seconds: float | None = None,
-) -> SubjectEntry:
-    """Run a load profile and return what it found; options are as `load.runner.run` has them.
+def judge_load(given: Given) -> SubjectEntry:
+    """Run a load profile and return what it found.
 
     The load package stands above this one, so it is found by its entry point, not imported.
     """
+    api = given["api"]
     contract(api)
     found = next(iter(entry_points(group="memconform.suites", name="load")), None)
     if found is None:
@@ -427,18 +425,13 @@ def judge_load(
     runner: Any = import_module(found.value + ".runner")
     try:
         made: SubjectEntry = runner.run(
-            base_url=_url(base_url),
-            api=api,
-            keys=keys,
-            profile=profile,
-            out=out,
-            seed=seed,
-            processes=processes,
-            progress=Reporter(f"load {api}"),
-            against=against,
-            quota=quota,
-            seconds=seconds,
-        )
+            given["base-url"], api, given["api-key"], given["load-profile"], given["out"],
+            given["seed"], given["processes"], Reporter(f"load {api}"), given["against"],
+            given["quota"], given["seconds"],
+            runner.Reach(
+                given["ca"], given["insecure"], tuple(given["header"]), given["timeout"]
+            ),
+        )  # fmt: skip
     except runner.ProfileError as why:
         raise Usage(str(why)) from why
     except runner.LoadError as why:

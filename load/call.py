@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
+from conformance.backend.requests import NOTHING, Always
+from conformance.history import Headers
+from conformance.option_kinds import Address, Credentials, WrongValue
+from conformance.options import shortened
 from specs import Operation
 
 SlotKind = Literal["id", "mark", "key", "new"]
@@ -96,6 +100,8 @@ class Origin:
     port: int
     base: str
     """Path before every operation's path, without a slash at its end."""
+    always: Always = NOTHING
+    """What goes out with every request: `--header`, and the credentials of the base URL."""
 
     @property
     def authority(self) -> str:
@@ -110,13 +116,20 @@ def in_path(value: Any) -> bytes:
     return quote(str(value), safe="").encode()
 
 
-def origin(base_url: str) -> Origin:
-    """Return the parts of a base URL. Raises ValueError with words where it is not one."""
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"not a base URL: {base_url!r}; it should look like http://host:8000/path")
+def origin(base_url: str, headers: Headers = ()) -> Origin:
+    """Return the parts of a base URL; `headers` go out with every request.
+
+    Raises ValueError with words where it is no base URL.
+    """
+    try:
+        there = Credentials.of(Address().read(base_url))
+    except WrongValue as why:
+        raise ValueError(f"not a base URL: {shortened(base_url)}: {why}") from None
+    parts = urlsplit(there.url)
+    assert parts.hostname is not None
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Origin(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
+    path, always = parts.path.rstrip("/"), Always.of(headers, there)
+    return Origin(parts.scheme, parts.hostname, port, path, always)
 
 
 def compile_template(
@@ -138,6 +151,10 @@ def compile_template(
     )
     if query:
         target += "?" + "&".join(_pairs(operation, query, mark))
+    if where.always.query:
+        target += ("&" if query else "?") + where.always.query
+    own = {name.lower() for name, _ in headers}
+    headers = [*headers, *((n, v) for n, v in where.always.headers if n.lower() not in own)]
     lines = [f"{operation.verb} {target} HTTP/1.1", f"Host: {where.authority}"]
     lines += [f"{name}: {mark(value)}" for name, value in headers]
     lines += ["Accept: application/json, */*;q=0.5", "User-Agent: memconform-load"]

@@ -17,9 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import specs
+from conformance.option_kinds import Credentials
 from conformance.report.results import Results, SubjectEntry
 from load.profile import ProfileError, length, load_profile, within
 
@@ -39,15 +41,43 @@ class LoadError(RuntimeError):
         self.code = code
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How an API is reached, as the options say it."""
+
+    ca: Path | None = None
+    insecure: bool = False
+    headers: tuple[str, ...] = ()
+    """`NAME=VALUE` words."""
+    timeout: float | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The child's command-line words; what is secret is not among them."""
+        made = ["--ca", str(self.ca.resolve())] if self.ca else []
+        made += ["--insecure"] if self.insecure else []
+        return made + (["--timeout", str(self.timeout)] if self.timeout else [])
+
+    def environment(self, base_url: str, keys: Sequence[str]) -> dict[str, str]:
+        """Return the variables that carry what no command line may show."""
+        return {
+            "MEMCONFORM_API_KEYS": ",".join(keys),
+            "MEMCONFORM_HEADERS": "\n".join(self.headers),
+            "LOCUST_HOST": base_url,
+        }
+
+
 def command(
     base_url: str, api: str, profile: str | Path, out: Path, seed: int, processes: int | None
 ) -> list[str]:
     """Return the command line of the child."""
     made = [
         sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py")),
-        "--headless", "--skip-log-setup", "--only-summary", "--host", base_url, "--api", api,
+        "--headless", "--skip-log-setup", "--only-summary", "--api", api,
         "--load-profile", str(profile), "--out", str(out), "--seed", str(seed),
     ]  # fmt: skip
+    if base_url == Credentials.of(base_url).url:  # else it stands in the environment
+        made += ["--host", base_url]
     if processes is not None and processes > 1:
         made += ["--processes", str(processes), "--master-bind-host", "127.0.0.1",
                  "--master-host", "127.0.0.1", "--master-bind-port", str(_port())]  # fmt: skip
@@ -67,12 +97,14 @@ def run(
     against: str | Path | None = None,
     quota: str | None = None,
     seconds: float | None = None,
+    reach: Reach = Reach(),
 ) -> SubjectEntry:
     """Run a profile on an API and return its judged entry.
 
     `against` is an earlier `results.json` to compare with. `keys` are API keys; several spread
     the load over tenants, `limited=KEY` is driven into its limit. `quota` (REQUESTS/SECONDS) is
-    the limit of an API whose answers do not say it, `seconds` what the profile is shortened to.
+    the limit of an API whose answers do not say it, `seconds` what the profile is shortened to,
+    `reach` how the API is reached.
     With `out`, the child's `results.json` and its log are left there. Raises ProfileError,
     SpecError for what cannot be used, and LoadError where the child left no result.
     """
@@ -89,13 +121,11 @@ def run(
         (folder / "results.json").unlink(missing_ok=True)
         log = folder / "locust.log"
         line = command(base_url, api, profile, folder, seed, processes)
-        if against is not None:
-            line += ["--against", str(Path(against).resolve())]
-        if quota is not None:
-            line += ["--quota", quota]
-        if seconds is not None:
-            line += ["--seconds", str(seconds)]
-        environment = {**os.environ, "MEMCONFORM_API_KEYS": ",".join(keys)}
+        compared = Path(against).resolve() if against is not None else None
+        for option, value in (("against", compared), ("quota", quota), ("seconds", seconds)):
+            line += [f"--{option}", str(value)] if value is not None else []
+        line += reach.words
+        environment = {**os.environ, **reach.environment(base_url, keys)}
         environment.setdefault("LOCUST_SKIP_UPDATE_CHECK", "1")
         limit = length(plan) + plan.drain + (plan.settle or max(delays, default=0)) + GRACE
         with log.open("wb") as sink:

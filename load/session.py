@@ -20,8 +20,13 @@ from typing import Any
 
 import specs
 from conformance.backend import words
-from conformance.report.results import Results, Run, SubjectEntry
-from conformance.report.run import redact
+from conformance.backend.requests import NOTHING
+from conformance.backend.trust import SYSTEM, Trust
+from conformance.history import Headers
+from conformance.option_kinds import Credentials
+from conformance.options import Given, secrets
+from conformance.report import run as report_run
+from conformance.report.results import Results, SubjectEntry
 from load import breakpoint as breakpoint_
 from load import ledger, pages, quota, request_ids
 from load.call import Origin, origin
@@ -48,17 +53,40 @@ class Options:
     profile: str
     seed: int = 0
     out: Path | None = None
-    insecure: bool = False
+    trust: Trust = SYSTEM
+    headers: Headers = ()
+    """What goes out with every request."""
+    timeout: float | None = None
+    """Seconds that an answer may take; None: as the profile says."""
     against: Path | None = None
     """An earlier `results.json` to compare with."""
     limited: str | None = None
     """A key that may be used up to find the rate limit."""
     secrets: tuple[str, ...] = ()
-    """Every key, those that a load run has no use for too."""
+    """Every word that no output may show: all keys, also those that a load run has no use for."""
     quota: str | None = None
     """REQUESTS/SECONDS, where answers do not say it."""
     seconds: float | None = None
     """What a longer profile is shortened to."""
+
+
+def read(given: Given, base_url: str) -> Options:
+    """Return a run's options from the checked ones of a command line."""
+    return Options(
+        api=given["api"],
+        base_url=base_url,
+        profile=given["load-profile"],
+        seed=given["seed"],
+        out=given["out"],
+        trust=Trust(given["ca"], given["insecure"]),
+        headers=tuple(words.header(each) for each in given["header"]),
+        timeout=given["timeout"],
+        against=given["against"],
+        quota=given["quota"],
+        seconds=given["seconds"],
+        secrets=(*secrets(given), *Credentials.of(base_url).secrets),
+        **keys_of(given["api-key"]),
+    )
 
 
 def keys_of(given: Sequence[str]) -> dict[str, Any]:
@@ -73,7 +101,6 @@ def keys_of(given: Sequence[str]) -> dict[str, Any]:
     return {
         "keys": tenants or ("",),
         "limited": limited,
-        "secrets": tuple(key for _, key in told),
     }
 
 
@@ -85,6 +112,8 @@ def shaped(options: Options) -> Profile:
     profile = load_profile(options.profile)
     if options.seconds is not None:
         profile = within(profile, options.seconds)
+    if options.timeout is not None:
+        profile = profile.model_copy(update={"timeout": options.timeout})
     if options.quota is not None:
         words.quota(options.quota)
         plan = profile.rate_limit.model_copy(update={"quota": options.quota})
@@ -109,7 +138,13 @@ class Session:
         if not self.plan.tasks:
             raise ValueError(f"nothing to send: no operation of {self.contract.api} is left in")
         self.schedule = from_profile(self.profile, self.options.seed)
-        self.where = origin(self.options.base_url)
+        self.where = origin(self.options.base_url, self.options.headers)
+        self.base_url = Credentials.of(self.options.base_url).url
+        if self.profile.kind == "retry-storm" and self.where.always != NOTHING:
+            raise ValueError(
+                "a retry storm's clients are SDKs, which send no header or query of yours: leave "
+                "out --header and the credentials in the base URL"
+            )
         self.engine: Engine | None = None
         self.earlier: Any = None
         if self.options.against is not None:
@@ -150,7 +185,7 @@ class Session:
             keys = (options.limited,)
         lanes = make_lanes(self.plan, self.where, keys, run_id, options.seed, index)
         self.engine = Engine(
-            self.profile, self.schedule, lanes, connector(self.where, options.insecure),
+            self.profile, self.schedule, lanes, connector(self.where, options.trust),
             index, workers, on_flush=on_flush,
         )  # fmt: skip
         return self.engine
@@ -161,7 +196,7 @@ class Session:
         assert engine is not None
         try:
             self._play(engine)
-            wire = connector(self.where, self.options.insecure)
+            wire = connector(self.where, self.options.trust)
             if self.profile.ledger:
                 ledger.check(engine, wire)
             if self.profile.cleanup:
@@ -193,7 +228,7 @@ class Session:
         """Let SDKs be the clients, in a process of its own that Locust has not patched."""
         if engine.index:
             return
-        line = [sys.executable, "-m", "load.storm", "--base-url", self.options.base_url, "--api",
+        line = [sys.executable, "-m", "load.storm", "--base-url", self.base_url, "--api",
                 self.options.api, "--load-profile", self.options.profile]  # fmt: skip
         if self.options.seconds is not None:
             line += ["--seconds", str(self.options.seconds)]
@@ -269,7 +304,7 @@ class Session:
     def _entry(self, running: bool = False) -> SubjectEntry:
         return entry(
             self.figures(running),
-            base_url=self.options.base_url,
+            base_url=self.base_url,
             wall_seconds=time.perf_counter() - self.began,
         )
 
@@ -279,21 +314,17 @@ class Session:
         return self.entry
 
     def results(self, made: SubjectEntry, command: Sequence[str]) -> Results:
-        """Return the whole `results.json` of this run."""
-        import importlib.metadata
-
-        return Results(
-            run=Run(
-                tool=importlib.metadata.version("memconform"),
-                started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
-                seconds=round(time.perf_counter() - self.began, 3),
-                seed=self.options.seed,
-                command=redact(command, self.options.secrets),
-                complete=not self.interrupted,
-                reason=self.interrupted,
-                parts={f"load {made.api}": made.wall_seconds},
-            ),
-            subjects=(made,),
+        """Return the whole `results.json` of this run, without any key."""
+        return report_run.make(
+            (made,),
+            started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            seconds=time.perf_counter() - self.began,
+            seed=self.options.seed,
+            command=command,
+            secrets=self.options.secrets,
+            complete=not self.interrupted,
+            reason=self.interrupted,
+            parts={f"load {made.api}": made.wall_seconds},
         )
 
 
@@ -311,13 +342,13 @@ def make_lanes(
     ]  # fmt: skip
 
 
-def connector(where: Origin, insecure: bool = False) -> Callable[[], Wire]:
+def connector(where: Origin, trust: Trust = SYSTEM) -> Callable[[], Wire]:
     """Return what opens a connection: the fast one for plain HTTP, Locust's client for TLS."""
     if where.scheme == "http" and not _proxied(where):
         return lambda: Connection((where.host, where.port))
     from load.transport_agent import AgentConnection
 
-    return lambda: AgentConnection(where, insecure=insecure)
+    return lambda: AgentConnection(where, trust=trust)
 
 
 def _proxied(where: Origin) -> bool:

@@ -16,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from geventhttpclient import HTTPClient
 
+from conformance.backend.trust import SYSTEM, Trust
 from load.call import Origin
 from load.framing import Trouble
 from load.transport_fast import CHUNK, Connection
@@ -29,7 +30,7 @@ class AgentConnection(Connection):
     __slots__ = ("_before", "_client", "_rested")
 
     def __init__(
-        self, where: Origin, *, insecure: bool = False, timeout: float = 3600.0,
+        self, where: Origin, *, trust: Trust = SYSTEM, timeout: float = 3600.0,
         proxy: str | None = None,
     ) -> None:  # fmt: skip
         """`proxy` is an address that goes before what the environment says (HTTPS_PROXY)."""
@@ -52,9 +53,9 @@ class AgentConnection(Connection):
             if where.scheme == "http":
                 self._before = f"http://{where.authority}".encode(), _authorisation(user, word)
         if where.scheme == "https":
-            options |= {"ssl": True, "insecure": insecure}
-            if insecure:
-                options["ssl_context_factory"] = _accept_any
+            options |= {"ssl": True, "insecure": trust.insecure}
+            if trust != SYSTEM:
+                options["ssl_context_factory"] = lambda **_: trust.context()
         self._rested = 0.0
         """When the last answer was whole, by `perf_counter`."""
         self._client = HTTPClient(where.host, where.port, **options)
@@ -139,10 +140,3 @@ def _authorisation(user: str, word: str) -> bytes:
         return b""
     token = base64.b64encode(f"{user}:{word}".encode())
     return b"Proxy-Authorization: Basic " + token + b"\r\n"
-
-
-def _accept_any(**_: Any) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

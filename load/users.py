@@ -14,7 +14,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import gevent
@@ -22,13 +21,14 @@ from gevent.event import AsyncResult
 from locust import LoadTestShape, User, events, log, task
 from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
+from conformance.options import Option, at, checked
 from conformance.report import write
 from load.engine import Fresh
 from load.plan import settling
-from load.profile import ProfileError, length, names
+from load.profile import ProfileError, length
 from load.record import Tally, pack, unpack
 from load.result import exit_code, sentences
-from load.session import Options, Session, keys_of
+from load.session import Options, Session, read
 from specs import SpecError
 
 USAGE = 2
@@ -79,43 +79,34 @@ class ProfileShape(LoadTestShape):
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_options(parser: Any) -> None:
     """Add memconform's options to Locust's."""
-    parser.add_argument(
-        "--api",
-        env_var="MEMCONFORM_API",
-        default="",
-        help="API id (see specs/), or a path to an OpenAPI file with x-conformance",
-    )
-    parser.add_argument(
-        "--api-key",
-        action="append",
-        default=None,
-        is_secret=True,
-        include_in_web_ui=False,
-        help="API key; give it several times to spread the load over tenants; limited=KEY is "
-        "driven into its limit (or MEMCONFORM_API_KEYS, comma-separated)",
-    )
-    parser.add_argument(
-        "--load-profile",
-        env_var="MEMCONFORM_LOAD_PROFILE",
-        default="smoke",
-        help=f"one of {', '.join(names())}, or a path to a .toml file",
-    )
-    parser.add_argument(
-        "--out", default="", include_in_web_ui=False, help="folder for results.json"
-    )
-    parser.add_argument(
-        "--against", default="", include_in_web_ui=False,
-        help="an earlier results.json to compare with",
-    )  # fmt: skip
-    parser.add_argument(
-        "--quota", default="", help="REQUESTS/SECONDS of the limit, where no header tells it"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=None, help="shorten the profile to about so many seconds"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same requests")
-    parser.add_argument("--insecure", action="store_true", default=False,
-                       help="accept any TLS certificate")  # fmt: skip
+    for row in at("locust"):
+        settings: dict[str, Any] = {"help": row.help_at("locust").replace("%", "%%")}
+        if row.flag:
+            settings["action"] = "store_true"
+        else:
+            settings |= {"metavar": row.metavar, "default": "" if not row.repeatable else None}
+        if row.repeatable:
+            settings["action"] = "append"
+        elif "locust" in row.env:
+            settings["env_var"] = row.env["locust"]
+        parser.add_argument(
+            row.name, dest=DEST + row.identifier, is_secret=row.secret, include_in_web_ui=False,
+            **settings,
+        )  # fmt: skip
+
+
+DEST = "memconform_"
+"""Begins the names of our options among Locust's."""
+
+
+def _typed(given: Any, row: Option) -> Any:
+    """Return what was typed for an option, or stands in its variable."""
+    value = getattr(given, DEST + row.identifier)
+    if row.repeatable and not value and "locust" in row.env:
+        separator = "," if row.key == "api-key" else "\n"
+        told = os.environ.get(row.env["locust"], "").split(separator)
+        return [word for word in told if word]
+    return value or None
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
@@ -153,26 +144,16 @@ def _terminate(environment: Any) -> None:
 
 
 def _options(environment: Any) -> Options:
-    given = environment.parsed_options
-    assert given is not None
-    host = environment.host or given.host
-    if not given.api:
+    """Return what the command line says. Raises ValueError where a value cannot be used."""
+    parsed = environment.parsed_options
+    assert parsed is not None
+    given = checked("locust", lambda row: _typed(parsed, row))
+    if not given["api"]:
         raise ValueError("give --api NAME (an id in specs/ or a path to an OpenAPI file)")
+    host = environment.host or parsed.host
     if not host:
         raise ValueError("give --host URL (the API's base URL)")
-    keys = given.api_key or [k for k in os.environ.get("MEMCONFORM_API_KEYS", "").split(",") if k]
-    return Options(
-        api=given.api,
-        base_url=host,
-        profile=given.load_profile,
-        seed=given.seed,
-        out=Path(given.out) if given.out else None,
-        insecure=given.insecure,
-        against=Path(given.against) if given.against else None,
-        quota=given.quota or None,
-        seconds=given.seconds,
-        **keys_of(keys),
-    )
+    return read(given, host)
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]

@@ -20,13 +20,13 @@ TABLES = "conformance/drivers/tables/"
 
 # Inside conformance, a layer may import from itself and from layers above it in this list.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("history", "verdict", "clock", "cases", "progress", "redaction"),
+    ("history", "verdict", "clock", "cases", "progress", "redaction", "options", "option_kinds"),
     ("oracles",),
     ("faults", "drivers", "reference"),
     ("report",),
     ("backend", "sdk"),
     ("teeth", "subjects", "children", "run", "live", "trace"),
-    ("plugin", "cli", "commands", "__main__"),
+    ("plugin", "cli", "commanding", "commands", "__main__"),
 )
 # A suite brings what `teeth` asks of it, in `teeth`'s words.
 UPWARD = {("backend", "teeth"), ("sdk", "teeth")}

@@ -7,12 +7,15 @@ go into the body where there is one, else into the query: cases send unknown nam
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from conformance.history import Headers, Request
+from conformance.option_kinds import Credentials
 from specs import Contract, Operation
 
 UNSET: Any = object()
@@ -90,6 +93,41 @@ def encode(request: Request, authority: str) -> bytes:
     if not framed and (request.body or request.method in ("POST", "PUT", "PATCH")):
         lines.append(f"content-length: {len(request.body)}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape") + request.body
+
+
+@dataclass(frozen=True)
+class Always:
+    """What goes out with every request: `--header`, and the credentials of the base URL.
+
+    It is added to the bytes alone, so that no history, recording or report can show it.
+    """
+
+    headers: Headers = ()
+    query: str = ""
+    secrets: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, headers: Headers, url: Credentials) -> Always:
+        """Return what the options say; user information goes out as RFC 7617 has it."""
+        made, secrets = list(headers), [value for _, value in headers]
+        if url.user or url.password:
+            word = base64.b64encode(f"{url.user}:{url.password}".encode()).decode()
+            made.append(("authorization", f"Basic {word}"))
+            secrets.append(word)
+        return cls(tuple(made), url.query, (*secrets, *url.secrets))
+
+    def added(self, request: Request) -> Request:
+        """Return a request with all of it, except headers that the request has itself."""
+        if not self.headers and not self.query:
+            return request
+        names = {name.lower() for name, _ in request.headers}
+        headers = tuple(each for each in self.headers if each[0] not in names)
+        sign = "&" if "?" in request.target else "?"
+        target = request.target + (sign + self.query if self.query else "")
+        return replace(request, target=target, headers=(*headers, *request.headers))
+
+
+NOTHING = Always()
 
 
 def credentials(contract: Contract, key: str, *, way: int = 0) -> Headers:

@@ -8,7 +8,6 @@ is decided here and nowhere else: the budget, the pace, the read-only promise, t
 from __future__ import annotations
 
 import secrets
-import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,14 @@ from random import Random
 from typing import Any
 
 import specs
-from conformance.backend.requests import UNSET, build, credentials, encode, redact
+from conformance.backend.requests import UNSET, Always, build, credentials, encode, redact
 from conformance.backend.transport import Answer, Origin, SocketTransport, Transport
+from conformance.backend.trust import SYSTEM, TIMEOUT, Trust
 from conformance.backend.words import PRINCIPALS, principals
 from conformance.backend.world import World
 from conformance.clock import Clock, SystemClock
 from conformance.history import Exchange, Headers, History, Request, header
+from conformance.option_kinds import Credentials
 from conformance.oracles.answers import retry_after
 from conformance.oracles.limits import Quota
 from conformance.redaction import hide
@@ -55,7 +56,7 @@ class Limits:
     rate: float | None = None
     """Requests per second at most."""
     read_only: bool = False
-    timeout: float = 15.0
+    timeout: float = TIMEOUT
     """Seconds that one answer may take; fewer where some never came, see `patience`."""
 
 
@@ -97,8 +98,9 @@ class BackendSubject:
         max_requests: int | None = None,
         max_seconds: float | None = None,
         rate: float | None = None,
-        timeout: float = 15.0,
-        ca: str | Path | None = None,
+        timeout: float = TIMEOUT,
+        trust: Trust = SYSTEM,
+        extra: Headers = (),
         deep: bool = False,
         fast: bool = False,
         clock: Clock | None = None,
@@ -108,19 +110,19 @@ class BackendSubject:
         quota: Quota | None = None,
         also: Mapping[str, str] | None = None,
     ) -> None:
-        self.contract, self.base_url, self.seed = contract, base_url, seed
+        there = Credentials.of(base_url)
+        self.contract, self.base_url, self.seed = contract, there.url, seed
+        self.trust, self.always = trust, Always.of(extra, there)
         self.deep, self.fast = deep, fast
         self.keys: Mapping[str, str] = principals(keys)
         self.limits = Limits(max_requests, max_seconds, rate, read_only, timeout)
         self.clock: Clock = clock or SystemClock()
         self.run_id = run_id or secrets.token_hex(4)
-        self.restart, self.quota = restart, quota
-        self.origin = Origin.of(base_url)
-        self._ca = Path(ca) if ca else None
-        self.wire: Transport = transport or SocketTransport(self.origin, self._ca, self.clock)
+        self.restart, self.quota, self.origin = restart, quota, Origin.of(self.base_url)
+        self.wire: Transport = transport or SocketTransport(self.origin, trust, self.clock)
         options: dict[str, Any] = {
-            "seed": seed, "read_only": read_only, "rate": rate, "ca": ca, "timeout": timeout,
-            "clock": clock, "run_id": self.run_id,
+            "seed": seed, "read_only": read_only, "rate": rate, "trust": trust, "extra": extra,
+            "timeout": timeout, "clock": clock, "run_id": self.run_id,
         }  # fmt: skip
         others = (also or {}).items()
         self.siblings = [BackendSubject(specs.load(a), url, keys, **options) for a, url in others]
@@ -273,7 +275,7 @@ class BackendSubject:
     def play(self, prepared: Prepared, *, patient: bool = True, fresh: bool = False) -> Exchange:
         """Send a prepared request; see `send`."""
         self._admit(prepared, 1)
-        data = encode(prepared.request, self.origin.authority)
+        data = self._bytes(prepared.request)
         for _ in range(3):
             answer = self.wire.exchange(data, self.patience, fresh=fresh)
             exchange = self._record(prepared, answer)
@@ -303,26 +305,30 @@ class BackendSubject:
 
         self._admit(prepared, 1)
         prepared = replace(prepared, operation=None)
-        data = encode(prepared.request, self.origin.authority)
+        data = self._bytes(prepared.request)
         if not isinstance(self.wire, SocketTransport):
             return self._record(prepared, self.wire.exchange(data, self.patience))
         root = f"{'https' if self.origin.tls else 'http'}://{self.origin.authority}"
-        verify = ssl.create_default_context(cafile=str(self._ca)) if self._ca else True
+        verify = self.trust.context() if self.origin.tls else True
         with DroppingProxy(root, lambda request: True, verify=verify) as proxy:
             there = Origin.of(proxy.base_url)
             moved = replace(prepared.request, target=there.path + prepared.request.target)
             wire = SocketTransport(there, clock=self.clock)
-            data = encode(moved, self.origin.authority)
+            data = self._bytes(moved)
             answer = wire.exchange(data, self.patience, fresh=True)
             if proxy.problems:
                 raise Inconclusive(f"the request was not passed on: {proxy.problems[0]}")
         return self._record(prepared, answer)
 
+    def _bytes(self, request: Request) -> bytes:
+        """Return what goes out for a request; histories lack what goes out with every one."""
+        return encode(self.always.added(request), self.origin.authority)
+
     def together(self, prepared: Sequence[Prepared]) -> list[Exchange]:
         """Release several requests at the same moment and return their exchanges in order."""
         for each in prepared:
             self._admit(each, len(prepared))
-        data = [encode(each.request, self.origin.authority) for each in prepared]
+        data = [self._bytes(each.request) for each in prepared]
         answers = self.wire.together(data, self.patience)
         return [self._record(p, a) for p, a in zip(prepared, answers, strict=True)]
 
@@ -343,7 +349,7 @@ class BackendSubject:
         self.wire.close()
         if moved is not None:
             self.base_url, self.origin = moved, Origin.of(moved)
-            self.wire = SocketTransport(self.origin, self._ca, self.clock)
+            self.wire = SocketTransport(self.origin, self.trust, self.clock)
 
     def close(self) -> list[str]:
         """Remove what the run created, close every connection, return what could not be removed."""
@@ -458,4 +464,5 @@ class BackendSubject:
 
     def redacted(self, text: str) -> str:
         """Return `text` with every key replaced."""
-        return hide(text, {key: f"<key {name}>" for name, key in self.keys.items()})
+        shown = {key: f"<key {name}>" for name, key in self.keys.items()}
+        return hide(text, {**dict.fromkeys(self.always.secrets, "<secret>"), **shown})

@@ -14,12 +14,12 @@ import ssl
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import httptools
 
+from conformance.backend.trust import SYSTEM, Trust
 from conformance.clock import Clock, SystemClock
 from conformance.history import Failure, Response
 
@@ -158,16 +158,14 @@ class SocketTransport:
     """Real sockets to one origin. Safe to use from several threads."""
 
     origin: Origin
-    ca: Path | None = None
+    trust: Trust = SYSTEM
     clock: Clock = field(default_factory=SystemClock)
     _idle: list[_Connection] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _opened: int = 0
 
     def __post_init__(self) -> None:
-        self._tls: ssl.SSLContext | None = None
-        if self.origin.tls:
-            self._tls = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+        self._tls = self.trust.context() if self.origin.tls else None
 
     def exchange(self, data: bytes, timeout: float, *, fresh: bool = False) -> Answer:
         """Send one request and read its answer; failures are told, never raised.

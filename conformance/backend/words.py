@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 
+from conformance.option_kinds import WrongValue, quota_of
 from conformance.oracles.limits import Quota
 
 RESTART_SECONDS = 120.0
@@ -34,25 +35,21 @@ def quota(text: str | None) -> Quota | None:
     """Return the quota that `100/60` means: requests in seconds. Raises ValueError."""
     if not text:
         return None
-    requests, slash, seconds = text.partition("/")
     try:
-        made = Quota(int(requests), float(seconds))
-    except ValueError:
-        made = None
-    if made is None or not slash or made.q < 1 or made.w <= 0:
-        raise ValueError(f"--quota {text!r}: write REQUESTS/SECONDS, as in 100/60")
-    return made
+        return Quota(*quota_of(text))
+    except WrongValue as why:
+        raise ValueError(f"--quota {text!r}: {why}") from None
 
 
 def also(texts: Sequence[str]) -> dict[str, str]:
-    """Return API -> base URL of `NAME=URL` words. Raises ValueError."""
-    found = {}
-    for text in texts:
-        name, sign, url = text.partition("=")
-        if not sign or not name or not url.startswith(("http://", "https://")):
-            raise ValueError(f"--also {text!r}: write NAME=URL, as in memory=http://HOST:PORT/PATH")
-        found[name] = url.rstrip("/")
-    return found
+    """Return API -> base URL of `NAME=URL` words, which the option table has checked."""
+    return {name: url for name, _, url in (text.partition("=") for text in texts)}
+
+
+def header(text: str) -> tuple[str, str]:
+    """Return (name, value) of a `NAME=VALUE` word, which the option table has checked."""
+    name, _, value = text.partition("=")
+    return name.lower(), value
 
 
 def restart(command: str | None) -> Callable[[], str | None] | None:

@@ -6,10 +6,10 @@ from conformance.sdk import run_release
 
 from conformance.sdk.suite import (
     cases,
-    open_subject,
+    open_release,
     reference,
     run,
     run_release,
 )
 
-__all__ = ["cases", "open_subject", "reference", "run", "run_release"]
+__all__ = ["cases", "open_release", "reference", "run", "run_release"]

@@ -449,29 +449,76 @@ def _why(subject: SdkSubject, operation: Operation, mode: str) -> str:
 # --- for pytest -----------------------------------------------------------------------------------
 
 
-def open_subject(
+@dataclass(frozen=True)
+class Opened:
+    """One contract of a release, ready for its cases."""
+
+    target: Target
+    subject: SdkSubject
+    first: bool
+
+    def take(self, case: Case, operation: Operation | None, mode: str) -> CaseResult:
+        """Run one instance of a case, and name its operation as the release's entry does."""
+        result = _execute(case, self.subject, operation, mode)
+        return result if self.first else _prefixed(result, self.target.contract.api)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release with every contract that it serves, as pytest takes it through the suite."""
+
+    opened: tuple[Opened, ...]
+    bench: Testbench
+    wanted: str | None
+    origin: Mapping[str, Any]
+
+    def close(self, results: Sequence[CaseResult], wall: float) -> SubjectEntry:
+        """Close every contract's subject and return the release's entry of its results."""
+        targets = [each.target for each in self.opened]
+        covered = [coverage(each.subject) for each in self.opened]
+        busy: Counter[str] = Counter()
+        scripts: dict[str, str] = {}
+        for each in self.opened:
+            busy.update(each.subject.busy)  # adds floats too
+            scripts = {**reproductions(each.subject, each.target.table), **scripts}
+            each.subject.close()
+        self.bench.close()
+        first = self.opened[0].subject
+        entry = _entry(
+            targets, first.name, first.version, results, covered, wall, self.wanted, busy
+        )
+        entry.details.update(self.origin)
+        return with_reproductions(entry, scripts, targets)
+
+
+def open_release(
     subject: str | None,
     driver_command: Sequence[str] | None,
     api: str | None,
     *,
     seed: int = 0,
     deep: bool = False,
-) -> tuple[SdkSubject, Callable[[Sequence[CaseResult], float], SubjectEntry]]:
-    """Return a subject, and a function that closes it and makes its entry from its results."""
-    name, version, targets = _targets(subject, driver_command, api, "virtual")
+    table: str | Path | None = None,
+) -> Release:
+    """Return a release with every contract that it serves opened.
+
+    Raises EnvironmentUnavailable, DriverError where a driver does not start.
+    """
+    name, version, targets = _targets(subject, driver_command, api, "virtual", table)
     bench = Testbench()
-    made = _one(targets[0], bench, name, version, targets[0].contract.api, "virtual")
-    made.seed, made.deep = seed, deep
-
-    def close(results: Sequence[CaseResult], wall: float) -> SubjectEntry:
-        covered = [coverage(made)]
-        made.close()
+    opened: list[Opened] = []
+    try:
+        for target in targets:
+            reported = targets[0].contract.api
+            made = _one(target, bench, name, version, reported, "virtual")
+            made.seed, made.deep = seed, deep
+            opened.append(Opened(target, made, target is targets[0]))
+    except DriverError:
+        for each in opened:
+            each.subject.close()
         bench.close()
-        return _entry(
-            targets[:1], made.name, made.version, results, covered, wall, subject, made.busy,
-        )  # fmt: skip
-
-    return made, close
+        raise
+    return Release(tuple(opened), bench, subject, _origin(driver_command, table, api))
 
 
 def _origin(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import specs
+from conformance.backend.trust import Trust
 from conformance.reference.backend.server import Embedded
 from conformance.reference.defects import Defects
 from load.call import origin
@@ -91,7 +92,7 @@ def over_tls(script: Script, proxy: str | None = None) -> Iterator[Opened]:
         with servers.tls(servers.Served(f"http://{host}:{port}")) as served:
 
             def connect() -> AgentConnection:
-                made = AgentConnection(origin(served.url), insecure=True, proxy=proxy)
+                made = AgentConnection(origin(served.url), trust=Trust(insecure=True), proxy=proxy)
                 opened.callback(made.close)
                 return made
 
@@ -207,7 +208,7 @@ def test_nobody_behind_tls_is_called_refused() -> None:
         taken.bind(("127.0.0.1", 0))
         where = origin(f"https://127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(Trouble) as trouble:
-            AgentConnection(where, insecure=True).exchange(GET)
+            AgentConnection(where, trust=Trust(insecure=True)).exchange(GET)
     assert trouble.value.kind == "refused"
 
 

@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 import uvicorn
@@ -93,7 +94,7 @@ def main(
         for each in DEFECTS:
             print(f"{each.id}\t{each.api}\t{each.requirement}\t{each.summary}", file=out)
         return 0
-    problem = _refusal(rate_limit, defects, workers, delay, processing_delay)
+    problem = _refusal(rate_limit, defects, db)
     if problem:
         print(f"memconform serve: {problem}", file=sys.stderr)  # noqa: T201
         return USAGE
@@ -112,17 +113,13 @@ def main(
         return _serve(options, out, made)
 
 
-def _refusal(
-    rate_limit: str | None, defects: Sequence[str], workers: int, *seconds: float
-) -> str | None:
+def _refusal(rate_limit: str | None, defects: Sequence[str], db: str | None) -> str | None:
     known = {each.id for each in DEFECTS}
     unknown = [each for each in defects if each not in known]
     if unknown:
         return f"no such defect: {', '.join(unknown)}; --list-defects names them all"
-    if workers < 1:
-        return "--workers must be at least 1"
-    if any(each < 0 for each in seconds):
-        return "a delay cannot be negative"
+    if db and (Path(db).is_dir() or not Path(db).resolve().parent.is_dir()):
+        return f"--db {db!r}: it is no file in a folder that exists; name one"
     try:
         parse(rate_limit or "1/1")
     except ValueError as why:

@@ -12,6 +12,7 @@ import pytest
 import specs
 from conformance.backend import suite
 from conformance.backend.subject import BackendSubject, SubjectError
+from conformance.backend.trust import Trust
 from conformance.cases import CaseResult
 from conformance.reference.backend.server import Embedded
 from conformance.verdict import Finding, Verdict
@@ -25,8 +26,8 @@ def judged(
     api: str, served: servers.Served, select: Sequence[str] | None = None, trust: bool = True
 ) -> list[CaseResult]:
     """Run the suite on a server and return what each case came to."""
-    ca = str(served.ca) if served.ca and trust else None
-    subject = BackendSubject(specs.load(api), served.url, served.keys, ca=ca)
+    ca = Path(served.ca) if served.ca and trust else None
+    subject = BackendSubject(specs.load(api), served.url, served.keys, trust=Trust(ca))
     try:
         return suite.run(subject, select=select)
     finally:

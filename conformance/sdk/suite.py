@@ -459,7 +459,7 @@ class Opened:
 
     def take(self, case: Case, operation: Operation | None, mode: str) -> CaseResult:
         """Run one instance of a case, and name its operation as the release's entry does."""
-        result = _execute(case, self.subject, operation, mode)
+        result = execute(case, self.subject, operation, mode)
         return result if self.first else _prefixed(result, self.target.contract.api)
 
 

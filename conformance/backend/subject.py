@@ -86,6 +86,14 @@ class BackendSubject:
     """Requests that were left without an answer."""
     _slowest = 0.0
     """Seconds that the slowest answer took."""
+    case = ""
+    """The case instance that runs."""
+    alone = False
+    """True where nobody else changes the data: what was found once needs no second look."""
+    recorder: Callable[[Exchange, str, float], None] | None = None
+    """Told of every exchange with its case and its time since the epoch."""
+    entered: Callable[[str], None] | None = None
+    """Told of every case instance that begins, before anything is sent for it."""
 
     def __init__(
         self,
@@ -112,8 +120,8 @@ class BackendSubject:
     ) -> None:
         there = Credentials.of(base_url)
         self.contract, self.base_url, self.seed = contract, there.url, seed
-        self.trust, self.always = trust, Always.of(extra, there)
         self.deep, self.fast = deep, fast
+        self.trust, self.always = trust, Always.of(extra, there)
         self.keys: Mapping[str, str] = principals(keys)
         self.limits = Limits(max_requests, max_seconds, rate, read_only, timeout)
         self.clock: Clock = clock or SystemClock()
@@ -126,7 +134,6 @@ class BackendSubject:
         }  # fmt: skip
         others = (also or {}).items()
         self.siblings = [BackendSubject(specs.load(a), url, keys, **options) for a, url in others]
-        self.case = ""
         self.cases: list[str] = []
         """The case instance that each exchange belongs to, by exchange number."""
         self.at: list[float] = []
@@ -137,13 +144,7 @@ class BackendSubject:
         """Operations that once did not show in time what they should; nobody waits long again."""
         self.unmet: dict[str, str] = {}
         """Principals whose quota no header tells and no number of requests met -> in words."""
-        self.alone = False
-        """True where nobody else changes the data: what was found once needs no second look."""
         self.world = World(self)
-        self.recorder: Callable[[Exchange, str, float], None] | None = None
-        """Told of every exchange with its case and its time since the epoch."""
-        self.entered: Callable[[str], None] | None = None
-        """Told of every case instance that begins, before anything is sent for it."""
         self._exchanges: list[Exchange] = []
         self._lock = threading.Lock()
         self._started = self.clock.monotonic()

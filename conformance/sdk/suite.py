@@ -37,7 +37,7 @@ from specs.catalogue import requirements
 MODULES = (
     "test_surface", "test_wire", "test_responses", "test_errors", "test_problems",
     "test_retries", "test_attempts", "test_retry_after", "test_rate_limit", "test_pagination",
-    "test_robustness", "test_composed",
+    "test_following", "test_robustness", "test_composed",
 )  # fmt: skip
 Clock = Literal["virtual", "real"]
 LATE = "composed."

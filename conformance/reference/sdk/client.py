@@ -373,7 +373,12 @@ class SyncEngine:
             walk.turn()
             if walk.step is not None:
                 arguments, url = _next(self.state, operation, walk.step)
-                walk.page = self._converse(operation, arguments, url)
+                try:
+                    walk.page = self._converse(operation, arguments, url)
+                except Exception:
+                    if "walk.error-ends" not in self.state.kit.defects:
+                        raise
+                    return
 
     def _converse(
         self, operation: Operation, arguments: Mapping[str, Any], url: str | None = None
@@ -436,7 +441,12 @@ class AsyncEngine:
             walk.turn()
             if walk.step is not None:
                 arguments, url = _next(self.state, operation, walk.step)
-                walk.page = await self._converse(operation, arguments, url)
+                try:
+                    walk.page = await self._converse(operation, arguments, url)
+                except Exception:
+                    if "walk.error-ends" not in self.state.kit.defects:
+                        raise
+                    return
         for item in kept:
             yield item
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, unquote_plus, urljoin, urlsplit
 
 from conformance.oracles.answers import Answer
 from conformance.reference.defects import Defects
@@ -91,7 +91,10 @@ def page(
     token = _at(answer.json(), paging.next or "")
     if not isinstance(token, str) or not token or paging.cursor is None:
         return Page(entries, None)
-    return Page(entries, Step({**arguments, paging.cursor: token}))
+    if "walk.cursor-read" in defects:
+        token = unquote_plus(token)
+    kept = {} if "walk.filters-lost" in defects else arguments
+    return Page(entries, Step({**kept, paging.cursor: token}))
 
 
 def _at(value: Any, place: str) -> Any:
@@ -112,6 +115,8 @@ def next_link(answer: Answer, url: str, defects: Defects) -> str | None:
             continue
         for target, relations in links(text, defects):
             if "next" in relations:
+                if "links.query-read" in defects:
+                    target = unquote(target)
                 return target if "links.relative-as-is" in defects else urljoin(url, target)
     return None
 

@@ -77,9 +77,7 @@ def test_followed(subject: SdkSubject, operation: Operation, mode: str) -> list[
     return once(made.witnessed(paging.judge_walk(operation, pairs)))
 
 
-def _links(
-    operation: Operation, queries: Sequence[str]
-) -> Any:
+def _links(operation: Operation, queries: Sequence[str]) -> Any:
     """Return a server's answers to a walk by Link headers: one for each query, then the last."""
     served: list[int] = []
 

@@ -6,6 +6,8 @@ credentials stay where they were meant for; answers are read up to a cap.
 
 from __future__ import annotations
 
+import codecs
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -54,6 +56,37 @@ def kind_of(error: httpx.HTTPError, headed: bool) -> Network:
     return "connect" if isinstance(error, httpx.ConnectError) else "reset"
 
 
+class Lines:
+    """Splits a stream of events into lines: CR LF, LF or CR ends one, and nothing else does."""
+
+    def __init__(self, defects: Defects) -> None:
+        self._defects = defects
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._left = ""
+        self._returned = False
+        """True where the last character was a CR, so that a LF now ends no further line."""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Return the lines that are whole now."""
+        text = self._decoder.decode(data)
+        if not text:
+            return []
+        if self._returned:
+            text = text.removeprefix("\n")
+        self._returned = text.endswith("\r")
+        text = self._left + text
+        if "stream.feed-only" in self._defects:
+            *lines, self._left = text.split("\n")
+        elif "stream.unicode-lines" in self._defects:
+            *lines, self._left = "".join(f"{x}\n" for x in text.splitlines()).split("\n")
+        else:
+            *lines, self._left = _LINE_END.split(text)
+        return lines
+
+
+_LINE_END = re.compile("\r\n|\n|\r")
+
+
 class SyncTransport:
     """Blocking connections of one client."""
 
@@ -87,17 +120,17 @@ class SyncTransport:
             response = self.client.send(request, stream=True, auth=None)
             headed = True
             if _is_stream(out, response):
-                answer = Answer(response.status_code, _headers(response))
+                answer = Answer(response.status_code, _headers(response, self.defects))
                 return Arrived(answer, self._lines(response), response)
             body = self._read(response)
         except httpx.HTTPError as error:
             raise Failed(kind_of(error, headed), error) from error
-        return Arrived(Answer(response.status_code, _headers(response), body))
+        return Arrived(Answer(response.status_code, _headers(response, self.defects), body))
 
     def _read(self, response: httpx.Response) -> bytes:
         body, until = bytearray(), time.monotonic() + self.timeout
         try:
-            for piece in response.iter_bytes():
+            for piece in _pieces(response, self.defects):
                 body += piece
                 _check(len(body), until, self.defects)
                 if len(body) > 10_000_000 and "transport.big-crash" in self.defects:
@@ -107,8 +140,10 @@ class SyncTransport:
         return bytes(body)
 
     def _lines(self, response: httpx.Response) -> Iterator[str]:
+        lines = Lines(self.defects)
         try:
-            yield from response.iter_lines()
+            for piece in response.iter_bytes():
+                yield from lines.feed(piece)
         finally:
             response.close()
 
@@ -158,12 +193,12 @@ class AsyncTransport:
             response = await self.client.send(request, stream=True, auth=None)
             headed = True
             if _is_stream(out, response):
-                answer = Answer(response.status_code, _headers(response))
+                answer = Answer(response.status_code, _headers(response, self.defects))
                 return Arrived(answer, self._lines(response), response)
             body = await self._read(response)
         except httpx.HTTPError as error:
             raise Failed(kind_of(error, headed), error) from error
-        return Arrived(Answer(response.status_code, _headers(response), body))
+        return Arrived(Answer(response.status_code, _headers(response, self.defects), body))
 
     async def _read(self, response: httpx.Response) -> bytes:
         body, until = bytearray(), time.monotonic() + self.timeout
@@ -176,9 +211,11 @@ class AsyncTransport:
         return bytes(body)
 
     async def _lines(self, response: httpx.Response) -> AsyncIterator[str]:
+        lines = Lines(self.defects)
         try:
-            async for line in response.aiter_lines():
-                yield line
+            async for piece in response.aiter_bytes():
+                for line in lines.feed(piece):
+                    yield line
         finally:
             await response.aclose()
 
@@ -207,7 +244,14 @@ def _unbounded(out: Outgoing, defects: Defects) -> dict[str, None]:
     return {"timeout": None} if out.streams and "stream.waits-for-ever" in defects else {}
 
 
-def _headers(response: httpx.Response) -> tuple[tuple[str, str], ...]:
+def _pieces(response: httpx.Response, defects: Defects) -> Iterator[bytes]:
+    return response.iter_raw() if "answer.coding-unread" in defects else response.iter_bytes()
+
+
+def _headers(response: httpx.Response, defects: Defects) -> tuple[tuple[str, str], ...]:
+    if "headers.one-spelling" in defects:
+        pairs = ((n.decode("latin-1"), v.decode("latin-1")) for n, v in response.headers.raw)
+        return tuple((n, v) for n, v in pairs if n == n.lower())
     return tuple(response.headers.multi_items())
 
 

@@ -337,6 +337,7 @@ class SdkSubject:
         closing: float = 0.0,
         alone: bool = False,
         key: str | None = KEY,
+        address: str = "{}",
     ) -> Play:
         """Play a script at one fresh client that makes the calls, and return what happened.
 
@@ -344,7 +345,8 @@ class SdkSubject:
         `cancel_at`: cancel the (only) call in its n-th wait. `context`: use the client as a
         context manager. `closing`: seconds to wait for
         connections to close. `alone`: never share the client. `timeout`: real seconds per call.
-        `key`: None constructs the client without one. Raises Unconstructed where that fails.
+        `key`: None constructs the client without one. `address`: how a client that is `alone`
+        is given its base URL, `{}/`. Raises Unconstructed where that fails.
         """
         settings = dict(options or {})
         plain = not (alone or concurrency or cancel_at or context or closing or key is None)
@@ -352,7 +354,7 @@ class SdkSubject:
             return self._play_in_lane(script, asks, mode, settings, default, timeout)
         session = self.bench.session(self.contract, script, default=default)
         try:
-            client = self._open(session, key, mode, settings, context)
+            client = self._open(session, key, mode, settings, context, address)
             asked_before = session.connections.opened
             if concurrency:
                 wanted = [(a.operation.id, a.arguments) for a in asks]
@@ -440,7 +442,7 @@ class SdkSubject:
 
     def _open(
         self, session: Session, key: str | None, mode: Mode, options: Mapping[str, Any],
-        context: bool = False,
+        context: bool = False, address: str = "{}",
     ) -> str:  # fmt: skip
         """Return the name of a new client; what it asks while it is made meets no script.
 
@@ -448,7 +450,8 @@ class SdkSubject:
         """
         session.held = True
         try:
-            client = self.driver.open(session.base_url, key, mode, options, context=context)
+            base_url = address.format(session.base_url)
+            client = self.driver.open(base_url, key, mode, options, context=context)
         finally:
             session.held = False
         if isinstance(client, Outcome):

@@ -35,7 +35,8 @@ from specs import Contract, Operation
 from specs.catalogue import requirements
 
 MODULES = (
-    "test_surface", "test_wire", "test_responses", "test_spellings", "test_errors", "test_problems",
+    "test_surface", "test_wire", "test_values", "test_responses", "test_spellings", "test_errors",
+    "test_problems",
     "test_retries", "test_attempts", "test_retry_after", "test_rate_limit", "test_pagination",
     "test_following", "test_robustness", "test_composed",
 )  # fmt: skip

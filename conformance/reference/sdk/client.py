@@ -22,7 +22,7 @@ from conformance.oracles.answers import Answer, Network
 from conformance.reference.defects import Defects
 from conformance.reference.sdk import messages, policy, walking
 from conformance.reference.sdk.errors import exception_for
-from conformance.reference.sdk.messages import Malformed, Outgoing
+from conformance.reference.sdk.messages import Malformed, Outgoing, Unsendable
 from conformance.reference.sdk.transport import (
     Arrived,
     AsyncTransport,
@@ -90,9 +90,12 @@ def conversation(
     `url`: where the next page of a walk is, in place of what the arguments would say.
     """
     kit, defects = state.kit, state.kit.defects
-    request = messages.request(
-        kit.contract, operation, arguments, state.base_url, state.key, defects
-    )
+    try:
+        request = messages.request(
+            kit.contract, operation, arguments, state.base_url, state.key, defects
+        )
+    except Unsendable as why:
+        raise _own(state, operation, str(why)) from why
     request = replace(request, url=url) if url is not None else request
     if state.closed_until > time.monotonic():
         yield Pause(state.closed_until - time.monotonic())

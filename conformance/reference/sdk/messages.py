@@ -31,6 +31,10 @@ class Outgoing:
     streams: bool = False
 
 
+class Unsendable(Exception):
+    """The arguments make no request; the text says why."""
+
+
 class Malformed(Exception):
     """A 2xx answer is not what the contract declares; the text says how."""
 
@@ -43,12 +47,22 @@ def request(
     key: str | None, defects: Defects,
 ) -> Outgoing:  # fmt: skip
     """Return the request that a call means."""
-    left = {k: v for k, v in arguments.items() if v is not None}
+    left = dict(arguments)
+    if operation.body is None or "wire.null-dropped" in defects:
+        left = {k: v for k, v in left.items() if v is not None}
     key_name = operation.idempotency.name if operation.idempotency else None
     if key_name and key_name not in left and "retry.key-reused" in defects:
         left[key_name] = "the-same-for-all"
     if "wire.default-changed" in defects:
         left = {**_lowest(operation), **left}
+    if "wire.empty-dropped" in defects:
+        left = {k: v for k, v in left.items() if v not in ([], {})}
+    if "wire.blanks-trimmed" in defects:
+        left = {k: v.strip() if isinstance(v, str) else v for k, v in left.items()}
+    if "wire.long-cut" in defects:
+        left = {k: v[:4096] if isinstance(v, str) else v for k, v in left.items()}
+    if "wire.nulls-inside-lost" in defects:
+        left = _without_nulls(left)
     if "wire.falsy-dropped" in defects:
         left = {k: v for k, v in left.items() if v or v is True}
     path = _path(operation, left, defects)
@@ -63,9 +77,16 @@ def request(
         quoted = "wire.key-unquoted" not in defects
         headers[operation.idempotency.name] = f'"{made}"' if quoted else made
     body = _body(operation, left, headers, defects)
-    url = base_url.rstrip("/") + path + (f"?{query}" if query else "")
+    base = base_url if "wire.slash-doubled" in defects else base_url.rstrip("/")
+    url = base + path + (f"?{query}" if query else "")
     streams = operation.stream is not None and left.get(operation.stream.parameter) is True
     return Outgoing(method, url, headers, body, streams)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return value
 
 
 def _lowest(operation: Operation) -> dict[str, Any]:
@@ -80,6 +101,8 @@ def _path(operation: Operation, left: dict[str, Any], defects: Defects) -> str:
     path = operation.path
     for parameter in operation.parameters_in("path"):
         value = str(left.pop(parameter.name, ""))
+        if value in ("", ".", "..") and "wire.dots-sent" not in defects:
+            raise Unsendable(f"no URL can carry {value!r} as `{parameter.name}`")
         if "wire.path-not-encoded" not in defects:
             value = quote(value, safe="")
         path = path.replace(f"{{{parameter.name}}}", value)

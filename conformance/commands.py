@@ -28,7 +28,7 @@ def spec_check(given: Given) -> None:
     """Check specs: validity, pointers, sources; say file, line, what, why, what to do."""
     from specs import check
 
-    raise typer.Exit(check.run(given["spec"], given["documents"]))
+    raise typer.Exit(check.run(given["spec"], given["documents"], given["constraints"]))
 
 
 def spec_schema(_: Given) -> None:

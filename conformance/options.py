@@ -416,6 +416,11 @@ def _tools() -> Iterator[Option]:
         "--documents", File(), "DIR", "folder of the source documents, to verify sections in",
         ("spec check",),
     )  # fmt: skip
+    yield Option(
+        "--constraints", Choice("documented", "observed", "assumed", "moved", "all"), "WHICH",
+        "list the constraints that rest on this, or those that are about something documented "
+        "and are not documented themselves (moved)", ("spec check",),
+    )  # fmt: skip
     yield Option("COMMAND", Text(), "COMMAND", "the driver's command line, quoted",
                  ("driver check",), required=("driver check",))  # fmt: skip
     yield Option("PACKAGE", Text(), "PACKAGE", "NAME, NAME==VERSION, wheel or source folder",

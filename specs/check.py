@@ -23,8 +23,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from specs import pointers, positions, rules
-from specs.contract import HERE, METHODS, SpecError, _merge_shared, from_document, names, pointer
+from specs import listing, pointers, positions, rules
+from specs.constraints import Kind
+from specs.contract import (
+    HERE,
+    METHODS,
+    SpecError,
+    _merge_shared,
+    from_document,
+    load,
+    names,
+    pointer,
+)
 from specs.pointers import Fault
 from specs.vocabulary import Basis, OperationBehaviour, RootBehaviour, Word
 
@@ -79,11 +89,12 @@ def documents() -> Mapping[str, Document]:
     return MappingProxyType({key: Document(**value) for key, value in raw.items()})
 
 
-def run(paths: Sequence[Path], folder: Path | None = None) -> int:
+def run(paths: Sequence[Path], folder: Path | None = None, listed: str | None = None) -> int:
     """Check the files (all that ship, where none is given) and print what is found.
 
-    With `folder`, the known source documents are verified against their texts there. Returns the
-    exit code: 0 where nothing is wrong, 1 otherwise.
+    With `folder`, the known source documents are verified against their texts there. `listed`
+    names the constraints to list, as `listing.lines` wants it. Returns the exit code: 0 where
+    nothing is wrong, 1 otherwise.
     """
     console, complaints = Console(highlight=False, soft_wrap=True), Console(stderr=True)
     paths = paths or [HERE / f"{name}.yaml" for name in names()]
@@ -92,6 +103,11 @@ def run(paths: Sequence[Path], folder: Path | None = None) -> int:
         problems += verify(folder)
     for problem in problems:
         console.print(escape(str(problem)))
+    broken = {problem.file for problem in problems}
+    for contract in (load(path) for path in paths if str(path) not in broken):
+        for line in listing.lines(contract, listed) if listed else ():
+            console.print(escape(line))
+        console.print(escape(listing.summary(contract)))
     counted = f"{len(paths)} spec{'s' if len(paths) != 1 else ''} checked"
     if problems:
         complaints.print(f"{counted}: {len(problems)} problems")
@@ -269,6 +285,7 @@ def _openapi(document: Any) -> Iterator[Fault]:
 def _words(document: Any) -> Iterator[Fault]:
     """Yield what `x-conformance` says in words that it does not have."""
     for place, node in _nodes(document):
+        yield from _of_kinds(place, node)
         for word in ("x-basis", "x-closed-basis", "x-bounds-basis"):
             if isinstance(node, dict) and node.get(word, Basis.ASSUMED) not in list(Basis):
                 yield Fault(
@@ -295,6 +312,21 @@ def _words(document: Any) -> Iterator[Fault]:
         elif isinstance(root, RootBehaviour):
             parsed = _parsed(OperationBehaviour, _merge_shared(root, own), (*path, "x-conformance"))
             yield from parsed if isinstance(parsed, list) else ()
+
+
+def _of_kinds(place: positions.Path, node: Any) -> Iterator[Fault]:
+    """Yield what `x-basis-of` says of kinds of constraint that there are not, or in other words."""
+    kinds = node.get("x-basis-of", {}) if isinstance(node, dict) else {}
+    if not isinstance(kinds, dict):
+        kinds = {str(kinds): None}
+    for kind, basis in kinds.items():
+        if kind not in list(Kind) or basis not in list(Basis):
+            yield Fault(
+                (*place, "x-basis-of", str(kind)),
+                f"x-basis-of is {kind}: {basis!r:.40}",
+                "it says how much one kind of broken constraint weighs",
+                f"write one of {', '.join(Kind)}, and one of: {', '.join(Basis)}",
+            )
 
 
 def _parsed(model: type[Word], raw: Any, path: positions.Path) -> Word | list[Fault]:

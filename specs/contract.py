@@ -125,6 +125,8 @@ class Operation:
     wire_basis: Basis
     """Of HTTP method, path and where arguments go; observed at best where nothing is stated."""
     wire_source: str
+    sdk_only: bool
+    """True where the document describes an SDK, so the wire is shown by that SDK alone."""
     method: str | None
     retries: Retries | None
     errors: Errors | None
@@ -371,6 +373,7 @@ def _operation(
         source=x.source,
         wire_basis=x.wire_basis or max(x.basis, Basis.OBSERVED, key=list(Basis).index),
         wire_source=x.wire_source or x.source,
+        sdk_only=root.client is not None,
         method=x.method,
         retries=x.retries or None,
         errors=x.errors,

@@ -18,6 +18,8 @@ from conformance.backend.requests import UNSET
 from conformance.backend.world import is_free_text, properties, required
 from conformance.oracles.contract import shape
 from specs import Basis, Contract, Operation
+from specs.constraints import Kind, broken, of_body, resting, stated
+from specs.contract import Parameter
 
 if TYPE_CHECKING:
     from conformance.backend.subject import BackendSubject
@@ -204,19 +206,28 @@ def broken_basis(operation: Operation, arguments: Mapping[str, Any], body: Any) 
     found: list[Basis] = []
     for parameter in operation.parameters:
         if parameter.name not in arguments:
-            found += [operation.basis] if parameter.required else []
+            found += [_required(operation, parameter)] if parameter.required else []
         elif not _text_valid(parameter.schema, arguments[parameter.name]):
             kinds = parameter.schema.get("type", "string")
             read = next(_readings(str(kinds), arguments[parameter.name]), None)
-            found += _broken(parameter.schema, read, operation.basis)
-    if operation.body is not None and body is not UNSET:
-        found += _broken(operation.body.schema, body, operation.basis)
+            found += _broken(operation, parameter.schema, read)
+    if operation.body is not None:
+        absent = body is UNSET
+        found += [of_body(operation)] if absent else _broken(operation, operation.body.schema, body)
     order = list(Basis)
     return min(found, key=order.index, default=operation.basis)
 
 
-def _broken(schema: Mapping[str, Any], value: Any, default: Basis) -> list[Basis]:
-    return [basis or default for _, _, basis in shape(schema).violations(value)]
+def _required(operation: Operation, parameter: Parameter) -> Basis:
+    kind = Kind.REQUIRED
+    return resting(operation, kind, operation.basis, stated(parameter.schema, kind))
+
+
+def _broken(operation: Operation, schema: Mapping[str, Any], value: Any) -> list[Basis]:
+    return [
+        broken(operation, schema, each.steps, operation.basis, each.null)
+        for each in shape(schema).violations(value)
+    ]
 
 
 def _text_valid(schema: Mapping[str, Any], value: Any) -> bool:

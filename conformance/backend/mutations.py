@@ -13,6 +13,7 @@ from typing import Any
 from conformance.backend.world import object_properties
 from conformance.oracles.contract import shape
 from specs import Basis, Operation
+from specs.constraints import Kind, resting, stated
 from specs.contract import Schema
 
 
@@ -71,6 +72,25 @@ LONGEST = 70_000
 """Texts longer than this are not sent to show that something is too long."""
 
 
+KINDS: Mapping[str, Kind] = {
+    "missing": Kind.REQUIRED,
+    "null": Kind.TYPE,
+    "wrong-type": Kind.TYPE,
+    "below-minimum": Kind.BOUND,
+    "above-maximum": Kind.BOUND,
+    "too-short": Kind.LENGTH,
+    "too-long": Kind.LENGTH,
+    "bad-enum": Kind.ENUM,
+    "bad-format": Kind.FORMAT,
+    "bad-pattern": Kind.PATTERN,
+    "too-few": Kind.LENGTH,
+    "too-many": Kind.LENGTH,
+    "wrong-item": Kind.TYPE,
+    "unknown-property": Kind.EXTRA,
+}
+"""Mistake -> the kind of constraint that it breaks; null for what is optional is its own kind."""
+
+
 def mutations(operation: Operation, valid: Mapping[str, Any]) -> Iterator[Mutation]:
     """Yield every mistake that the operation's schemas make possible, in declared order.
 
@@ -81,21 +101,33 @@ def mutations(operation: Operation, valid: Mapping[str, Any]) -> Iterator[Mutati
         if parameter.location != "query":
             continue
         place = f"query.{parameter.name}"
-        basis = _basis(parameter.schema, operation.basis)
+        schema = parameter.schema
+        basis = _basis(schema, operation.basis)
         if parameter.required:
-            yield Mutation("missing", place, _without(valid, parameter.name), basis)
-        for kind, value, own in _wrong(parameter.schema, basis, in_query=True):
-            yield Mutation(kind, place, {**valid, parameter.name: value}, own)
+            rests = _resting(operation, "missing", schema, operation.basis)
+            yield Mutation("missing", place, _without(valid, parameter.name), rests)
+        for kind, value in _wrong(schema, in_query=True):
+            rests = _resting(operation, kind, schema, basis, optional=not parameter.required)
+            yield Mutation(kind, place, {**valid, parameter.name: value}, rests)
     if operation.body is not None:
         for kind, where, arguments, basis in _object(
-            operation.body.schema, valid, operation.basis, ("body",)
+            operation, operation.body.schema, valid, operation.basis, ("body",)
         ):
             yield Mutation(kind, where, arguments, basis)
 
 
+def _resting(
+    operation: Operation, mistake: str, schema: Schema, inherited: Basis, optional: bool = False
+) -> Basis:
+    """Return on what the rule rests that a mistake breaks in a place with this schema."""
+    kind = Kind.NULL if mistake == "null" and optional else KINDS[mistake]
+    return resting(operation, kind, inherited, stated(schema, kind))
+
+
 def _object(
-    schema: Schema, value: Mapping[str, Any], basis: Basis, path: tuple[str, ...]
-) -> Iterator[tuple[str, str, dict[str, Any], Basis]]:
+    operation: Operation, schema: Schema, value: Mapping[str, Any], basis: Basis,
+    path: tuple[str, ...],
+) -> Iterator[tuple[str, str, dict[str, Any], Basis]]:  # fmt: skip
     """Yield (kind, place, changed object, basis) for each property of an object."""
     basis = _basis(schema, basis)
     needed = set(schema.get("required", ()))
@@ -103,34 +135,39 @@ def _object(
         place = ".".join((*path, name))
         own = _basis(inner, basis)
         if name in needed and name in value:
-            yield "missing", place, _without(value, name), basis
-        for kind, wrong, rule in _wrong(inner, own):
-            yield kind, place, {**value, name: wrong}, rule
+            missing = _resting(operation, "missing", schema, basis)
+            yield "missing", place, _without(value, name), missing
+        for kind, wrong in _wrong(inner):
+            rests = _resting(operation, kind, inner, own, optional=name not in needed)
+            yield kind, place, {**value, name: wrong}, rests
         if isinstance(value.get(name), Mapping) and inner.get("type") == "object":
-            for kind, where, changed, rule in _object(inner, value[name], own, (*path, name)):
+            for kind, where, changed, rule in _object(
+                operation, inner, value[name], own, (*path, name)
+            ):
                 yield kind, where, {**value, name: changed}, rule
-        yield from _inside_array(inner, value, name, own, path)
+        yield from _inside_array(operation, inner, value, name, own, path)
     if schema.get("additionalProperties") is False and not schema.get("patternProperties"):
-        closed = Basis(schema.get("x-closed-basis", basis))
+        closed = _resting(operation, "unknown-property", schema, basis)
         yield "unknown-property", ".".join(path), {**value, "memconform_unknown": 1}, closed
 
 
 def _inside_array(
-    schema: Schema, value: Mapping[str, Any], name: str, basis: Basis, path: tuple[str, ...]
-) -> Iterator[tuple[str, str, dict[str, Any], Basis]]:
+    operation: Operation, schema: Schema, value: Mapping[str, Any], name: str, basis: Basis,
+    path: tuple[str, ...],
+) -> Iterator[tuple[str, str, dict[str, Any], Basis]]:  # fmt: skip
     entries = value.get(name)
     items = schema.get("items")
     if not isinstance(entries, list) or not entries or not isinstance(items, Mapping):
         return
     if items.get("type") == "object" and isinstance(entries[0], Mapping):
-        for kind, where, changed, rule in _object(items, entries[0], basis, (*path, name, "*")):
+        for kind, where, changed, rule in _object(
+            operation, items, entries[0], basis, (*path, name, "*")
+        ):
             yield kind, where, {**value, name: [changed, *entries[1:]]}, rule
 
 
-def _wrong(
-    schema: Schema, basis: Basis, in_query: bool = False
-) -> Iterator[tuple[str, Any, Basis]]:
-    """Yield (kind, value, basis) that break one schema, verified against it."""
+def _wrong(schema: Schema, in_query: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield (kind, value) that break one schema, verified against it."""
     for kind, make in _MAKERS:
         made = make(schema)
         if made is None:
@@ -138,10 +175,8 @@ def _wrong(
         value = made[0]
         if in_query and not _breaks_as_text(schema, kind, value):
             continue
-        if shape(schema).valid(value):
-            continue
-        bound = kind not in ("null", "wrong-type", "wrong-item") and "x-bounds-basis" in schema
-        yield kind, value, Basis(schema["x-bounds-basis"]) if bound else basis
+        if not shape(schema).valid(value):
+            yield kind, value
 
 
 def _breaks_as_text(schema: Schema, kind: str, value: Any) -> bool:

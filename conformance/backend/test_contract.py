@@ -23,6 +23,7 @@ from conformance.backend.generated import (
 from conformance.backend.judging import judge_all, sweep
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
+from conformance.backend.using import contradictory, used
 from conformance.backend.views import tellable, wait_for, write, writer_of
 from conformance.backend.walking import at_home_but, walk
 from conformance.backend.world import required
@@ -32,7 +33,7 @@ from conformance.oracles.found import MISSING, found, ok, told, value_at, value_
 from conformance.oracles.relations import judge_relations
 from conformance.oracles.streams import judge_stream, kept_whole
 from conformance.verdict import Finding, Inconclusive, NotApplicable
-from specs import Contract, Operation
+from specs import Basis, Contract, Operation
 
 REFUSED_FOR_OTHER_REASONS = frozenset({401, 402, 403, 404, 409, 410, 429})
 """A request may be valid and still be refused for what it is about, or whose it is."""
@@ -55,7 +56,7 @@ def test_examples(subject: BackendSubject, operation: Operation) -> Iterable[Fin
         exchange = subject.send(operation, arguments)
         subject.world.note(operation, arguments, exchange, "a")
         yield from judge_all(subject, [exchange])
-        yield from _accepted(operation, exchange, optional)
+        yield from _accepted(operation, arguments, exchange, optional)
         judged += ok(exchange)
         if ok(exchange) and operation.relations:
             yield from judge_relations(operation, arguments, exchange)
@@ -69,9 +70,11 @@ def _has_optional(operation: Operation) -> bool:
     return bool(set(properties(operation)) - required(operation))
 
 
-def _accepted(operation: Operation, exchange: Exchange, optional: bool) -> Iterator[Finding]:
+def _accepted(
+    operation: Operation, arguments: Mapping[str, Any], exchange: Exchange, optional: bool
+) -> Iterator[Finding]:
     status = exchange.status
-    if status is None or not 400 <= status < 500:
+    if status is None or not 400 <= status < 500 or contradictory(arguments):
         return
     if status in REFUSED_FOR_OTHER_REASONS and operation.refuses:
         return
@@ -79,8 +82,14 @@ def _accepted(operation: Operation, exchange: Exchange, optional: bool) -> Itera
     yield found(
         "CT5", f"a valid call {kind} is refused with {status}", exchange,
         cause=f"valid-refused {operation.id} {status}", operation=operation,
-        basis=operation.basis, expected="2xx", actual=status,
+        basis=_served(operation, status, used(operation, arguments)), expected="2xx",
+        actual=status,
     )  # fmt: skip
+
+
+def _served(operation: Operation, status: int, basis: Basis) -> Basis:
+    """Return a basis, weakened for 404 and 405: they say that the path or method is another."""
+    return weaker(basis, operation.wire_basis) if status in (404, 405) else basis
 
 
 @CASES.case("contract.generated-valid", "CT1", "CT2", "CT3", "CT5", "CT6", "CT7", each=_every)
@@ -97,11 +106,12 @@ def test_generated_valid(subject: BackendSubject, operation: Operation) -> Itera
         sent += 1
         accepted += ok(exchange)
         yield from judge_all(subject, [exchange])
-        if made.valid and exchange.status in (400, 422):
+        refused = exchange.status in (400, 422) and not contradictory(whole)
+        if made.valid and refused:
             yield found(
                 "CT5", f"a valid request is refused with {exchange.status} ({made.about})",
                 exchange, cause=f"generated-refused {operation.id} {_topic(made.about)}",
-                operation=operation, basis=operation.basis, expected="2xx",
+                operation=operation, basis=used(operation, whole), expected="2xx",
                 actual=exchange.status,
             )  # fmt: skip
     if not accepted:
@@ -227,29 +237,40 @@ def test_generated_walks(subject: BackendSubject) -> Iterable[Finding]:
     """Where Schemathesis walks along links, every answer on the way is as declared."""
     if not any(operation.links for operation in subject.contract):
         raise NotApplicable("the spec declares no links")
-    sent: list[tuple[Exchange, bool]] = []
+    sent: list[tuple[Exchange, Basis | None]] = []
+    removed = False
 
     def send(operation: Operation, made: Generated, linked: frozenset[str]) -> Exchange:
+        nonlocal removed
         own = subject.world.arguments(operation)
         arguments, body = at_home_but(linked, made, *at_home(subject, operation, made, own))
         exchange = subject.send(operation, arguments, **body_of(operation, body))
         whole = {**arguments, **(body if isinstance(body, dict) else {})}
         subject.world.note(operation, whole, exchange, "a")
-        sent.append((exchange, made.valid))
+        promised = made.valid and conforms(operation, arguments, body)
+        promised = promised and not contradictory(whole)
+        promised = promised and not (removed and linked)  # what a link gave may be gone by now
+        removed = removed or (ok(exchange) and not operation.safe and _removes(operation))
+        sent.append((exchange, used(operation, whole) if promised else None))
         return exchange
 
     followed = walk(subject, send)
     yield from judge_all(subject, [exchange for exchange, _ in sent])
-    for exchange, valid in sent:
+    for exchange, promised in sent:
         operation = subject.contract[exchange.operation or ""]
-        if valid and exchange.status in (400, 422):
+        if promised is not None and exchange.status in (400, 422):
             yield found(
                 "CT5", f"a valid request is refused with {exchange.status}", exchange,
                 cause=f"walk-refused {operation.id}", operation=operation,
-                basis=operation.basis, expected="2xx", actual=exchange.status,
+                basis=promised, expected="2xx", actual=exchange.status,
             )  # fmt: skip
     if not followed:
         raise Inconclusive(f"none of {len(sent)} steps took a link: no answer gave what one needs")
+
+
+def _removes(operation: Operation) -> bool:
+    """Return True where an operation may take away what an earlier answer named."""
+    return operation.effect is None or operation.effect.kind not in ("create", "link")
 
 
 def _streamed(contract: Contract) -> list[Operation]:

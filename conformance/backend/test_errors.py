@@ -20,6 +20,7 @@ from conformance.oracles import envelope
 from conformance.oracles.found import found, ok, weaker
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Contract, Operation
+from specs.constraints import Kind, of_body, resting
 from specs.vocabulary import Provocation
 
 WITHOUT_BODY: tuple[Provocation, ...] = ("invalid", "malformed")
@@ -57,7 +58,7 @@ def _without_body(operation: Operation, exchange: Exchange) -> Iterable[Finding]
     readings = [
         list(envelope.provoked(
             operation, exchange, reading, "a request without its body", requirement="CT4",
-            cause=f"missing-body {operation.id}", basis=operation.basis,
+            cause=f"missing-body {operation.id}", basis=of_body(operation),
         ))
         for reading in WITHOUT_BODY
     ]  # fmt: skip
@@ -199,7 +200,8 @@ def test_method(subject: BackendSubject, operation: Operation) -> Iterable[Findi
             )  # fmt: skip
         yield from envelope.provoked(
             operation, exchange, "method", "a method that the path does not have",
-            requirement="CT11", cause="wrong-method", basis=Basis.DOCUMENTED,
+            requirement="CT11", cause="wrong-method", basis=resting(operation, Kind.PATH,
+            operation.wire_basis),
         )  # fmt: skip
 
 
@@ -234,8 +236,14 @@ def test_media_type(subject: BackendSubject, operation: Operation) -> Iterable[F
             continue  # refused, for what such a body looks like as JSON
         yield from envelope.provoked(
             operation, exchange, "media-type", f"a body of {media_type}", requirement="CT12",
-            cause=f"media-type {media_type}", basis=Basis.DOCUMENTED,
+            cause=f"media-type {media_type}", basis=_refusing(operation, "media-type"),
         )  # fmt: skip
+
+
+def _refusing(operation: Operation, provocation: Provocation) -> Basis:
+    """Return on what it rests that a mistake is refused: on what is said of its answer."""
+    declared = envelope.expected_answer(operation, provocation)
+    return (declared and declared.basis) or Basis.ASSUMED
 
 
 def _changing(contract: Contract) -> list[Operation]:

@@ -29,6 +29,7 @@ from conformance.oracles import envelope, pages, relations
 from conformance.oracles.found import found, ok, told, value_at, value_in
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Contract, Operation
+from specs.constraints import Kind, member, resting, stated
 from specs.vocabulary import Pagination, Relation
 
 TRIES = 3
@@ -163,7 +164,6 @@ def test_bounds(subject: BackendSubject, operation: Operation) -> Iterable[Findi
     """Page sizes and positions out of bounds are refused or trimmed, as declared."""
     have = filled(subject, operation, 2)
     paging = have.paging
-    basis = _schema_basis(operation, paging.limit)
     checks: list[tuple[str, str, dict[str, Any]]] = []
     if paging.limit:
         checks += [("PG7", "a negative page size", {paging.limit: -1})]
@@ -177,6 +177,8 @@ def test_bounds(subject: BackendSubject, operation: Operation) -> Iterable[Findi
             ("CT4", "a position in words", {position: "middle"}),
         ]
     for requirement, what, asked in checks:
+        kind = Kind.TYPE if requirement == "CT4" else Kind.BOUND
+        basis = _argument_basis(operation, next(iter(asked)), kind)
         exchange = subject.send(operation, {**have.scope, **asked})
         yield from judge_all(subject, [exchange], also=frozenset({400, 422}))
         yield from envelope.provoked(
@@ -200,7 +202,7 @@ def _over_max(subject: BackendSubject, operation: Operation, have: Filled) -> It
     elif paging.over_max != "clamp":
         yield from envelope.provoked(
             operation, exchange, "invalid", "a page size above the largest", requirement="PG8",
-            cause="over-max", basis=_schema_basis(operation, paging.limit),
+            cause="over-max", basis=_argument_basis(operation, paging.limit, Kind.BOUND),
         )  # fmt: skip
 
 
@@ -208,12 +210,12 @@ def _minimum(operation: Operation, name: str | None) -> Any:
     return next((p.schema.get("minimum") for p in operation.parameters if p.name == name), None)
 
 
-def _schema_basis(operation: Operation, name: str | None) -> Basis:
-    """Return on what the bounds of a paging argument rest; nobody says where there are none."""
+def _argument_basis(operation: Operation, name: str, kind: Kind) -> Basis:
+    """Return on what one rule of a paging argument rests; no bound rests on nothing stated."""
     schema = next((p.schema for p in operation.parameters if p.name == name), {})
-    if not {"minimum", "maximum", "exclusiveMinimum"} & set(schema):
+    if kind is Kind.BOUND and not {"minimum", "maximum", "exclusiveMinimum"} & set(schema):
         return Basis.ASSUMED
-    return Basis(schema["x-basis"]) if "x-basis" in schema else operation.basis
+    return resting(operation, kind, member(operation, name), stated(schema, kind))
 
 
 @CASES.case("pagination.beyond-end", "PG14", each=_lists)

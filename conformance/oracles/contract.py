@@ -7,16 +7,18 @@ is in `envelope.py`; what several answers must say together is in the oracles na
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
 
 from conformance.history import Exchange
-from conformance.oracles.found import found, weaker
+from conformance.oracles.found import found, told
 from conformance.verdict import Finding
-from specs import Basis, Operation, Response
+from specs import Basis, Operation, Response, constraints
+from specs.constraints import weaker
 
 MESSAGES_MAX = 8
 """Violations told of one body; a body that breaks everything needs no longer list."""
@@ -26,11 +28,21 @@ INFRASTRUCTURE = frozenset({400, 404, 405, 408, 411, 413, 414, 415, 417, 426, 43
 wrong, the body too long, the address not that of a resource. Allowed where a case provoked it."""
 
 
-BOUNDS = frozenset({
-    "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
-    "multipleOf", "minItems", "maxItems", "uniqueItems", "enum", "format", "pattern",
-})  # fmt: skip
-"""Keywords that bound a value whose type is right."""
+@dataclass(frozen=True)
+class Violation:
+    """One rule of a schema that a value breaks."""
+
+    place: str
+    """In the value, with `*` for indexes: `/items/*/id`."""
+    keyword: str
+    steps: tuple[str, ...]
+    """From the schema to the broken word."""
+    null: bool
+    """True where the value there is null."""
+
+
+EMPTY = frozenset({200, 201, 202, 203, 204, 205})
+"""Statuses of success that may come without a body (RFC 9110 §15.3)."""
 
 
 class Shape:
@@ -44,39 +56,15 @@ class Shape:
         """Return True where the value conforms."""
         return bool(self._validator.is_valid(value))
 
-    def violations(self, value: Any) -> Iterator[tuple[str, str, Basis | None]]:
-        """Yield (place in the value with `*` for indexes, keyword, basis) of each violation."""
+    def violations(self, value: Any) -> Iterator[Violation]:
+        """Yield each rule that the value breaks."""
         for error in self._validator.iter_errors(value):
             place = "".join(f"/{'*' if isinstance(p, int) else p}" for p in error.instance_path)
-            steps = [str(step) for step in error.schema_path]
+            steps = tuple(str(step) for step in error.schema_path)
             keyword = next((s for s in reversed(steps) if not s.isdigit()), "schema")
             if keyword == "required":
                 place += f" lacks {_missing(error)}"
-            yield place or "the whole body", keyword, self._basis(steps)
-
-    def _basis(self, steps: list[str]) -> Basis | None:
-        return basis_at(self.schema, steps)
-
-
-def basis_at(schema: Any, steps: Sequence[str]) -> Basis | None:
-    """Return the nearest `x-basis` on the way to a keyword; None where none is stated.
-
-    What forbids members that nobody announced has an `x-closed-basis` of its own, and what bounds
-    a value of the right type an `x-bounds-basis`.
-    """
-    node: Any = schema
-    basis = None
-    for step in steps:
-        if isinstance(node, dict):
-            basis = node.get("x-basis", basis)
-            if step == "additionalProperties":
-                basis = node.get("x-closed-basis", basis)
-            if step in BOUNDS:
-                basis = node.get("x-bounds-basis", basis)
-            node = node.get(step)
-        elif isinstance(node, list) and step.isdigit():
-            node = node[int(step)]
-    return Basis(basis) if basis else None
+            yield Violation(place or "the whole body", keyword, steps, error.instance is None)
 
 
 def _missing(error: Any) -> str:
@@ -128,21 +116,40 @@ def judge(
         if status not in also:
             yield found(
                 "CT2", f"status {status} is not declared", exchange,
-                cause=f"undeclared-status-{status}", operation=operation, basis=operation.basis,
+                cause=f"undeclared-status-{status}", operation=operation,
+                basis=constraints.of_status(operation, status),
                 expected=sorted(operation.responses), actual=status,
             )  # fmt: skip
+        if not 200 <= status < 300:
+            return
+        declared = operation.success  # another success still gives what success gives
+    if declared.content and not response.body.strip() and status in EMPTY:
+        yield from _nothing(operation, exchange, declared)
         return
-    yield from _media_type(operation, exchange)
-    yield from _headers(operation, exchange)
-    yield from _body(operation, exchange)
+    yield from _media_type(operation, exchange, declared)
+    yield from _headers(operation, exchange, declared)
+    yield from _body(operation, exchange, declared)
 
 
-def _media_type(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
+def _nothing(operation: Operation, exchange: Exchange, declared: Response) -> Iterator[Finding]:
+    """CT1: a success without a body gives nothing of what success is declared to give."""
+    needed = [s for s in constraints.objects(declared.schema) if s.get("required")]
+    if not needed or "required" not in (declared.schema or {}):
+        return
+    yield found(
+        "CT1", f"a {told(exchange)} without a body lacks what success is declared to give",
+        exchange, cause=f"schema {operation.id} empty-success", operation=operation,
+        basis=_resting(
+            constraints.broken(operation, declared.schema, ("required",), operation.basis), declared
+        ),
+        expected=sorted({n for s in needed for n in s["required"]}), actual="no body",
+    )  # fmt: skip
+
+
+def _media_type(operation: Operation, exchange: Exchange, declared: Response) -> Iterator[Finding]:
     """CT3: the media type is one of those declared for the status."""
     response = exchange.response
     assert response is not None
-    declared = operation.response(response.status)
-    assert declared is not None
     wanted = {m.split(";")[0].strip().lower() for m in declared.content}
     given = response.media_type
     if not wanted:
@@ -158,18 +165,16 @@ def _media_type(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
             exchange,
             cause=f"media-type-{_class(response.status)}-{given or 'none'}",
             operation=operation,
-            basis=_resting(operation.basis, declared),
+            basis=constraints.of_media_type(operation, declared),
             expected=sorted(wanted),
             actual=given or None,
         )
 
 
-def _headers(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
+def _headers(operation: Operation, exchange: Exchange, declared: Response) -> Iterator[Finding]:
     """CT7: required headers are there, and each declared one that is there has its type."""
     response = exchange.response
     assert response is not None
-    declared = operation.response(response.status)
-    assert declared is not None
     for name, schema in declared.headers.items():
         value = response.header(name)
         if value is None:
@@ -177,24 +182,23 @@ def _headers(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
                 yield found(
                     "CT7", f"the declared header {name} is missing", exchange,
                     cause=f"header-missing-{name}", operation=operation,
-                    basis=_resting(_basis_of(schema, operation.basis), declared),
+                    basis=constraints.of_header(operation, declared, name),
                 )  # fmt: skip
         elif not shape(schema).valid(_typed(value, schema)):
             yield found(
                 "CT7", f"the header {name} is not of its declared type", exchange,
                 cause=f"header-type-{name}", operation=operation,
-                basis=_resting(_basis_of(schema, operation.basis), declared),
+                basis=constraints.of_header(operation, declared, name),
                 expected=schema.get("type"),
             )  # fmt: skip
 
 
-def _body(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
+def _body(operation: Operation, exchange: Exchange, declared: Response) -> Iterator[Finding]:
     """CT1: a JSON body conforms to the schema of its status."""
     response = exchange.response
     assert response is not None
-    declared = operation.response(response.status)
-    schema = declared.content.get(response.media_type) if declared else None
-    if schema is None and declared is not None and response.media_type.endswith("json"):
+    schema = declared.content.get(response.media_type)
+    if schema is None and response.media_type.endswith("json"):
         schema = declared.schema
     if schema is None or not response.media_type.endswith("json"):
         return
@@ -209,16 +213,18 @@ def _body(operation: Operation, exchange: Exchange) -> Iterator[Finding]:
     compiled = shape(schema)
     if compiled.valid(body):
         return
-    for count, (place, keyword, basis) in enumerate(compiled.violations(body)):
+    for count, wrong in enumerate(compiled.violations(body)):
         if count == MESSAGES_MAX:
             return
+        place, keyword = wrong.place, wrong.keyword
+        basis = constraints.broken(operation, schema, wrong.steps, operation.basis, wrong.null)
         yield found(
             "CT1",
             f"the {_class(response.status)} body breaks its schema: {place} ({keyword})",
             exchange,
             cause=f"schema {operation.id} {_class(response.status)} {place} {keyword}",
             operation=operation,
-            basis=_resting(basis or operation.basis, declared),
+            basis=_resting(basis, declared),
         )
 
 
@@ -250,10 +256,6 @@ def _class(status: int) -> str:
     return str(status) if status < 300 else f"{status // 100}xx" if status < 400 else str(status)
 
 
-def _resting(basis: Basis, declared: Response | None) -> Basis:
+def _resting(basis: Basis, declared: Response) -> Basis:
     """Return on what a detail of an answer rests: on no more than that there is such an answer."""
-    return weaker(basis, declared.basis) if declared and declared.basis else basis
-
-
-def _basis_of(schema: Mapping[str, Any], default: Basis) -> Basis:
-    return Basis(schema["x-basis"]) if "x-basis" in schema else default
+    return weaker(basis, declared.basis) if declared.basis else basis

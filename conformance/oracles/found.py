@@ -10,6 +10,7 @@ from typing import Any
 from conformance.history import Exchange
 from conformance.verdict import Finding
 from specs import Basis, Operation, pointer
+from specs.constraints import weaker
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "nothing"})()
 """Stands for what a pointer did not find; None is a value."""
@@ -73,7 +74,4 @@ def told(exchange: Exchange) -> str:
     return str(exchange.status) if exchange.response else (exchange.failure or "nothing")
 
 
-def weaker(*bases: Basis) -> Basis:
-    """Return the weakest of several bases: a chain of promises holds as far as that."""
-    order = list(Basis)
-    return max(bases, key=order.index)
+__all__ = ["MISSING", "found", "ok", "told", "value_at", "value_in", "weaker"]

@@ -17,11 +17,11 @@ from urllib.parse import quote, unquote
 import jsonschema_rs
 
 from conformance.history import Request, header, header_all
-from conformance.oracles.contract import basis_at
 from conformance.oracles.exceptions import said, same_value
 from conformance.oracles.found import weaker
 from conformance.verdict import Finding
 from specs import Basis, Contract, Operation
+from specs.constraints import along
 
 TRANSPORT = frozenset({"host", "user-agent", "accept", "accept-encoding", "connection"})
 
@@ -344,14 +344,15 @@ def _shape(operation: Operation, body: Any) -> Iterator[Finding]:
         if cause in told:
             continue
         told.add(cause)
-        stated = basis_at(schema, [str(step) for step in error.schema_path])
+        steps = [str(step) for step in error.schema_path]
         yield Finding(
             "WR3", "sends a body that its declared schema does not allow",
             operation=operation.id,
             expected=f"a body valid under the schema of {operation.id} "
             f"({said(operation.basis, operation.source)})",
             actual=f"at /{place}: {error.message[:160]}",
-            basis=weaker(operation.wire_basis, stated or operation.wire_basis), cause=cause,
+            basis=weaker(operation.wire_basis, along(schema, steps, operation.wire_basis)),
+            cause=cause,
         )  # fmt: skip
 
 

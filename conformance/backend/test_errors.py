@@ -6,7 +6,7 @@ contract's `errors.answers`, else only that it is a declared 4xx.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from conformance.backend.judging import judge_all, with_body, with_input
@@ -275,33 +275,69 @@ def test_no_change(subject: BackendSubject, operation: Operation) -> Iterable[Fi
     before = subject.send(reader, read)
     if not ok(before):
         raise Inconclusive(f"{reader.id} does not show what was made")
-    refused = []
-    for mutation in mutations(operation, base):
-        exchange = subject.send(operation, mutation.arguments)
-        if exchange.status is not None and 400 <= exchange.status < 500:
-            refused.append(exchange)
-    others = _otherwise_wrong(subject, operation, base)
-    refused += [e for e in others if e.status is not None and 400 <= e.status < 500]
+    attempts = _wrong_calls(subject, operation, base)
+    sent = [attempt() for attempt in attempts]
+    refused = [e for e in sent if _refused(e)]
     if not refused:
         raise Inconclusive("nothing was refused")
+    if len(refused) < len(sent):  # what was accepted, or not answered, may change the record
+        before = subject.send(reader, read)
+        refused = _again(attempts, sent)
     after = subject.send(reader, read)
-    yield from _unchanged(operation, refused, before, after)
+    volatile = _moving(after, subject.send(reader, read))
+    yield from _unchanged(operation, refused, before, after, volatile)
 
 
-def _otherwise_wrong(
+def _refused(exchange: Exchange) -> bool:
+    """Return True for an answer that says that nothing was done."""
+    return exchange.status is not None and 400 <= exchange.status < 500
+
+
+Attempt = Callable[[], Exchange]
+
+
+def _again(attempts: list[Attempt], sent: list[Exchange]) -> list[Exchange]:
+    """Make again the attempts that were refused, and no others, so that what differs is theirs.
+
+    Raises Inconclusive where one of them is accepted this time.
+    """
+    again = [make() for make, first in zip(attempts, sent, strict=True) if _refused(first)]
+    if not all(_refused(e) for e in again):
+        raise Inconclusive("what was refused once is accepted when it is sent again")
+    return again
+
+
+def _wrong_calls(
     subject: BackendSubject, operation: Operation, arguments: Mapping[str, Any]
-) -> list[Exchange]:
-    """Send a call whose arguments are right and everything else is wrong, one thing at a time."""
-    exchanges = [
-        subject.send(operation, arguments, key=None),
-        subject.send(operation, arguments, auth=credentials(subject.contract, "memconform-no-key")),
-    ]
+) -> list[Attempt]:
+    """Return calls with one mistake each: in the arguments, then in everything around them."""
+
+    def call(given: Mapping[str, Any], **how: Any) -> Attempt:
+        def attempt() -> Exchange:
+            exchange = subject.send(operation, given, **how)
+            subject.world.note(operation, given, exchange, "a")
+            return exchange
+
+        return attempt
+
+    calls = [call(mutation.arguments) for mutation in mutations(operation, arguments)]
+    unknown = credentials(subject.contract, "memconform-no-key")
+    calls += [call(arguments, key=None), call(arguments, auth=unknown)]
     if operation.body is not None:
         right = subject.request(operation, arguments).request.body
-        exchanges.append(subject.send(operation, arguments, media_type="text/plain"))
-        for body in (right[:-1], right + b"x", b"[" + right + b"]"):
-            exchanges.append(subject.send(operation, arguments, body=body))
-    return exchanges
+        calls.append(call(arguments, media_type="text/plain"))
+        calls += [
+            call(arguments, body=body) for body in (right[:-1], right + b"x", b"[" + right + b"]")
+        ]
+    return calls
+
+
+def _moving(after: Exchange, last: Exchange) -> frozenset[str]:
+    """Return the members that change by themselves: between two reads with nothing in between."""
+    one, two = (e.response.json_or_none() if e.response else None for e in (after, last))
+    if not isinstance(one, dict) or not isinstance(two, dict):
+        return frozenset()
+    return frozenset(k for k in {*one, *two} if one.get(k) != two.get(k))
 
 
 def _scoped(operation: Operation, scope: Mapping[str, Any]) -> dict[str, Any]:
@@ -315,9 +351,13 @@ def _reading(reader: Operation, id: str, scope: Mapping[str, Any]) -> dict[str, 
 
 
 def _unchanged(
-    operation: Operation, refused: list[Any], before: Any, after: Any
+    operation: Operation,
+    refused: list[Any],
+    before: Any,
+    after: Any,
+    moving: frozenset[str] = frozenset(),
 ) -> Iterable[Finding]:
-    volatile = set(operation.effect.volatile) if operation.effect else set()
+    volatile = {*(operation.effect.volatile if operation.effect else ()), *moving}
     one, two = (
         before.response.json_or_none(),
         (after.response.json_or_none() if after.response else None),
@@ -387,21 +427,13 @@ def test_nothing_created(subject: BackendSubject, operation: Operation) -> Itera
     arguments = subject.world.arguments(operation, optional=True)
     scope = {n: arguments[n] for n in required(lister) if n in arguments}
     before = all_ids(subject, lister, scope)
-    refused = []
-    for mutation in mutations(operation, arguments):
-        exchange = subject.send(operation, mutation.arguments)
-        subject.world.note(operation, mutation.arguments, exchange, "a")
-        if ok(exchange):
-            before = before | all_ids(subject, lister, scope)
-        elif exchange.status is not None and exchange.status < 500:
-            refused.append(exchange)
-    for exchange in _otherwise_wrong(subject, operation, arguments):
-        subject.world.note(operation, arguments, exchange, "a")
-        if ok(exchange):
-            before = before | all_ids(subject, lister, scope)
-        else:
-            refused.append(exchange)
+    attempts = _wrong_calls(subject, operation, arguments)
+    sent = [attempt() for attempt in attempts]
+    refused = [e for e in sent if _refused(e)]
     after = all_ids(subject, lister, scope)
+    if after - before and len(refused) < len(sent):  # those that were accepted created these
+        before, refused = after, _again(attempts, sent)
+        after = all_ids(subject, lister, scope)
     if after - before:
         yield found(
             "ER8", "a refused request created a record all the same", *refused[:3],

@@ -229,6 +229,8 @@ def _backend_entry(
     details: Mapping[str, Any],
 ) -> SubjectEntry:
     leftovers = subject.close()
+    shown: dict[str, Any] = {"foreign": subject.proof.details()} if subject.proof else {}
+    shown |= {"leftovers": list(leftovers)} if leftovers else {}
     return summarise(
         "backend",
         subject.contract.api,
@@ -237,7 +239,7 @@ def _backend_entry(
         requirements(),
         base_url=subject.base_url,
         wall_seconds=seconds,
-        details={**details, **({"leftovers": list(leftovers)} if leftovers else {})},
+        details={**details, **shown},
     )
 
 

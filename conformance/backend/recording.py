@@ -308,5 +308,7 @@ def cases_in(path: Path) -> Iterator[str]:
     """Yield the case instances that a recording holds, in the order in which they began."""
     _, kept = read(path)
     yield from dict.fromkeys(
-        k.case for k in kept if k.case not in ("probe", "clean-up") and "@" not in k.case
+        k.case
+        for k in kept
+        if k.case not in ("probe", "standing", "clean-up") and "@" not in k.case
     )

@@ -32,7 +32,7 @@ TRIES = 24
 """Places at which one kind of damage is tried until it is noticed, spread over groups of cases."""
 PLACES = 6
 """Places at which a kind is tried that is noticed at once."""
-APART = ("contract.generated", "contract.every-answer", "probe", "clean-up")
+APART = ("contract.generated", "contract.every-answer", "probe", "standing", "clean-up")
 """Not played again: what generates is slow to repeat, what looks back is done by `sweep`."""
 
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import specs
+from conformance.backend.effects import found_ids
+from conformance.backend.ownership import SAFE, Belongings, Withheld, withheld
 from conformance.backend.requests import UNSET, Always, build, credentials, encode, redact
+from conformance.backend.standing import Proof, Standing
 from conformance.backend.transport import Answer, Origin, SocketTransport, Transport
 from conformance.backend.trust import SYSTEM, TIMEOUT, Trust
 from conformance.backend.words import PRINCIPALS, principals
@@ -25,6 +28,7 @@ from conformance.clock import Clock, SystemClock
 from conformance.history import Exchange, Headers, History, Request, header
 from conformance.option_kinds import Credentials
 from conformance.oracles.answers import retry_after
+from conformance.oracles.found import ok
 from conformance.oracles.limits import Quota
 from conformance.redaction import hide
 from conformance.verdict import Inconclusive, NotApplicable
@@ -67,6 +71,8 @@ class Prepared:
     operation: Operation | None
     request: Request
     principal: str = "a"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What it was built from: tells what it names, and what came of it."""
 
 
 class BackendSubject:
@@ -128,12 +134,20 @@ class BackendSubject:
         self.run_id = run_id or secrets.token_hex(4)
         self.restart, self.quota, self.origin = restart, quota, Origin.of(self.base_url)
         self.wire: Transport = transport or SocketTransport(self.origin, trust, self.clock)
+        self._blank()
         options: dict[str, Any] = {
             "seed": seed, "read_only": read_only, "rate": rate, "trust": trust, "extra": extra,
             "timeout": timeout, "clock": clock, "run_id": self.run_id,
         }  # fmt: skip
         others = (also or {}).items()
         self.siblings = [BackendSubject(specs.load(a), url, keys, **options) for a, url in others]
+        for sibling in self.siblings:
+            sibling.mine.names = self.mine.names
+
+    def _blank(self) -> None:
+        """Begin with nothing said, and nothing owned."""
+        self.mine = Belongings()
+        """What this run may change."""
         self.cases: list[str] = []
         """The case instance that each exchange belongs to, by exchange number."""
         self.at: list[float] = []
@@ -145,6 +159,9 @@ class BackendSubject:
         self.unmet: dict[str, str] = {}
         """Principals whose quota no header tells and no number of requests met -> in words."""
         self.world = World(self)
+        self.standing: Standing | None = None
+        self.proof: Proof | None = None
+        """What became of the records that were there before, once the subject is closed."""
         self._exchanges: list[Exchange] = []
         self._lock = threading.Lock()
         self._started = self.clock.monotonic()
@@ -207,7 +224,8 @@ class BackendSubject:
         with self._lock:
             self._names += 1
             number = self._names
-        return f"{self.mark}-{kind}-{Random(self.case).getrandbits(40):x}-{number}"
+        made = f"{self.mark}-{kind}-{Random(self.case).getrandbits(40):x}-{number}"
+        return str(self.mine.name(made))
 
     def principals(self, count: int = 2) -> tuple[str, ...]:
         """Return the first `count` tenants. Raises Inconclusive where fewer keys were given."""
@@ -252,10 +270,10 @@ class BackendSubject:
             operation, arguments or {}, base_path=self.origin.path, headers=headers, body=body,
             json_body=json_body, media_type=media_type, method=method,
         )  # fmt: skip
-        if auth is None and key is not None and self.contract.auth:
-            auth = credentials(self.contract, self.keys[key])
+        if auth is None and key in self.keys and self.contract.auth:
+            auth = credentials(self.contract, self.keys[key or ""])
         made = replace(made, headers=(*(auth or ()), ("accept", "*/*"), *made.headers))
-        return Prepared(operation, made, key or "")
+        return Prepared(operation, made, key or "", arguments or {})
 
     def send(
         self,
@@ -273,6 +291,25 @@ class BackendSubject:
         """
         return self.play(self.request(operation, arguments, **shape), patient=patient, fresh=fresh)
 
+    def attempt(
+        self,
+        operation: Operation | str,
+        arguments: Mapping[str, Any] | None = None,
+        **shape: Any,
+    ) -> Exchange | None:
+        """Send one request out of many; return None where it could harm what is not the run's."""
+        try:
+            return self.send(operation, arguments, **shape)
+        except Withheld:
+            return None
+
+    def withheld(self, prepared: Prepared) -> str:
+        """Return why a request must not be sent, for the harm that it could do; '' where it may."""
+        return withheld(
+            self.contract, self.mine, prepared.operation, prepared.request, prepared.arguments,
+            prepared.principal,
+        )  # fmt: skip
+
     def play(self, prepared: Prepared, *, patient: bool = True, fresh: bool = False) -> Exchange:
         """Send a prepared request; see `send`."""
         self._admit(prepared, 1)
@@ -286,15 +323,20 @@ class BackendSubject:
             self._admit(prepared, 1)
         raise Inconclusive("still answered 429 after waiting as told, three times")
 
-    def raw(
-        self, data: bytes, *, operation: Operation | None = None, method: str = "GET"
-    ) -> Exchange:
-        """Send bytes that no library would send, on a connection of their own."""
-        target = data.split(b" ", 2)[1:2] or [b"/"]
-        request = Request(method, target[0].decode("latin-1"), (), b"")
-        prepared = Prepared(operation, request, "")
-        self._admit(prepared, 1)
-        return self._record(prepared, self.wire.exchange(data, self.patience, fresh=True))
+    def raw(self, data: bytes, *, like: Prepared) -> Exchange:
+        """Send bytes that no library would send, on a connection of their own.
+
+        `like` is the request that they are made of: what it may change they may. The exchange
+        belongs to no operation; what it created all the same is remembered.
+        """
+        self._admit(like, 1)
+        line = data.split(b" ", 2)
+        target = (line[1:2] or [b"/"])[0].decode("latin-1")
+        request = Request(like.request.method, target, (), b"")
+        answer = self.wire.exchange(data, self.patience, fresh=True)
+        exchange = self._record(Prepared(None, request, ""), answer)
+        self._remember(like, exchange)
+        return exchange
 
     def lost(self, prepared: Prepared) -> Exchange:
         """Send a request whose answer gets lost on its way: the server has acted, nobody hears.
@@ -356,9 +398,20 @@ class BackendSubject:
         """Remove what the run created, close every connection, return what could not be removed."""
         try:
             left = self.world.clean()
+            if self.standing is not None and self.world.tidies:
+                self.proof = self.standing.proof()
+                known = {line.partition(":")[0] for line in left}
+                left += [each for each in self.proof.left if each.partition(":")[0] not in known]
             return left + [line for sibling in self.siblings for line in sibling.close()]
         finally:
+            self.standing = None
             self.wire.close()
+
+    def stand(self) -> None:
+        """Look at what is there before anything is created: it must be there at the end too."""
+        self.enter("standing")
+        self.standing = Standing(self)
+        self.standing.look()
 
     @property
     def patience(self) -> float:
@@ -392,9 +445,11 @@ class BackendSubject:
         operation, method = prepared.operation, prepared.request.method
         # an operation's effect speaks for its own method only, not for another one tried on it
         own = operation is not None and method == operation.verb
-        safe = operation.safe if own and operation else method in ("GET", "HEAD", "OPTIONS")
+        safe = operation.safe if own and operation else method in SAFE
         if self.limits.read_only and not safe:
             raise NotApplicable(f"read-only: this would send {method}")
+        if why := self.withheld(prepared):
+            raise Withheld(why)
         left = self.requests_left
         if left is not None and left < count:
             raise Inconclusive(
@@ -461,7 +516,27 @@ class BackendSubject:
             self.at.append(self.clock.time())
             if self.recorder is not None:
                 self.recorder(exchange, self.case, self.at[-1])
+        self._remember(prepared, exchange)
         return exchange
+
+    def _remember(self, prepared: Prepared, exchange: Exchange) -> None:
+        """Take note of what came of a request: what it created, deleted or showed."""
+        operation = prepared.operation
+        if operation is None or prepared.request.method != operation.verb or not ok(exchange):
+            return
+        effect = operation.effect
+        if effect is None:
+            return
+        if effect.kind in ("list", "search"):
+            ids = found_ids(operation, exchange) or ()
+            self.mine.shown(prepared.principal, effect.resource, ids, exchange.received or 0.0)
+        elif effect.kind in ("create", "batch"):
+            body = prepared.request.json_or_none()
+            whole = {**prepared.arguments, **(body if isinstance(body, dict) else {})}
+            self.world.note(operation, whole, exchange, prepared.principal or "a")
+        elif effect.kind == "delete":
+            gone = str(prepared.arguments.get(effect.target or ""))
+            self.mine.gone(effect.resource or "", gone)
 
     def redacted(self, text: str) -> str:
         """Return `text` with every key replaced."""

@@ -15,7 +15,7 @@ from conformance.backend.subject import BackendSubject, SubjectError
 from conformance.cases import Case, CaseResult, Interrupted, execute, instances
 from conformance.history import Exchange
 from conformance.progress import Progress
-from conformance.verdict import Finding, Verdict
+from conformance.verdict import Finding, Inconclusive, Verdict
 from specs import Operation
 
 MODULES = (
@@ -89,8 +89,8 @@ def run(
     """
     if seed is not None:
         subject.seed = seed
-    probe(subject)
     take = Taker(subject)
+    take.begin()
     planned = [
         (case, operation, mode)
         for case in selected(select)
@@ -122,13 +122,25 @@ class Taker:
         """True where nobody has asked yet whether the server is there."""
         self._gone = ""
 
+    def begin(self) -> None:
+        """Ask whether the server is there, and look at what it holds.
+
+        Raises SubjectError where nothing could be tested. Where a budget ends here, no case is
+        tested, and each says why.
+        """
+        try:
+            probe(self._subject)
+            self._subject.stand()
+        except Inconclusive as why:
+            self._gone = str(why)
+
     def __call__(self, case: Case, operation: Operation | None, mode: str) -> CaseResult:
         """Run one instance of a case and return what it came to."""
         subject = self._subject
         if self._probes:
             self._probes = False
             try:
-                probe(subject)
+                self.begin()
             except SubjectError as why:
                 self._gone = str(why)
         if self._gone:

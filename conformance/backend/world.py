@@ -8,11 +8,13 @@ so that it can be removed. Nothing here judges.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Protocol
+from uuid import UUID
 
+from conformance.backend.ownership import Belongings, entry_markers
 from conformance.history import Exchange
 from conformance.oracles.found import MISSING, ok, told, value_at, value_in
 from conformance.verdict import Inconclusive, NotApplicable
@@ -26,6 +28,7 @@ class Sender(Protocol):
 
     contract: Contract
     keys: Mapping[str, str]
+    mine: Belongings
 
     @property
     def mark(self) -> str:
@@ -167,6 +170,8 @@ class World:
             values.pop(operation.idempotency.name, None)
         if operation.pagination and operation.pagination.cursor:
             values.pop(operation.pagination.cursor, None)  # only a page hands one out
+        if effect and effect.kind == "batch":
+            self._disown(operation, values)
         if effect and effect.kind not in ("read", "list", "search", "delete"):
             self._mark(operation, values)
         values.update(given)
@@ -175,9 +180,12 @@ class World:
     def _named(self, operation: Operation, name: str, example: Any) -> Any:
         schema = properties(operation).get(name, {})
         if schema.get("type") == "string" and not {"enum", "format", "pattern"} & set(schema):
-            return self._subject.name(name)[: schema.get("maxLength", 200)]
+            return self._subject.mine.name(_short(self._subject.name(name), schema))
         if schema.get("pattern") and schema.get("type") == "string":
-            return _fitting(schema, self._subject.name(name), example)
+            made = _fitting(schema, self._subject.name(name), None)
+            return example if made is None else self._subject.mine.name(made)
+        if schema.get("format") == "uuid":
+            return self._subject.mine.name(_unheard_of(schema, self._subject.name(name)))
         return example
 
     def _reference(
@@ -198,6 +206,15 @@ class World:
             if scoped != name and scoped in made.arguments and isinstance(values, dict):
                 values[scoped] = made.arguments[scoped]
         return [made.id] if schema.get("type") == "array" else made.id
+
+    def _disown(self, operation: Operation, values: dict[str, Any]) -> None:
+        """Let entries of a batch name what nothing has: an example may be somebody's id."""
+        each = (operation.effect.each or "/")[1:] if operation.effect else ""
+        markers = entry_markers(operation, each)
+        for entry in values.get(each) or []:
+            if isinstance(entry, dict):
+                plain = [n for n, v in entry.items() if n not in markers and isinstance(v, str)]
+                entry.update({n: self._subject.name("unknown") for n in plain})
 
     def _mark(self, operation: Operation, values: dict[str, Any]) -> None:
         """Put the run's mark into free text that a person reads; ids and names stay."""
@@ -331,9 +348,15 @@ class World:
     def note(
         self, operation: Operation, arguments: Mapping[str, Any], exchange: Exchange, key: str
     ) -> list[Made]:
-        """Remember what an exchange created, whoever sent it; return it."""
+        """Remember what an exchange created, whoever sent it; return it.
+
+        Noted once however often it is told. What somebody had before is returned and not kept.
+        """
         made = list(created(operation, arguments, exchange, key))
-        self._made += made
+        for each in made:
+            if self._subject.mine.created(key, each.resource, each.id, exchange.sent):
+                name = (each.resource, each.id)
+                self._made = [m for m in self._made if (m.resource, m.id) != name] + [each]
         self._remember_forgettable(operation, arguments, key, exchange)
         return made
 
@@ -354,16 +377,21 @@ class World:
                 return
 
     def unknown_id(self, operation: Operation, name: str) -> Any:
-        """Return an id that has the declared form and that nothing has."""
+        """Return an id that has the declared form and that nothing has.
+
+        Where the form leaves no choice it is the schema's example, which may name something.
+        """
         schema = properties(operation).get(name, {})
-        value = spec_examples.example(schema, seed=987_654) if schema else "unknown"
+        wish = self._subject.name("unknown")
+        value = spec_examples.example(schema, seed=987_654) if schema else wish
         if isinstance(value, list):
-            return [self._subject.name("unknown")]
+            return [wish]
         if is_free_text(schema) or (
             schema.get("type") == "string" and not ({"format", "pattern", "enum"} & set(schema))
         ):
-            return self._subject.name("unknown")
-        return value
+            return wish
+        made = _unheard_of(schema, wish)
+        return value if made is None else self._subject.mine.name(made)
 
     # -- clean-up ------------------------------------------------------------------------------
 
@@ -372,33 +400,18 @@ class World:
         if not self.tidies:
             return []
         self._subject.enter("clean-up")
+        taken = []
         for operation, scope, key in self._forgettable:
-            self._try(operation, scope, key)
+            exchange = self._try(operation, scope, key)
+            if exchange is not None and ok(exchange):
+                taken.append(scope)
         self._forgettable.clear()
         self.tidy()
-        for key in [p for p in ("a", "b") if p in self._subject.keys]:
-            self._sweep(key)
-        left = self._left + [f"{self._subject.mark}: {r}" for r in self._undeletable()]
+        self._left += self._remaining(taken)
+        left = list(dict.fromkeys(self._left))
         self._made.clear()
         self._left = []
         return left
-
-    def _sweep(self, key: str) -> None:
-        """Delete what carries the run's mark and is still listed: a run may end in mid-request."""
-        for lister in self._subject.contract:
-            effect = lister.effect
-            if effect is None or effect.kind != "list" or required(lister):
-                continue
-            deleters = operations_on(self._subject.contract, effect.resource, "delete")
-            target = deleters[0].effect.target if deleters and deleters[0].effect else None
-            if target is None or required(deleters[0]) != {target}:
-                continue
-            exchange = self._try(lister, {}, key)
-            items = value_at(exchange, effect.items) if exchange is not None else None
-            for item in items if isinstance(items, list) else []:
-                name = value_in(item, effect.item_id)
-                if isinstance(name, str) and self._subject.mark in json.dumps(item):
-                    self._try(deleters[0], {target: name}, key)
 
     def tidy(self) -> None:
         """Delete the records that single deletes can remove; what a forget takes waits for it.
@@ -409,23 +422,49 @@ class World:
             return
         kept = []
         for made in reversed(self._made):
+            if (made.resource, made.id) in self._subject.mine.deleted:
+                continue
             deleters = operations_on(self._subject.contract, made.resource, "delete")
             if not deleters:
                 kept.append(made)
                 continue
             arguments = self._to_delete(deleters[0], made)
             exchange = self._try(deleters[0], arguments, made.principal) if arguments else None
-            if exchange is None or not (ok(exchange) or exchange.status in (404, 410)):
-                self._left.append(f"{made.resource} {made.id}")
+            if exchange is None or not ok(exchange):
+                self._left += self._undeleted(made, exchange)
         self._made = kept[::-1]
 
-    def _undeletable(self) -> Iterator[str]:
-        """Yield resources of which some were made and nothing deletes any."""
-        seen = dict.fromkeys(m.resource for m in self._made)
-        for resource in seen:
-            if not operations_on(self._subject.contract, resource, "delete", "forget"):
-                count = sum(m.resource == resource for m in self._made)
-                yield f"{count} of {resource}, which no operation deletes"
+    def _undeleted(self, made: Made, exchange: Exchange | None) -> Iterator[str]:
+        """Yield what is left where a deletion was not accepted.
+
+        That nothing has the id is believed where a read says so too.
+        """
+        name = f"{made.resource} {made.id}"
+        if exchange is None:
+            yield f"{name}: its deletion could not be sent"
+            return
+        if exchange.status not in (404, 410):
+            yield f"{name}: its deletion was answered {told(exchange)}"
+            return
+        for reader in operations_on(self._subject.contract, made.resource, "read"):
+            arguments = self._to_delete(reader, made)
+            if not arguments or not (reader.effect and reader.effect.target):
+                continue
+            read = self._try(reader, arguments, made.principal)
+            if read is not None and read.status in (404, 410):
+                self._subject.mine.gone(made.resource, made.id)
+                return
+        yield f"{name}: its deletion was answered {told(exchange)}, and no read confirms it"
+
+    def _remaining(self, taken: list[dict[str, Any]]) -> Iterator[str]:
+        """Yield what was made, has no single deletion, and is in no scope that was forgotten."""
+        for made in self._made:
+            has = {**made.whole, **made.arguments}
+            if any(scope.items() <= has.items() for scope in taken):
+                continue
+            way = operations_on(self._subject.contract, made.resource, "forget")
+            why = "it was not forgotten" if way else "no operation deletes it"
+            yield f"{made.resource} {made.id}: {why}"
 
     def _to_delete(self, operation: Operation, made: Made) -> dict[str, Any] | None:
         effect = operation.effect
@@ -484,6 +523,25 @@ def _created_in_batch(
         ]
         if creates and isinstance(made, str):
             yield Made(effect.resource or "", made, operation, {}, exchange, key, arguments)
+
+
+def _short(name: str, schema: Schema) -> str:
+    """Return a name within a schema's length: the whole one, else as much of its digest."""
+    most = schema.get("maxLength", 200)
+    return name if len(name) <= most else sha256(name.encode()).hexdigest()[:most]
+
+
+def _unheard_of(schema: Schema, wish: str) -> Any:
+    """Return a value of a schema that nobody can have; None where it leaves too little choice."""
+    digest = sha256(wish.encode()).digest()
+    if schema.get("format") == "uuid":
+        return str(UUID(bytes=digest[:16], version=4))
+    if schema.get("type") == "integer":
+        low, high = schema.get("minimum", 0), schema.get("maximum", 2**31 - 1)
+        if high - low < 2**20:
+            return None
+        return high - int.from_bytes(digest[:4], "big") % ((high - low) // 2)
+    return _fitting(schema, wish, None) if schema.get("pattern") else None
 
 
 def _fitting(schema: Schema, wish: str, example: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from conformance.report.results import SubjectEntry
 
@@ -21,5 +22,31 @@ def notes(subject: SubjectEntry) -> Iterator[str]:
     if left:
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
         yield f"left on the server: {'; '.join(left[:SHOWN])}{more}"
+    yield from _standing(details.get("foreign", {}))
     if line := details.get("sensitivity", {}).get("line"):
         yield str(line)
+
+
+def _standing(details: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what became of the records that were there before the run, one line each."""
+    if not details:
+        return
+    before, gone, changed = details.get("before", 0), details.get("gone"), details.get("changed")
+    if gone:
+        yield f"GONE: {_some(gone)} stood on the server before the run and is not there now"
+    if changed:
+        yield (
+            f"changed: {_some(changed)} stood on the server before the run and shows something "
+            "else now; this run sent no change to it"
+        )
+    if reused := details.get("reused"):
+        yield f"the server gave ids twice: {_some(reused)} stood there before and was left alone"
+    if before and not gone and not changed:
+        yield f"{details.get('same', 0)} of {before} earlier records are as they were"
+    if unsure := details.get("unsure"):
+        yield f"not looked at before and after: {_some(unsure)}"
+
+
+def _some(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(map(str, names[:most])) + more

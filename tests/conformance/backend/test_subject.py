@@ -214,7 +214,7 @@ def test_everything_created_is_marked_and_removed() -> None:
     subject.world.make("thing")
     subject.world.make("thing", given={"name": "second"})
     assert b"memconform-run1" in wire.sent[0]
-    assert ["thing keep"] == subject.close()
+    assert ["thing keep: its deletion was answered 500"] == subject.close()
     assert 2 == sum(data.startswith(b"DELETE") for data in wire.sent)
     assert wire.closed
 

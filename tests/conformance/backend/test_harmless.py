@@ -1,0 +1,192 @@
+"""A run harms nobody: what it did not create is there after it, whatever the server does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from conformance.backend import suite
+from conformance.backend.ownership import Belongings, Withheld
+from conformance.backend.subject import BackendSubject
+from conformance.clock import VirtualClock
+from conformance.history import Response
+from conformance.report.notes import notes
+from conformance.report.results import SubjectEntry
+from conformance.verdict import Verdict
+from tests.miniatures.grudge import OWNERS, Grudge, contract
+from tests.scripted import ScriptedTransport
+
+THINGS = contract()
+KEYS = ("first-key-of-a-tenant", "second-key-of-another")
+
+
+def against(server: Any, **options: Any) -> BackendSubject:
+    """Return a subject whose server is a function, on a virtual clock."""
+    clock = VirtualClock()
+
+    def answered(data: bytes) -> Response:
+        clock.sleep(0.01)
+        made: Response = server(data)
+        return made
+
+    options = {"keys": KEYS, "run_id": "feedbeef", "fast": True, **options}
+    return BackendSubject(
+        THINGS, "http://things.test/base", clock=clock,
+        transport=ScriptedTransport(answered, clock), **options,
+    )  # fmt: skip
+
+
+HOSTILE = [
+    ("logs",),
+    ("obeys",),
+    ("reuses",),
+    ("forgiving",),
+    ("counts", "busy"),
+    ("fills", "logs"),
+    ("obeys", "logs", "reuses", "forgiving", "counts"),
+]
+
+
+@pytest.mark.parametrize("faults", HOSTILE, ids="-".join)
+def test_a_run_leaves_the_records_of_others(faults: tuple[str, ...]) -> None:
+    """Marks in foreign records, obeyed methods, ids given twice: the owner loses nothing."""
+    server = Grudge(*faults)
+    subject = against(server)
+    suite.run(subject)
+    assert len(server.asked) > 150
+    subject.close()
+    assert list(OWNERS) == server.kept()
+    assert subject.proof is not None
+    assert [] == subject.proof.gone
+
+
+def test_generated_calls_leave_the_records_of_others() -> None:
+    """Fuzzed ids and walks along links that lead to foreign records change none of them."""
+    server = Grudge("obeys", "logs", "forgiving")
+    subject = against(server, fast=False)
+    suite.run(subject, select=["contract."])
+    subject.close()
+    assert any(method in ("DELETE", "PATCH") for method, _ in server.asked)
+    assert list(OWNERS) == server.kept()
+
+
+def test_a_record_of_another_client_survives_under_a_number_that_was_used() -> None:
+    """A number that the server gives again is another record: it is deleted once and not again."""
+    server = Grudge("counts", "busy")
+    subject = against(server)
+    suite.run(subject, select=["state."])
+    subject.close()
+    theirs = [t for t in server.things.values() if t.get("owner") == "they"]
+    deletions = [path for method, path in server.asked if method == "DELETE"]
+    assert theirs
+    assert len(deletions) == len(set(deletions))
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "shape"),
+    [
+        ("things.delete", {"id": "2"}, {}),
+        ("things.update", {"id": "2", "name": "x"}, {}),
+        ("things.update", {"id": ["2"], "name": "x"}, {}),
+        ("things.archive", {"id": "2"}, {}),
+        ("things.get", {"id": "2"}, {"method": "DELETE"}),
+        ("things.list", {}, {"method": "DELETE"}),
+        ("things.list", {}, {"method": "PUT"}),
+        ("things.forget", {"owner": "me"}, {}),
+        ("things.forget", {}, {}),
+        ("things.forget", {"owner": "memconform-feedbeef"}, {"body": b""}),
+        ("things.forget", {"owner": "memconform-feedbeef"}, {"body": b"{"}),
+    ],
+)
+def test_what_is_not_the_runs_is_not_touched(
+    operation: str, arguments: dict[str, Any], shape: dict[str, Any]
+) -> None:
+    """Whichever case asks for it, a change of what the run did not create never leaves."""
+    server = Grudge("obeys")
+    subject = against(server)
+    with pytest.raises(Withheld, match="not sent"):
+        subject.send(operation, arguments, **shape)
+    assert [] == server.asked
+
+
+def test_what_is_the_runs_may_be_changed() -> None:
+    """Ids that its own creations gave, names that it made up, and ids that nothing has."""
+    subject = against(Grudge())
+    made = subject.world.make("thing")
+    assert subject.send("things.update", {"id": made.id, "name": "x"}).status == 200
+    assert subject.send("things.delete", {"id": made.id}).status == 200
+    assert subject.send("things.delete", {"id": subject.name("unknown")}).status == 404
+    assert subject.send("things.forget", {"owner": subject.name("owner")}).status == 200
+
+
+def test_an_id_that_was_shown_before_is_not_made_by_us() -> None:
+    """A creation that names a record which was there is no licence to delete it."""
+    mine = Belongings()
+    mine.shown("a", "thing", ["7"], at=1.0)
+    assert not mine.created("a", "thing", "7", sent=2.0)
+    assert mine.created("a", "thing", "8", sent=2.0)
+    mine.shown("a", "thing", ["9"], at=3.0)
+    assert mine.created("a", "thing", "9", sent=2.5)  # shown while the creation was on its way
+    assert [False, True, True] == [mine.owns(each, "thing", "a") for each in ("7", "8", "9")]
+    assert not mine.owns("8", "other", "a")
+    assert not mine.owns("8", "thing", "b")  # its eighth thing is not ours
+    assert not mine.owns(["8", "7"], "thing", "a")
+
+
+def test_what_resists_is_listed_and_nothing_else() -> None:
+    """Each record that could not be deleted is named once, with or without keys."""
+
+    class Stubborn(Grudge):
+        def _one(self, method: str, id: str, asked: Any) -> Any:
+            if method == "DELETE" and id.endswith(("5", "6")):
+                from tests.miniatures.grudge import _refused
+
+                return _refused(404 if id.endswith("5") else 500, "not_found")
+            return super()._one(method, id, asked)
+
+    for keys in (KEYS, ()):
+        server = Stubborn("logs")
+        subject = against(server, keys=keys)
+        subject.stand()
+        made = [subject.world.make("thing").id for _ in range(5)]
+        left = subject.close()
+        resisting = [id for id in made if id.endswith(("5", "6"))]
+        assert [f"thing {id}" for id in resisting] == sorted(
+            line.partition(":")[0] for line in left
+        )
+        assert {*OWNERS, *resisting} == set(server.things)
+
+
+def test_a_creation_whose_answer_never_came_is_named() -> None:
+    """It carries the run's mark and no answer gave its id: named for a person, not deleted."""
+    server = Grudge()
+    subject = against(server)
+    subject.stand()
+    name = subject.name("lost")
+    server.things["lost"] = {"id": "lost", "name": name}
+    left = subject.close()
+    assert 1 == len(left)
+    assert left[0].startswith("thing lost: it carries the mark of this run")
+    assert "lost" in server.things
+
+
+def test_a_run_says_what_became_of_the_records_that_were_there() -> None:
+    """Records that are gone or changed at the end stand in the result and in what is shown."""
+    server = Grudge()
+    subject = against(server)
+    subject.stand()
+    del server.things["1"]
+    server.things["2"]["name"] = "changed by somebody"
+    subject.close()
+    assert subject.proof is not None
+    details = subject.proof.details()
+    assert {"before": 3, "same": 1, "changed": ["thing 2"], "gone": ["thing 1"]} == details
+    entry = SubjectEntry(
+        kind="backend", api="things", name="x", verdict=Verdict.PASS, details={"foreign": details}
+    )
+    said = list(notes(entry))
+    assert said[0].startswith("GONE: thing 1")
+    assert said[1].startswith("changed: thing 2")
+    json.dumps(details)

@@ -21,9 +21,10 @@ import gevent.pool
 from load.call import Slot, compile_template
 from load.engine import Engine, Wire
 from load.framing import Timeout, Trouble
+from load.judge import parse_head
 from load.lane import Lane, Resource
 from load.plan import marked_property, showing
-from specs import Operation, pointer
+from specs import Operation, paging, pointer
 from specs.examples import arguments
 
 READERS = 8
@@ -314,39 +315,26 @@ def walk(
 
     `within` are arguments that stay the same. Raises Trouble and Unwalkable.
     """
-    effect, paging = lister.effect, lister.pagination
-    assert effect is not None
-    assert paging is not None
-    arguments = dict(within)
-    size = min(paging.max_limit or 100, most)
-    if paging.limit:
-        arguments[paging.limit] = size
-    offset, page = 0, 1
+    promise = lister.pagination
+    assert promise is not None
+    size = min(promise.max_limit or 100, most)
+    asked: dict[str, Any] | None = paging.first(promise, size)
+    seen = 0
     for _ in range(PAGES_MAX):
-        if paging.offset:
-            arguments[paging.offset] = offset
-        if paging.page:
-            arguments[paging.page] = page
-        status, _, body = _exchange(wire, _render(lane, lister, arguments))
+        if asked is None:
+            return
+        status, head, body = _exchange(wire, _render(lane, lister, {**within, **asked}))
         if status != 200:
             raise Unwalkable(f"answered {status}")
         try:
-            value = json.loads(body)
+            page = paging.read(promise, json.loads(body), parse_head(head))
         except ValueError:
             raise Unwalkable("a page is not JSON") from None
-        items = _at(value, effect.items or paging.items)
-        if not isinstance(items, list):
+        if page is None:
             raise Unwalkable("a page has no items")
-        yield from items
-        following = _at(value, paging.next) if paging.next else None
-        if paging.style in ("cursor", "token") and paging.cursor:
-            if not following:
-                return
-            arguments[paging.cursor] = following
-        elif not items or paging.style == "link" or (len(items) < size and paging.limit):
-            return
-        offset += len(items)
-        page += 1
+        yield from page.items
+        seen += len(page.items)
+        asked = paging.after(promise, page, asked, size, seen)
     raise Unwalkable(f"more than {PAGES_MAX} pages")
 
 

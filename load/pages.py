@@ -21,10 +21,7 @@ from load.judge import BAD
 from load.lane import Lane, Resource
 from load.ledger import Unwalkable, walk
 from load.plan import Task
-from specs import Operation, pointer
-
-STEADY = ("cursor", "token", "link")
-"""Styles whose pages do not shift when something is written."""
+from specs import Operation, paging, pointer
 
 
 @dataclass
@@ -138,11 +135,11 @@ def _tell(
     engine: Engine, lister: Operation, stays: set[Any], walks: list[Walked]
 ) -> dict[str, Any]:
     """Judge all walks of one list and return their figures."""
-    paging = lister.pagination
-    assert paging is not None
-    steady = paging.style in STEADY
+    promise = lister.pagination
+    assert promise is not None
+    steady = paging.steady(promise)
     figures: dict[str, Any] = {
-        "style": paging.style, "stays": len(stays), "walks": len(walks),
+        "style": promise.style, "stays": len(stays), "walks": len(walks),
         "missed": 0, "repeated": 0, "unwalked": 0,
     }  # fmt: skip
     for walked in walks:
@@ -162,6 +159,6 @@ def _tell(
                 engine.tally.saw(
                     Finding("LD5", f"{lister.id}: a walk {when} {words} {count} of {len(stays)} "
                             "items that were there all the time", operation=lister.id,
-                            basis=paging.basis, cause=f"walk-{slug} {lister.id} {when}")
+                            basis=promise.basis, cause=f"walk-{slug} {lister.id} {when}")
                 )  # fmt: skip
     return figures

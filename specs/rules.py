@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from specs import rules_whole
+from specs import paging, rules_whole
 from specs.contract import Contract, Operation, Schema
 from specs.pointers import Fault, inside, reach, suggest, suggest_step, types
 from specs.positions import Path
@@ -120,9 +120,7 @@ def _pagination(contract: Contract, operation: Operation, place: _Place) -> Iter
         yield from place.name(
             place.block("pagination", word), getattr(promise, word), known, "parameter"
         )
-    wanted = {"offset": "offset", "page": "page", "cursor": "cursor", "token": "cursor"}.get(
-        promise.style
-    )
+    wanted = paging.required(promise)
     if wanted and getattr(promise, wanted) is None:
         yield Fault(
             place.block("pagination"),

@@ -267,29 +267,44 @@ def test_tests_lie_in_the_folders_that_they_test() -> None:
     assert [] == homeless
 
 
-# What the contract's words mean is asked of one module each: nobody else names these words.
+# What the contract's words mean is asked of one module each: nobody else tells them apart.
+# Home -> the words that nobody else names, and the attribute that nobody else branches on.
 HOMES: dict[str, tuple[frozenset[str], str]] = {
     "specs/quotas.py": (frozenset({"draft-6", "draft-7", "draft-8", "x-ratelimit"}), "headers"),
+    "specs/paging.py": (frozenset(), "style"),
 }
 VOCABULARY = "specs/vocabulary.py"
 
 
 @pytest.mark.parametrize("home", HOMES)
 def test_what_a_word_of_the_contract_means_is_asked_of_its_home(home: str) -> None:
-    """Quota dialects are told apart in one module, so that no two users of them can differ."""
+    """Dialects and styles are told apart in one module each, so that no two users can differ."""
     words, attribute = HOMES[home]
     wrong = []
     for path in SOURCES:
         if relative(path) in (home, VOCABULARY):
             continue
-        tree = ast.parse(path.read_text("utf-8"))
-        for node in ast.walk(tree):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and node.value in words:
                 wrong.append(f"{relative(path)}:{node.lineno} names {node.value!r}")
-            elif isinstance(node, ast.Compare) and any(
-                isinstance(side, ast.Attribute) and side.attr == attribute
-                and any(isinstance(o, ast.Constant) and isinstance(o.value, str) for o in sides)
-                for sides in [(node.left, *node.comparators)] for side in sides
-            ):  # fmt: skip
-                wrong.append(f"{relative(path)}:{node.lineno} compares .{attribute}")
+            elif _branches_on(node, attribute):
+                wrong.append(f"{relative(path)}:{getattr(node, 'lineno', 0)} asks .{attribute}")
     assert [] == wrong
+
+
+def _branches_on(node: ast.AST, attribute: str) -> bool:
+    """Return True if code compares an attribute with a text, or looks it up in a table."""
+    if isinstance(node, ast.Compare):
+        sides: list[ast.expr] = [node.left, *node.comparators]
+        texts = [n for side in sides for n in ast.walk(side) if isinstance(n, ast.Constant)]
+        return any(isinstance(n.value, str) for n in texts) and _any_is(sides, attribute)
+    if isinstance(node, ast.Match):
+        return _any_is([node.subject], attribute)
+    if isinstance(node, ast.Subscript):
+        return _any_is([node.slice], attribute)
+    looked_up = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    return looked_up and node.func.attr == "get" and _any_is(node.args, attribute)  # type: ignore[attr-defined]
+
+
+def _any_is(nodes: list[ast.expr], attribute: str) -> bool:
+    return any(isinstance(n, ast.Attribute) and n.attr == attribute for n in nodes)

@@ -17,8 +17,6 @@ from conformance.backend.filling import COUNT, Filled, filled
 from conformance.backend.listing import (
     Page,
     Walk,
-    after,
-    first,
     max_size,
     page_of,
     read_page,
@@ -31,7 +29,7 @@ from conformance.oracles import pages
 from conformance.oracles.found import found, ok, told
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
-from specs.vocabulary import Pagination
+from specs.paging import after, first, steady
 
 SIZE = 2
 """Items of a page: small, so that much happens between the first and the last."""
@@ -61,13 +59,6 @@ def _filled(subject: BackendSubject, operation: Operation, count: int = COUNT) -
     return have
 
 
-def _named_places(paging: Pagination) -> bool:
-    """Return True where pages hang on a place in the list, False where they are counted off."""
-    return paging.style in ("cursor", "token") or (
-        paging.style == "link" and paging.cursor is not None
-    )
-
-
 def _resource(operation: Operation) -> str:
     return (operation.effect.resource if operation.effect else None) or ""
 
@@ -93,7 +84,7 @@ def test_inserts(subject: BackendSubject, operation: Operation) -> Iterable[Find
 
     read = _walk_while(subject, operation, have, insert)
     listed = _listed(subject, operation, have, (*have.ids, *new))
-    if _named_places(have.paging) or listed == (*have.order, *new):
+    if steady(have.paging) or listed == (*have.order, *new):
         for finding in pages.repeats(operation, read):
             yield finding.at(requirement="PG3", cause="repeats-under-come")
     yield from pages.stable(operation, read, have.ids, "come")
@@ -117,7 +108,7 @@ def test_deletes(subject: BackendSubject, operation: Operation) -> Iterable[Find
 
     read = _walk_while(subject, operation, have, remove, seen)
     yield from pages.repeats(operation, read)
-    if _named_places(have.paging):
+    if steady(have.paging):
         yield from pages.stable(operation, read, have.ids - gone, "go")
     rest = walk(subject, operation, have.scope, 2)
     still = gone & set(rest.keys)
@@ -169,8 +160,8 @@ def _walked(have: Filled, read: Callable[[dict[str, object]], Page]) -> Walk:
     while asked is not None and len(shown) < PAGES_MOST:
         page = read(asked)
         shown.append(page)
-        asked = after(have.paging, page, SIZE, sum(len(p.keys) for p in shown))
-        if not page.keys and not _named_places(have.paging):
+        asked = after(have.paging, page, asked, SIZE, sum(len(p.keys) for p in shown))
+        if not page.keys and not steady(have.paging):
             asked = None
     if asked is not None:
         raise Inconclusive(TOO_LONG)
@@ -195,7 +186,7 @@ def test_concurrent(subject: BackendSubject, operation: Operation) -> Iterable[F
     if len(before) > SIZE * PAGES_MOST:
         raise Inconclusive(TOO_LONG)
     listed = [key for key in before if key in have.ids]
-    places = _named_places(have.paging)
+    places = steady(have.paging)
     victims = listed[1::2] if places else listed[COUNT:]
     second = _Second(subject, operation, have, victims)
     read = _walked(have, second.read)

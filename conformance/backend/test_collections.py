@@ -36,6 +36,7 @@ from conformance.oracles.found import MISSING, found, ok, told, value_at, value_
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
 from specs.contract import Schema
+from specs.paging import moving
 
 # -- batches ------------------------------------------------------------------------------------
 
@@ -336,7 +337,7 @@ def filters(operation: Operation, contract: Contract) -> list[str]:
     paging = operation.pagination
     control = {effect.query, *(effect.scope)}
     if paging is not None:
-        control |= {paging.limit, paging.offset, paging.page, paging.cursor}
+        control |= moving(paging)
     written = properties(maker)
     return [n for n in properties(operation)
             if n in written and n not in control and n not in required(operation)]  # fmt: skip

@@ -12,10 +12,7 @@ from conformance.backend.listing import (
     PAGES_MAX,
     Page,
     Walk,
-    after,
     all_ids,
-    cursor_of,
-    first,
     max_size,
     page_of,
     read_page,
@@ -30,6 +27,7 @@ from conformance.oracles.found import found, ok, told, value_at, value_in
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Contract, Operation
 from specs.constraints import Kind, member, resting, stated
+from specs.paging import after, by, counted, cursor, first, parameter, steady
 from specs.vocabulary import Pagination, Relation
 
 TRIES = 3
@@ -224,13 +222,13 @@ def test_beyond_end(subject: BackendSubject, operation: Operation) -> Iterable[F
     """A position past the end is answered with an empty page, or as declared."""
     have = filled(subject, operation, 2)
     paging = have.paging
-    position = {"offset": paging.offset, "page": paging.page}.get(paging.style)
-    if position is None:
+    if not counted(paging):
         raise NotApplicable("positions are not numbers here")
+    position = parameter(paging)
     whole = walk(subject, operation, have.scope, max_size(operation))
     count = len(whole.keys)
     for at in (count, count + 1, count + 1000):
-        number = at if paging.style == "offset" else at + 2
+        number = at if by(paging) == "offset" else at + 2
         exchange = subject.send(operation, {**have.scope, position: number})
         if paging.beyond_end == "error":
             yield from envelope.provoked(
@@ -276,7 +274,7 @@ def test_size_change(subject: BackendSubject, operation: Operation) -> Iterable[
     """The page size may change in the middle of a traversal, without gap or repeat."""
     have = filled(subject, operation)
     paging = have.paging
-    if paging.limit is None or paging.style == "page":
+    if paging.limit is None or by(paging) == "page":
         raise NotApplicable("page numbers depend on one page size, or none can be asked for")
     pages_read: list[Page] = []
     asked: dict[str, Any] | None = first(paging, 1)
@@ -287,8 +285,8 @@ def test_size_change(subject: BackendSubject, operation: Operation) -> Iterable[
         page = read_page(subject, operation, have.scope, asked)
         pages_read.append(page)
         seen += len(page.keys)
-        asked = after(paging, page, (2, 3, 1)[number % 3], seen)
-        if asked is not None and paging.style == "offset" and not page.keys:
+        asked = after(paging, page, asked, (2, 3, 1)[number % 3], seen)
+        if asked is not None and counted(paging) and not page.keys:
             asked = None
     mixed = Walk(tuple(pages_read), ended=asked is None)
     for finding in (*pages.repeats(operation, mixed), *pages.endless(operation, mixed)):
@@ -387,8 +385,7 @@ FILTERED = 10
 
 
 def _tokens(contract: Contract) -> list[Operation]:
-    return [o for o in _lists(contract) if o.pagination and o.pagination.style != "offset"
-            and o.pagination.cursor]  # fmt: skip
+    return [o for o in _lists(contract) if o.pagination and steady(o.pagination)]
 
 
 @CASES.case("pagination.forged-cursor", "PG12", each=_tokens)
@@ -397,12 +394,12 @@ def test_forged_cursor(subject: BackendSubject, operation: Operation) -> Iterabl
     have = filled(subject, operation, 3)
     paging = have.paging
     page = read_page(subject, operation, have.scope, first(paging, 1))
-    given = cursor_of(paging, page) or ""
+    given = cursor(paging, page) or ""
     forged = ["memconform", "", "../../etc/passwd", given[:-2], given[::-1], given + "x"]
-    for cursor in forged:
-        if not cursor or cursor == given:
+    for mark in forged:
+        if not mark or mark == given:
             continue
-        exchange = subject.send(operation, {**have.scope, paging.cursor or "cursor": cursor})
+        exchange = subject.send(operation, {**have.scope, parameter(paging): mark})
         yield from envelope.provoked(
             operation, exchange, "invalid", "a forged cursor", requirement="PG12",
             cause="forged-cursor", basis=paging.basis,
@@ -420,10 +417,10 @@ def test_foreign_cursor(subject: BackendSubject, operation: Operation) -> Iterab
     owner, other = subject.principals(2)
     have = filled(subject, operation, 4)
     page = read_page(subject, operation, have.scope, first(have.paging, 1))
-    cursor = cursor_of(have.paging, page)
-    if not cursor:
+    mark = cursor(have.paging, page)
+    if not mark:
         raise Inconclusive("the first page gives no cursor")
-    asked = {**have.scope, have.paging.cursor or "cursor": cursor}
+    asked = {**have.scope, parameter(have.paging): mark}
     exchange = subject.send(operation, asked, key=other)
     shown = set(page_of(operation, exchange, {}).keys) if ok(exchange) else set()
     if shown & _ids(subject, operation, have, owner) - _ids(subject, operation, have, other):
@@ -446,12 +443,12 @@ def test_changed_filter(subject: BackendSubject, operation: Operation) -> Iterab
     """A cursor is refused under other filters than it was given for."""
     have = filled(subject, operation, 4)
     page = read_page(subject, operation, have.scope, first(have.paging, 1))
-    cursor = cursor_of(have.paging, page)
+    mark = cursor(have.paging, page)
     free = [n for n, v in have.scope.items() if isinstance(v, str)]
-    if not cursor or not free:
+    if not mark or not free:
         raise NotApplicable("there is no filter to change, or no cursor")
     asked = {**have.scope, free[0]: subject.name("other"),
-             have.paging.cursor or "cursor": cursor}  # fmt: skip
+             parameter(have.paging): mark}  # fmt: skip
     exchange = subject.send(operation, asked)
     yield from envelope.provoked(
         operation, exchange, "invalid", "a cursor under another filter", requirement="PG10",
@@ -472,10 +469,10 @@ def test_expired_cursor(subject: BackendSubject, operation: Operation) -> Iterab
     if ttl > TTL_MAX and not subject.deep:
         raise Inconclusive(f"cursors live {ttl:g} s; --deep and --max-seconds reach that")
     page = read_page(subject, operation, have.scope, first(have.paging, 1))
-    cursor = cursor_of(have.paging, page)
-    if not cursor:
+    mark = cursor(have.paging, page)
+    if not mark:
         raise Inconclusive("the first page gives no cursor")
-    asked = {**have.scope, have.paging.cursor or "cursor": cursor}
+    asked = {**have.scope, parameter(have.paging): mark}
     at_once = subject.send(operation, asked)
     if not ok(at_once):
         yield found(

@@ -14,6 +14,7 @@ from conformance.oracles.found import found
 from conformance.oracles.relations import in_order, values
 from conformance.verdict import Finding
 from specs import Operation
+from specs.paging import counted, linked
 from specs.vocabulary import Pagination, Relation
 
 
@@ -170,7 +171,7 @@ def sizes(operation: Operation, walk: WalkLike) -> Iterator[Finding]:
     if walk.size is None:
         return
     basis = _paging(operation).basis
-    exact = _paging(operation).style in ("offset", "page")
+    exact = counted(_paging(operation))
     for number, page in enumerate(walk.pages):
         if len(page.keys) > walk.size:
             yield found(
@@ -237,7 +238,7 @@ def first_says(operation: Operation, page: PageLike, there: int) -> Iterator[Fin
             cause=f"has-more-{'denied' if left else 'claimed'}", operation=operation,
             basis=paging.basis, expected=left, actual=page.has_more,
         )  # fmt: skip
-    if paging.next is not None and bool(page.next) is not left and paging.style != "link":
+    if paging.next is not None and bool(page.next) is not left and not linked(paging):
         yield found(
             "PG5", "a next cursor is given at the end, or missing before it", page.exchange,
             cause=f"cursor-{'missing' if left else 'at-end'}", operation=operation,

@@ -15,6 +15,7 @@ from conformance.oracles.exceptions import said
 from conformance.oracles.surfaced import pointed
 from conformance.verdict import Finding
 from specs import Operation
+from specs.paging import moving
 
 Values = Mapping[str, Sequence[str]]
 
@@ -38,12 +39,12 @@ def judge_walk(
     paging = operation.pagination
     if paging is None:
         return []
-    moving = {n for n in (paging.limit, paging.offset, paging.page, paging.cursor) if n}
-    return [*_moved(operation, pages, moving), *_kept(operation, pages, moving)]
+    names = moving(paging)
+    return [*_moved(operation, pages, names), *_kept(operation, pages, names)]
 
 
 def _moved(
-    operation: Operation, pages: Sequence[tuple[Mapping[str, Any], Request]], moving: set[str]
+    operation: Operation, pages: Sequence[tuple[Mapping[str, Any], Request]], moving: frozenset[str]
 ) -> Iterator[Finding]:
     paging = operation.pagination
     assert paging is not None
@@ -62,7 +63,7 @@ def _moved(
 
 
 def _kept(
-    operation: Operation, pages: Sequence[tuple[Mapping[str, Any], Request]], moving: set[str]
+    operation: Operation, pages: Sequence[tuple[Mapping[str, Any], Request]], moving: frozenset[str]
 ) -> Iterator[Finding]:
     paging = operation.pagination
     assert paging is not None

@@ -20,6 +20,7 @@ from conformance.sdk.test_pagination import filled, linked, server, walked
 from conformance.sdk.test_wire import takes_text
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Contract, Operation
+from specs.paging import linked as linked_style
 
 TOKENS = ("a+b/c==", "100%25 of &x=1#y?z;w", "na\u00efve-\u65e5\u672c", "two words, {quoted}'")
 """Places of next pages that mean something to URLs: a client must not look into them."""
@@ -138,7 +139,7 @@ def test_page_fails(subject: SdkSubject, operation: Operation, mode: str) -> lis
     ready = subject.needs(operation, mode)
     found: list[Finding] = []
     for status in FAILURES:
-        by_link = promised.style == "link"
+        by_link = linked_style(promised)
         default = (
             _links(operation, [f"cursor={t}" for t in PLAIN]) if by_link
             else server(operation, plan)

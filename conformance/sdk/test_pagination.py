@@ -21,6 +21,8 @@ from conformance.sdk.subject import KEY, Ask, Play, SdkSubject
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Contract, Operation, pointer
 from specs.examples import example_response
+from specs.paging import at, by, counted, named, parameter
+from specs.paging import linked as linked_style
 
 PAGES = 3
 SIZE = 2
@@ -36,8 +38,9 @@ def pages(operation: Operation) -> Callable[[Operation | None, Request], Any]:
 
     def answer(_: Operation | None, request: Request) -> Any:
         sent = sent_values(request)
-        start = int((sent.get(promised.offset or "") or ["0"])[0])
         size = int((sent.get(promised.limit or "") or [str(SIZE)])[0])
+        place = int((sent.get(parameter(promised)) or ["-1"])[0])
+        start = max(0, place if by(promised) == "offset" else (place - 1) * size)
         numbers = range(start, min(start + size, PAGES * SIZE))
         items = [
             put(pattern, promised.item_key, _key(pattern, promised.item_key, n)) for n in numbers
@@ -69,19 +72,12 @@ def walk(subject: SdkSubject, operation: Operation) -> list[Ask]:
     promised = operation.pagination
     assert promised is not None
     base = subject.arguments(operation)
-    made = []
-    for number in range(PAGES):
-        changes: Mapping[str, Any] = {
-            **({promised.limit: SIZE} if promised.limit else {}),
-            **({promised.offset: number * SIZE} if promised.offset else {}),
-        }
-        made.append(Ask(operation, {**base, **changes}))
-    return made
+    return [Ask(operation, {**base, **at(promised, n, SIZE)}) for n in range(PAGES)]
 
 
 def numbered(contract: Contract) -> list[Operation]:
     """Return the operations whose pages the caller asks for by number or offset."""
-    return [o for o in paged(contract) if o.pagination and o.pagination.style in ("offset", "page")]
+    return [o for o in paged(contract) if counted(o.pagination)]
 
 
 @CASES.case("paging.walk", "PG18", "PG19", each=numbered, modes=MODES)
@@ -141,14 +137,12 @@ ENDS: tuple[Any, ...] = (None, DROP, "")
 
 def walked(contract: Contract) -> list[Operation]:
     """Return the operations whose next page is named by the one before."""
-    return [
-        o for o in paged(contract) if o.pagination and o.pagination.style in ("cursor", "token")
-    ]
+    return [o for o in paged(contract) if named(o.pagination) and not linked_style(o.pagination)]
 
 
 def linked(contract: Contract) -> list[Operation]:
     """Return the operations whose next page stands in a Link header."""
-    return [o for o in paged(contract) if o.pagination and o.pagination.style == "link"]
+    return [o for o in paged(contract) if linked_style(o.pagination)]
 
 
 def filled(operation: Operation, size: int, start: int) -> Any:

@@ -16,7 +16,7 @@ from conformance.reference.backend.adapters.base import Adapter, Resource, as_it
 from conformance.reference.backend.calls import Body, Call, Handler, Problem, Reply, parent, put
 from conformance.reference.backend.spoil import spoilt
 from conformance.reference.backend.store import NOT_GONE, Document, Where, after
-from specs import Operation
+from specs import Operation, paging
 from specs.vocabulary import Effect
 
 UNKNOWN = "there is nothing with this id"
@@ -151,7 +151,7 @@ def filters(call: Call) -> Body:
     declared, effect = call.operation.pagination, call.operation.effect
     moving = {"sort", "order", "limit", effect.query if effect else None}
     if declared is not None:
-        moving |= {declared.limit, declared.offset, declared.page, declared.cursor}
+        moving |= paging.moving(declared)
     given = {**call.values, **call.arguments}
     return {
         name: value for name, value in given.items() if name not in moving and value is not None

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from conformance.reference.backend.calls import Call, Problem, put
+from specs import paging
 from specs.vocabulary import Pagination
 
 DEFAULT_LIMIT = 50
@@ -45,16 +46,16 @@ def window(call: Call, declared: Pagination, space: int) -> Window:
     and for a page size above the maximum where the contract calls that an error.
     """
     limit = _limit(call, declared)
-    if declared.style in ("cursor", "token") or (declared.style == "link" and declared.cursor):
-        raw = call.argument(declared.cursor or "cursor")
+    raw = call.argument(paging.parameter(declared))
+    if paging.by(declared) == "cursor":
         if not raw:
             return Window(limit)
         last, where = _unseal(call, declared, raw, space)
         return Window(limit, after=last, space=where)
-    if declared.style == "page" or (declared.style == "link" and declared.page):
-        page = max(1, int(call.argument(declared.page or "page", 1)))
+    if paging.by(declared) == "page":
+        page = max(1, int(raw or 1))
         return Window(limit, offset=(page - 1) * limit, page=page)
-    offset = int(call.argument(declared.offset or "offset", 0))
+    offset = int(raw or 0)
     if "page.offset-aligned" in call.defects:
         offset -= offset % limit
     if offset > 0 and "page.offset-off-by-one" in call.defects:
@@ -107,14 +108,13 @@ def render(
         put(body, declared.total, total)
     if declared.has_more:
         put(body, declared.has_more, more)
-    onward = _onward(call, declared, cut, last, space) if more else None
+    onward = _onward(call, declared, cut, last, space) if more else {}
+    link = f"?{urlencode(_query(call, onward), doseq=True)}" if onward else None
     if declared.next:
-        link = onward and f"?{urlencode(_query(call, onward), doseq=True)}"
-        value = link if declared.style == "link" else next(iter((onward or {}).values()), None)
-        put(body, declared.next, value)
-    if declared.style == "link" and onward and not declared.next:
-        target = quote(_path(call)) + "?" + urlencode(_query(call, onward), doseq=True)
-        return body, [("link", f'<{target}>; rel="next"')]
+        mark = next(iter(onward.values()), None)
+        put(body, declared.next, link if paging.linked(declared) else mark)
+    elif paging.linked(declared) and link:
+        return body, [("link", f'<{quote(_path(call))}{link}>; rel="next"')]
     return body, []
 
 
@@ -136,11 +136,8 @@ def _lies(call: Call, cut: Window, total: int, more: bool) -> tuple[int, bool]:
 def _onward(
     call: Call, declared: Pagination, cut: Window, last: int | None, space: int
 ) -> dict[str, Any]:
-    if declared.style in ("cursor", "token") or (declared.style == "link" and declared.cursor):
-        return {declared.cursor or "cursor": _seal(call, declared, last or 0, space)}
-    if declared.style == "page" or (declared.style == "link" and declared.page):
-        return {declared.page or "page": cut.page + 1}
-    return {declared.offset or "offset": cut.offset + cut.limit}
+    mark = _seal(call, declared, last or 0, space) if paging.by(declared) == "cursor" else None
+    return paging.onward(declared, offset=cut.offset + cut.limit, number=cut.page + 1, mark=mark)
 
 
 def _query(call: Call, onward: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +154,7 @@ def _path(call: Call) -> str:
 
 
 def _filters(call: Call, declared: Pagination) -> str:
-    moving = {declared.limit, declared.cursor, declared.offset, declared.page}
+    moving = paging.moving(declared)
     kept = {name: value for name, value in call.arguments.items() if name not in moving}
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -227,6 +227,8 @@ _TABLE: tuple[tuple[str, str, str, str, str], ...] = (
     ("headers.invented", "memsy", "HD3", "headers.absent", "Makes figures up."),
     # paging
     ("paging.offset-ignored", "sovant", "PG18", "paging.walk", "Always asks for the first page."),
+    ("paging.page-ignored", "courier", "PG18", "paging.walk",
+     "Asks for the first page whatever number it is given."),
     ("paging.limit-ignored", "claiv", "PG18", "paging.walk", "Asks for pages of its own size."),
     ("paging.items-lost", "sovant", "PG19", "paging.walk", "Loses the last item of a page."),
     ("paging.error-as-empty", "sovant", "PG19", "paging.failure",

@@ -15,9 +15,9 @@ from urllib.parse import quote, urlencode
 
 from conformance.oracles.answers import Answer
 from conformance.oracles.surfaced import pointed
-from conformance.reference.defects import Defects
+from conformance.reference.defects import Defects, Turn, turned
 from specs import Contract, Operation
-from specs.vocabulary import Surfaced
+from specs.vocabulary import Pagination, Surfaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +113,34 @@ def _path(operation: Operation, left: dict[str, Any], defects: Defects) -> str:
 
 def _query(operation: Operation, left: dict[str, Any], defects: Defects) -> str:
     pairs: list[tuple[str, str]] = []
-    paging = operation.pagination
     for parameter in operation.parameters_in("query"):
         if parameter.name not in left:
             continue
         value = left.pop(parameter.name)
         if "wire.query-lost" in defects:
             continue
-        if paging and parameter.name == paging.offset and "paging.offset-ignored" in defects:
-            value = 0
-        if paging and parameter.name == paging.limit and "paging.limit-ignored" in defects:
-            value = 1
-        if paging and parameter.name == paging.limit and "wire.query-type" in defects:
-            value = -1
+        value = turned(defects, QUERY, value, parameter.name, operation.pagination)
         entries = value if isinstance(value, list) else [value]
         pairs.extend((parameter.name, _text(entry)) for entry in entries)
     return urlencode(pairs, quote_via=quote)
+
+
+def _in_place_of(member: str, wrong: int) -> Turn:
+    """Return what sends another value in one of the parameters that paging declares."""
+
+    def turn(value: Any, name: str, paging: Pagination | None) -> Any:
+        return wrong if paging is not None and getattr(paging, member) == name else value
+
+    return turn
+
+
+QUERY: Mapping[str, Turn] = {
+    "paging.offset-ignored": _in_place_of("offset", 0),
+    "paging.page-ignored": _in_place_of("page", 1),
+    "paging.limit-ignored": _in_place_of("limit", 1),
+    "wire.query-type": _in_place_of("limit", -1),
+}
+"""What defects make of one value of the query."""
 
 
 def _text(value: Any) -> str:

@@ -6,7 +6,6 @@ for by number or offset are the caller's to ask for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,7 @@ from urllib.parse import unquote, unquote_plus, urljoin, urlsplit
 
 from conformance.oracles.answers import Answer
 from conformance.reference.defects import Defects
-from specs import Operation, pointer
-
-_LINK = re.compile(r"""<([^>]*)>((?:\s*;\s*[\w*-]+\s*(?:=\s*(?:"(?:\\.|[^"\\])*"|[^\s",;]+))?)*)""")
-_PARAMETER = re.compile(r""";\s*([\w*-]+)\s*(?:=\s*(?:"((?:\\.|[^"\\])*)"|([^\s",;]+)))?""")
+from specs import Operation, paging, pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +68,7 @@ class Walk:
 
 def walks(operation: Operation) -> bool:
     """True for lists that the client walks by itself."""
-    paging = operation.pagination
-    return paging is not None and paging.style in ("cursor", "token", "link")
+    return paging.named(operation.pagination)
 
 
 def page(
@@ -81,20 +76,20 @@ def page(
     defects: Defects,
 ) -> Page:  # fmt: skip
     """Return the page that an answer holds."""
-    paging = operation.pagination
-    assert paging is not None
-    items = _at(value, paging.items)
+    declared = operation.pagination
+    assert declared is not None
+    items = _at(value, declared.items)
     entries = items if isinstance(items, list) else []
-    if paging.style == "link":
+    if paging.linked(declared):
         target = next_link(answer, url, defects)
         return Page(entries, None if target is None else Step(arguments, target))
-    token = _at(answer.json(), paging.next or "")
-    if not isinstance(token, str) or not token or paging.cursor is None:
+    token = _at(answer.json(), declared.next or "")
+    if not isinstance(token, str) or not token:
         return Page(entries, None)
     if "walk.cursor-read" in defects:
         token = unquote_plus(token)
     kept = {} if "walk.filters-lost" in defects else arguments
-    return Page(entries, Step({**kept, paging.cursor: token}))
+    return Page(entries, Step({**kept, paging.parameter(declared): token}))
 
 
 def _at(value: Any, place: str) -> Any:
@@ -125,9 +120,7 @@ def links(text: str, defects: Defects) -> Iterator[tuple[str, list[str]]]:
     """Yield target and relations of each link in a header."""
     if "links.split-anywhere" in defects:
         text = ",".join(part for part in text.split(",") if part.count("<") == part.count(">"))
-    for target, rest in _LINK.findall(text):
-        given = {n.lower(): q or p for n, q, p in reversed(_PARAMETER.findall(rest))}
-        said = given.get("rel", "")
+    for target, said in paging.links(text):
         yield target, [said] if "links.relation-as-is" in defects else said.lower().split()
 
 

@@ -146,10 +146,13 @@ class Operation:
 
     @property
     def safe(self) -> bool:
-        """True where the operation promises to change nothing (RFC 9110 §9.2.1, or its effect)."""
+        """True where the operation promises to change nothing (RFC 9110 §9.2.1, or its effect).
+
+        A list that is asked for page by page is read, by whatever method.
+        """
         if self.effect is not None:
             return self.effect.kind in ("read", "list", "search", "none")
-        return self.verb in ("GET", "HEAD", "OPTIONS")
+        return self.verb in ("GET", "HEAD", "OPTIONS") or self.pagination is not None
 
     @property
     def idempotent_method(self) -> bool:

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from conformance.clock import SystemClock
-from conformance.faults import answers, wire
+from conformance.faults import answers, lists, wire
 from conformance.faults.answers import Answer, AnswerBook, Default
 from conformance.faults.script import Effect, Instruction, Playback, Script, Stage
 from conformance.history import Exchange, Failure, Headers, Request, Response, header
@@ -89,6 +89,7 @@ class Session:
     _close: Callable[[], None] = lambda: None
     _port: Port | None = None
     _expected: str | None = None
+    _position: lists.Position = field(default_factory=lists.Position)
     _records: list[Record] = field(default_factory=list)
     _apart: list[Record] = field(default_factory=list)
     _commits: dict[str, list[Any]] = field(default_factory=dict)
@@ -156,6 +157,7 @@ class Session:
         if operation is not None and self.contract is not None:
             self.contract[operation]
         self._expected = operation
+        self._position.restart()
 
     def wait_for(self, condition: Callable[[Session], bool], timeout: float = 10.0) -> bool:
         """Wait until `condition(self)` holds; False where it does not within `timeout` seconds."""
@@ -315,7 +317,11 @@ class Session:
                 return Answer(500)
         if repeated and operation is not None:
             return self.book.replayed(operation, request)
-        return self.book.answer(operation, request, None)
+        answer = self.book.answer(operation, request, None)
+        if operation is None or operation.pagination is None:
+            return answer
+        beyond = self._expected == operation.id and self._position.beyond(operation, request)
+        return lists.empty(operation, answer) if beyond else lists.last(operation, answer)
 
     def _declared(self, record: Record) -> Answer:
         assert record.instruction is not None

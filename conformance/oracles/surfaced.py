@@ -14,6 +14,7 @@ from conformance.history import Call
 from conformance.oracles.answers import Answer
 from conformance.oracles.exceptions import said, same_value
 from conformance.oracles.found import weaker
+from conformance.oracles.typed import alike, own_name
 from conformance.verdict import Finding
 from specs import Basis, Operation, pointer
 from specs.vocabulary import RateLimit, Surfaced, Usage
@@ -105,24 +106,25 @@ def _mapped(operation: Operation, value: Any, body: Any) -> Iterator[Finding]:
         except LookupError:
             yield _unreachable(operation, path, returns.basis, returns.source)
             continue
-        if len(got) != len(wanted) or not all(map(same_value, got, wanted)):
+        if len(got) != len(wanted) or not all(map(alike, got, wanted)):
             yield _different(operation, path, got, wanted, returns.basis, returns.source)
 
 
 def _plain(operation: Operation, value: Any, body: Any) -> Iterator[Finding]:
     if not isinstance(body, Mapping):
-        if not same_value(value, body):
+        if not alike(value, body):
             yield _different(operation, "", [value], [body], operation.basis, operation.source)
         return
     declared = (operation.success.schema or {}).get("properties", {})
     for name in declared:
         if name not in body:
             continue
-        if not isinstance(value, Mapping) or name not in value:
+        own = own_name(value, name) if isinstance(value, Mapping) else None
+        if own is None:
             yield _unreachable(operation, name, operation.basis, operation.source)
-        elif not same_value(value[name], body[name]):
+        elif not alike(value[own], body[name]):
             yield _different(
-                operation, name, [value[name]], [body[name]], operation.basis, operation.source
+                operation, name, [value[own]], [body[name]], operation.basis, operation.source
             )
 
 

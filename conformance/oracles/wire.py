@@ -195,7 +195,8 @@ def judge_query(
         if got is None:
             if _in_body(request, name):
                 continue  # the body oracle judges it where it went
-            found.append(_lost(operation, name, "query"))
+            if not _is_default(parameter.schema, arguments[name]):
+                found.append(_lost(operation, name, "query", arguments[name]))
             continue
         if not any(_query_text(arguments[name], form) == got for form in ("each", "comma")):
             found.append(
@@ -364,11 +365,12 @@ def _named(message: str) -> str:
 def _arguments(operation: Operation, arguments: Mapping[str, Any], body: Any) -> Iterator[Finding]:
     if not isinstance(body, Mapping):
         return
+    declared = operation.body.schema.get("properties", {}) if operation.body else {}
     for name in _body_arguments(operation, arguments):
         wanted = arguments[name]
         if name not in body:
-            if wanted is not None:
-                yield _lost(operation, name, "body")
+            if wanted is not None and not _is_default(declared.get(name, {}), wanted):
+                yield _lost(operation, name, "body", wanted)
         elif body[name] != wanted:
             yield Finding(
                 "WR5", f"changes the argument `{name}`",
@@ -377,11 +379,17 @@ def _arguments(operation: Operation, arguments: Mapping[str, Any], body: Any) ->
             )  # fmt: skip
 
 
-def _lost(operation: Operation, name: str, place: str) -> Finding:
+def _is_default(schema: Mapping[str, Any], value: Any) -> bool:
+    """True where a value that is not sent is what the server takes where nothing is sent."""
+    return "default" in schema and same_value(schema["default"], value)
+
+
+def _lost(operation: Operation, name: str, place: str, value: Any) -> Finding:
     return Finding(
         "WR5", f"does not send the argument `{name}`",
         operation=operation.id,
-        expected=f"`{name}` in the {place} ({said(operation.basis, operation.source)})",
+        expected=f"`{name}` = {_brief(value)} in the {place} "
+        f"({said(operation.basis, operation.source)})",
         actual="it is not sent", basis=operation.basis,
         cause=f"argument-lost:{operation.id}.{name}",
     )  # fmt: skip

@@ -19,7 +19,7 @@ from conformance.sdk.judging import (
 )
 from conformance.sdk.subject import SdkSubject
 from conformance.sdk.test_retries import promising
-from conformance.verdict import Finding
+from conformance.verdict import Finding, Inconclusive
 from specs import Basis, Contract, Operation
 
 _PLAIN = ("seconds", "minute", "zero", "absent", "day")
@@ -38,7 +38,7 @@ def test_retry_after_dates(subject: SdkSubject, operation: Operation, mode: str)
     return _retry_after(subject, operation, mode, _DATES, "RA3")
 
 
-@CASES.case("retry-after.odd", "RA5", each=promising, modes=MODES)
+@CASES.case("retry-after.odd", "RA5", "RT2", each=promising, modes=MODES)
 def test_retry_after_odd(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """What is no wait at all (words, negative, ten years) neither crashes nor blocks the call."""
     return _retry_after(subject, operation, mode, None, "RA5")
@@ -54,6 +54,7 @@ def _retry_after(
         return fault.group == "retry-after" and inside
 
     found: list[Finding] = []
+    unheard = False
     faults = list(chosen(subject, operation, mode, wanted))
     deaf = _deaf(subject, operation, mode) if requirement == "RA3" else frozenset()
     judged = ("RA5",) if requirement == "RA5" else ("RA4", "RA5")
@@ -75,9 +76,57 @@ def _retry_after(
         for finding in judge_retries(subject, operation, made):
             if finding.requirement in judged:
                 dated = requirement == "RA3" and finding.requirement == "RA4"
-                if not (dated and int(fault.id.rpartition("-")[2]) in deaf):
+                if dated and int(fault.id.rpartition("-")[2]) in deaf:
+                    unheard = True
+                else:
                     found.append(made.refiled(finding, requirement="RA3") if dated else finding)
+        if requirement == "RA5":
+            found += _at_once(subject, operation, mode, fault)
+    if unheard and not found:
+        raise Inconclusive(
+            "whether it reads dates cannot be told: it does not keep a wait in seconds either, "
+            "which retry-after.seconds says"
+        )
     return once(found)
+
+
+AT_ONCE = 0.02
+"""Seconds of waits of a whole call that count as none, where its own back-off takes longer."""
+NO_WAIT = ("garbage", "nan")
+"""Forms of Retry-After that say nothing of time."""
+AGAIN = 3
+"""How often none must be seen: jitter may draw almost nothing once."""
+
+
+def _at_once(
+    subject: SdkSubject, operation: Operation, mode: str, fault: FaultClass
+) -> list[Finding]:
+    """Return whether a Retry-After that is no wait makes an SDK send again without any back-off."""
+    name = fault.id.removeprefix("retry-after-").rpartition("-")[0]
+    if name not in NO_WAIT or not subject.hello.records_sleeps:
+        return []
+    ready = subject.needs(operation, mode)
+    script = subject.script(fault, operation, 1)
+    own = remembered(
+        subject, operation, ready,
+        Script.parse(f"{operation.id}#1 {fault.id.rpartition('-')[2]}"), {},
+    )  # fmt: skip
+    plain = sum(s.seconds for s in own.call.sleeps)
+    if plain <= 10 * AT_ONCE or len(own.attempts) < 2:
+        return []
+    for _ in range(AGAIN):
+        made = subject.play(script, subject.ask(operation), mode=ready)
+        waited = sum(s.seconds for s in made.call.sleeps)
+        if waited > AT_ONCE or len(made.attempts) < 2:
+            return []
+    return made.witnessed([
+        Finding(
+            "RT2", "sends again at once where Retry-After is no wait",
+            expected=f"its own back-off, as without the header: it took {plain:.2g} s",
+            actual=f"{waited:.3g} s, {AGAIN} times of {AGAIN}", basis=Basis.ASSUMED,
+            cause="retry-after:garbage-at-once",
+        )
+    ])  # fmt: skip
 
 
 def _deaf(subject: SdkSubject, operation: Operation, mode: str) -> frozenset[int]:

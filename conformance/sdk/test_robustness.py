@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from conformance.faults.answers import put
@@ -210,14 +210,25 @@ def test_concurrency(subject: SdkSubject, operation: Operation, mode: str) -> li
     left = made.left_open if made.closed is None or made.closed.kind != "unsupported" else 0
     if not wrong:
         return made.witnessed(_left_open(left, "closing a client that many used at once"))
-    failed = made.history.calls[wrong[0] - 1]
-    return made.witnessed([
-        Finding(
-            "RB9", "mixes up the answers of calls that one client makes at the same time",
-            expected=f"{count} calls, each with its own answer",
-            actual="calls with another's answer or none", cause="answers-mixed",
-        )
-    ], failed)  # fmt: skip
+    return _not_its_own(made, wrong, count)
+
+
+def _not_its_own(made: Play, wrong: Sequence[int], count: int) -> list[Finding]:
+    """Return the finding of calls at once that have not their own answers: failed, or mixed up."""
+    calls = [made.history.calls[n - 1] for n in wrong]
+    mixed = next((c for c in calls if c.outcome.kind == "value"), None)
+    shown = mixed or calls[0]
+    raised = shown.outcome.error
+    said = f"{raised.name}: {raised.message}"[:200] if raised else shown.outcome.kind
+    found = Finding(
+        "RB9", "mixes up the answers of calls that one client makes at the same time" if mixed
+        else "fails where one client makes several calls at the same time",
+        expected=f"{count} calls, each with its own answer",
+        actual=f"{len(wrong)} of {count} calls with another's answer or none" if mixed
+        else f"{len(wrong)} of {count} calls failed: {said}",
+        cause="answers-mixed" if mixed else "concurrent-calls-fail",
+    )  # fmt: skip
+    return made.witnessed([found], shown)
 
 
 @CASES.case("robust.closing", "RB10", each=first, modes=MODES)

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from conformance.drivers.hosting import clock
-from conformance.drivers.hosting.render import Renderer
+from conformance.drivers.hosting.render import Renderer, pages
 from conformance.drivers.hosting.table import (
     Arguments,
     Built,
@@ -248,10 +248,7 @@ class Runner:
                 over = clock.monotonic()
                 outcome = _error(renderer, error)
             else:
-                if hasattr(result, "__anext__"):
-                    outcome = {**_plain("value"), "value": await renderer.async_stream(result)}
-                else:
-                    outcome = _value(renderer, result)
+                outcome = await _async_value(renderer, result)
             if recorder.endless:
                 outcome = _plain("hang", "a wait began that never ends")
             done = ended(outcome, started, recorder, prepared, over)
@@ -361,6 +358,20 @@ def _error(renderer: Renderer, error: BaseException) -> Json:
     except Exception as ours:
         name = type(error).__name__
         return _plain("driver_error", f"{name} cannot be rendered: {type(ours).__name__}: {ours}")
+
+
+async def _async_value(renderer: Renderer, result: Any) -> Json:
+    """Return the outcome of an async call whose value may be a stream or an auto-paging page."""
+    if hasattr(result, "__anext__"):
+        return {**_plain("value"), "value": await renderer.async_stream(result)}
+    if not pages(result, renderer.package, "__aiter__"):
+        return _value(renderer, result)
+    try:
+        iterator = aiter(result)
+    except Exception as ours:
+        return _plain("driver_error", f"it cannot be iterated: {type(ours).__name__}: {ours}")
+    shown = {"$type": type(result).__name__, **await renderer.async_stream(iterator)}
+    return {**_plain("value"), "value": shown}
 
 
 def _value(renderer: Renderer, result: Any) -> Json:

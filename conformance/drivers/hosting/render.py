@@ -14,6 +14,7 @@ import dataclasses
 import enum
 import math
 import pickle
+import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,8 @@ MAX_TEXT = 256 * 1024
 MAX_TOTAL = 4 * 1024 * 1024
 MAX_EVENTS = 10_000
 MAX_ATTRIBUTES = 200
+_PAGING = re.compile(r"(?i)page|paginat|(^|_)next|has_more|cursor")
+"""What the names of a page, or of what it offers, have in them."""
 
 
 @dataclass
@@ -86,6 +89,8 @@ class Renderer:
             return self.error(item, depth + 1)
         if hasattr(item, "__next__"):
             return self.stream(item, depth)
+        if pages(item, self.package, "__iter__"):
+            return {"$type": type(item).__name__, **self.stream(iter(item), depth)}
         if not isinstance(item, type) and _is_record(item, self.package):
             return self._record(item, self.attributes(item), depth)
         return {"$type": type(item).__name__, "$str": self.text(_text(item)[:2000])}
@@ -257,6 +262,24 @@ def _attribute_names(item: Any, package: str) -> list[str]:
 
 def _is_property(item: Any) -> bool:
     return isinstance(item, property) or type(item).__name__ == "cached_property"
+
+
+def pages(item: Any, package: str, method: str) -> bool:
+    """True for an object of the SDK's that hands out items when it is iterated, page after page.
+
+    It says so by its name or by what it offers (`Page`, `iter_pages`, `next_cursor`): a result that
+    only lets its entries be iterated is a result. A model's own `__iter__`, which gives its fields,
+    is not the SDK's.
+    """
+    home = next((b for b in type(item).__mro__ if method in b.__dict__), None)
+    if home is None or str(home.__module__).split(".")[0] != package:
+        return False
+    names = (*(b.__name__ for b in type(item).__mro__), *dir(type(item)), *_own(item))
+    return any(_PAGING.search(name) for name in names if not name.startswith("_"))
+
+
+def _own(item: Any) -> list[str]:
+    return [name for name in getattr(item, "__dict__", {}) if isinstance(name, str)]
 
 
 def _extras(item: Any) -> Iterator[tuple[str, Any]]:

@@ -91,9 +91,12 @@ def wait(
     assert retries is not None
     own = backoff(retries.backoff, retry, settings, defects)
     wish = server_wish(operation, answer, now, defects)
+    said = retries.retry_after
+    unread = said is not None and wish is None and answer.header(said.header) is not None
+    if unread and "retry-after.garbage-at-once" in defects:
+        return 0.001
     if wish is None or "retry-after.ignored" in defects:
         return own
-    said = retries.retry_after
     longest = said.max if said and said.max is not None else LONGEST
     if "retry-after.maximum-ignored" in defects:
         longest = LONGEST

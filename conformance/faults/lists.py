@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 from conformance.faults.answers import Answer, dump, put, without
 from conformance.history import Request
@@ -62,13 +63,21 @@ def last(operation: Operation, answer: Answer) -> Answer:
         body = json.loads(answer.body)
     except ValueError:
         return answer
+    return replace(answer, body=dump(ended(operation, body)))
+
+
+def ended(operation: Operation, body: Any) -> Any:
+    """Return a decoded page that names no next one."""
+    paging = operation.pagination
+    if paging is None or paging.style not in ("cursor", "token"):
+        return body
     if paging.next is not None and _there(body, paging.next):
         declared = _declared(operation, paging.next)
         nullable = declared is None or "null" in declared
         body = put(body, paging.next, None) if nullable else without(body, paging.next)
     if paging.has_more is not None and _there(body, paging.has_more):
         body = put(body, paging.has_more, False)
-    return replace(answer, body=dump(body))
+    return body
 
 
 def _there(body: object, place: str) -> bool:

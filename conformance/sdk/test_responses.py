@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conformance.faults.classes import FaultClass
+from conformance.faults.lists import ended
 from conformance.faults.script import Instruction, Script, Stage, respond
 from conformance.history import Request
 from conformance.oracles import surfaced
@@ -38,6 +39,7 @@ def test_fields(subject: SdkSubject, operation: Operation, mode: str) -> list[Fi
     found: list[Finding] = []
     for seed in range(3):
         status, headers, body = example_response(operation, seed=subject.seed + seed)
+        body = ended(operation, body)
 
         def default(
             _: Operation | None, request: Request, answer: Any = (status, headers, body)

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from conformance.drivers.hosting import clock
-from conformance.drivers.hosting.render import Renderer, pages
+from conformance.drivers.hosting.render import MAX_WALKED, Renderer, pages
 from conformance.drivers.hosting.table import (
     Arguments,
     Built,
@@ -370,7 +370,7 @@ async def _async_value(renderer: Renderer, result: Any) -> Json:
         iterator = aiter(result)
     except Exception as ours:
         return _plain("driver_error", f"it cannot be iterated: {type(ours).__name__}: {ours}")
-    shown = {"$type": type(result).__name__, **await renderer.async_stream(iterator)}
+    shown = {"$type": type(result).__name__, **await renderer.async_stream(iterator, MAX_WALKED)}
     return {**_plain("value"), "value": shown}
 
 

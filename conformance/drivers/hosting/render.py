@@ -26,6 +26,8 @@ MAX_NODES = 100_000
 MAX_TEXT = 256 * 1024
 MAX_TOTAL = 4 * 1024 * 1024
 MAX_EVENTS = 10_000
+MAX_WALKED = 100
+"""Items of an object that asks for page after page: a server may name pages for ever."""
 MAX_ATTRIBUTES = 200
 _PAGING = re.compile(r"(?i)page|paginat|(^|_)next|has_more|cursor")
 """What the names of a page, or of what it offers, have in them."""
@@ -90,7 +92,7 @@ class Renderer:
         if hasattr(item, "__next__"):
             return self.stream(item, depth)
         if pages(item, self.package, "__iter__"):
-            return {"$type": type(item).__name__, **self.stream(iter(item), depth)}
+            return {"$type": type(item).__name__, **self.stream(iter(item), depth, MAX_WALKED)}
         if not isinstance(item, type) and _is_record(item, self.package):
             return self._record(item, self.attributes(item), depth)
         return {"$type": type(item).__name__, "$str": self.text(_text(item)[:2000])}
@@ -122,7 +124,7 @@ class Renderer:
             shown[name] = self.value(value, depth + 1)
         return shown
 
-    def stream(self, iterator: Any, depth: int = 0) -> dict[str, Any]:
+    def stream(self, iterator: Any, depth: int = 0, most: int = MAX_EVENTS) -> dict[str, Any]:
         """Consume an iterator; say what it gave, when, and how it broke."""
         events: list[Any] = []
         times: list[float] = []
@@ -131,7 +133,7 @@ class Renderer:
             for event in iterator:
                 times.append(clock.monotonic())
                 events.append(self.value(event, depth + 1))
-                if len(events) >= MAX_EVENTS or self.size > MAX_TOTAL:
+                if len(events) >= most or self.size > MAX_TOTAL:
                     shown["$cut"] = "size"
                     break
         except Exception as error:
@@ -139,7 +141,7 @@ class Renderer:
         _close(iterator)
         return shown
 
-    async def async_stream(self, iterator: Any) -> dict[str, Any]:
+    async def async_stream(self, iterator: Any, most: int = MAX_EVENTS) -> dict[str, Any]:
         """Consume an async iterator; the same as `stream`."""
         events: list[Any] = []
         times: list[float] = []
@@ -148,7 +150,7 @@ class Renderer:
             async for event in iterator:
                 times.append(clock.monotonic())
                 events.append(self.value(event, 1))
-                if len(events) >= MAX_EVENTS or self.size > MAX_TOTAL:
+                if len(events) >= most or self.size > MAX_TOTAL:
                     shown["$cut"] = "size"
                     break
         except Exception as error:

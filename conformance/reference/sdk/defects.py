@@ -168,7 +168,7 @@ _TABLE: tuple[tuple[str, str, str, str, str], ...] = (
     ("wire.default-changed", "memsy", "WR5", "wire.defaults",
      "Sends another value than the default for what the caller leaves out."),
     ("wire.unicode-lost", "claiv", "WR5", "wire.arguments", "Loses what is not ASCII."),
-    ("wire.falsy-dropped", "claiv", "WR5", "wire.arguments", "Drops empty texts and zeros."),
+    ("wire.falsy-dropped", "sovant", "WR5", "wire.arguments", "Drops empty texts and zeros."),
     ("wire.path-not-encoded", "sovant", "WR8", "wire.encoding",
      "Puts path arguments into the URL as they are."),
     ("wire.empty-dropped", "sovant", "WR5", "wire.edges", "Leaves empty lists and objects out."),

@@ -42,6 +42,14 @@ def judged(table: Path, api: Path = SPEC, *select: str) -> SubjectEntry:
     return entry
 
 
+def given(table: Path, api: str | None, *select: str) -> dict[str, object]:
+    """The options of `memconform sdk` for the package."""
+    return {
+        "sdk": [str(AWKWARD)], "driver": None, "api": api, "seed": 0, "clock": "virtual",
+        "case": list(select), "jobs": None, "deep": False, "table": table,
+    }  # fmt: skip
+
+
 def test_a_first_table_of_an_awkward_package_is_clear(drafted: tuple[Path, str]) -> None:
     """Lazy clients, properties that raise and modules that exit are told, and hide nothing else."""
     file, said = drafted
@@ -57,10 +65,7 @@ def test_a_first_table_of_an_awkward_package_is_clear(drafted: tuple[Path, str])
 def test_the_printed_next_line_judges(drafted: tuple[Path, str]) -> None:
     """What `driver init` says to type next runs to its end and judges what can be called."""
     file, _ = drafted
-    [entry] = subjects.judge_sdks(
-        [str(AWKWARD)], driver=None, api=str(SPEC), seed=0, clock="virtual",
-        select=["wire.request", "surface.methods"], jobs=None, table=file,
-    )  # fmt: skip
+    [entry] = subjects.judge_sdks(given(file, str(SPEC), "wire.request", "surface.methods"))
     passed = {c.operation for c in entry.cases if c.verdict is Verdict.PASS}
     assert passed >= {"boxes.add", "boxes.get"}
     assert list(entry.findings) == []
@@ -125,10 +130,7 @@ def test_a_table_and_a_spec_that_do_not_fit_are_told_first(
         file = tmp_path / "table.py"
         file.write_text(table)
     with pytest.raises(subjects.Usage, match=re.escape(says)):
-        subjects.judge_sdks(
-            [str(AWKWARD)], driver=None, api=api, seed=0, clock="virtual", select=[], jobs=None,
-            table=file,
-        )  # fmt: skip
+        subjects.judge_sdks(given(file, api))
 
 
 def test_a_finding_of_a_foreign_package_can_be_replayed(drafted: tuple[Path, str]) -> None:
@@ -139,3 +141,18 @@ def test_a_finding_of_a_foreign_package_can_be_replayed(drafted: tuple[Path, str
     ) as made:
         assert made.contract.api == "boxes"
         assert made.hello.can("boxes.add", "async")
+
+
+def test_pages_that_page_on_are_walked_and_end(drafted: tuple[Path, str]) -> None:
+    """A page that only has `__iter__` or `__aiter__` is walked: to its end, and into every trap.
+
+    A plain call of it ends too: the testbench's own page is the last one.
+    """
+    entry = judged(drafted[0], SPEC, "paging.", "answers.fields")
+    by = {(c.case, c.mode): c.verdict for c in entry.cases if c.operation == "boxes.list"}
+    for mode in ("sync", "async"):
+        assert by["paging.end", mode] is Verdict.PASS
+        assert by["paging.lazy", mode] is Verdict.PASS
+        assert by["paging.trap", mode] is Verdict.FAIL
+    assert by["answers.fields", "async"] is Verdict.PASS
+    assert {f.cause for f in entry.findings} == {"walk:trapped"}

@@ -69,7 +69,7 @@ def last(operation: Operation, answer: Answer) -> Answer:
 def ended(operation: Operation, body: Any) -> Any:
     """Return a decoded page that names no next one."""
     paging = operation.pagination
-    if paging is None or paging.style not in ("cursor", "token"):
+    if paging is None or not pagings.named(paging):
         return body
     if paging.next is not None and _there(body, paging.next):
         declared = _declared(operation, paging.next)

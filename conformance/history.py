@@ -48,8 +48,14 @@ class _Body:
         return header(self.headers, name)
 
     def json(self) -> Any:
-        """Return the decoded body. Raises ValueError where it is not JSON in UTF-8."""
-        return json.loads(self.body.decode("utf-8"))
+        """Return the decoded body. Raises ValueError where it is not JSON in UTF-8.
+
+        JSON that is nested more deeply than Python can read is not JSON to anybody.
+        """
+        try:
+            return json.loads(self.body.decode("utf-8"))
+        except RecursionError:
+            raise ValueError("JSON that is nested too deeply") from None
 
     def json_or_none(self) -> Any:
         """Return the decoded body, or None where it is not JSON."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,6 +140,31 @@ class CaseItem(pytest.Item):
         return self.path, self.case.function.__code__.co_firstlineno, self.name
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Take keys out of what pytest shows of a case, JUnit included, and make it safe to show."""
+    report = yield
+    if isinstance(item, CaseItem):
+        state = item.config.stash[_STATE]
+        report.sections = [(name, _shown(state, text)) for name, text in report.sections]
+        if isinstance(report.longrepr, tuple):
+            path, line, reason = report.longrepr
+            report.longrepr = (path, line, _shown(state, reason))
+        elif report.longrepr is not None:
+            report.longrepr = _shown(state, str(report.longrepr))
+    return report
+
+
+def _shown(state: State, text: str) -> str:
+    """Return a text without keys, whose lines no terminal and no XML reader trips over."""
+    from conformance.foreign import lines
+    from conformance.redaction import redactor
+
+    return lines(redactor(state.session.secrets).hide(text))
+
+
 class CaseFailed(Exception):
     """Carries a failed case to pytest's report."""
 
@@ -225,7 +250,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         out=state.given["out"],
     )
     decision = decide(results)
-    session.config.stash[_LAST] = f"memconform: exit {int(decision.code)}: {decision.reason}"
+    told = f"memconform: exit {int(decision.code)}: {decision.reason}"
+    session.config.stash[_LAST] = _shown(state, told)
     session.exitstatus = Exit(decision.code)
 
 

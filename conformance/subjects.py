@@ -24,7 +24,7 @@ from conformance.cases import Case, CaseResult, Interrupted, Subject
 from conformance.options import Given, at, secrets
 from conformance.progress import Reporter
 from conformance.report.notes import notes
-from conformance.report.results import SubjectEntry, summarise
+from conformance.report.results import SubjectEntry, summarise, vocabulary
 from conformance.verdict import Blame, Verdict
 from specs.catalogue import requirements
 
@@ -118,6 +118,7 @@ def backend(given: Given) -> BackendSubject:
         raise Usage("no backend to judge: give --base-url http://HOST:PORT/PATH")
     if given.get("fast") and given.get("deep"):
         raise Usage("--fast and --deep ask for opposite things: give one of them")
+    _no_words(given)
     try:
         restart = words.restart(given.get("restart-command"))
     except ValueError as error:
@@ -146,6 +147,17 @@ def backend(given: Given) -> BackendSubject:
         )
     except TrustError as why:
         raise Usage(f"--ca {given.get('ca')}: {why}") from why
+
+
+def _no_words(given: Given) -> None:
+    """Raise Usage where a key is a word that results hold anyway: it could not be kept out."""
+    held = vocabulary()
+    for word in secrets(given):
+        if {word.lower(), word.partition("=")[2].lower()} & held:
+            raise Usage(
+                "--api-key: this key is an ordinary word of results.json, so that no report could "
+                "be kept free of it; give a key that nobody guesses"
+            )
 
 
 def _backend_for_pytest(given: Given) -> Session:
@@ -421,6 +433,7 @@ def judge_load(given: Given) -> SubjectEntry:
     """
     api = given["api"]
     contract(api)
+    _no_words(given)
     found = next(iter(entry_points(group="memconform.suites", name="load")), None)
     if found is None:
         raise Usage("the load package is not installed; reinstall memconform")

@@ -302,11 +302,12 @@ class Session:
         return self._entry(running=True)
 
     def _entry(self, running: bool = False) -> SubjectEntry:
-        return entry(
+        made = entry(
             self.figures(running),
             base_url=self.base_url,
             wall_seconds=time.perf_counter() - self.began,
         )
+        return report_run.without(made, self.options.secrets)
 
     def judge(self) -> SubjectEntry:
         """Return the judged entry of the run, which is over with this."""

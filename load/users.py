@@ -21,6 +21,7 @@ from gevent.event import AsyncResult
 from locust import LoadTestShape, User, events, log, task
 from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
+from conformance.foreign import lines
 from conformance.options import Option, at, checked
 from conformance.report import write
 from load.engine import Fresh
@@ -122,6 +123,8 @@ def prepare(environment: Any, **_: Any) -> None:
         environment.memconform = Session(_options(environment))
         if environment.memconform.options.out is not None and not isinstance(runner, WorkerRunner):
             write.probe(environment.memconform.options.out)
+        # Locust's pages and reports show the host: without credentials.
+        environment.host = environment.parsed_options.host = environment.memconform.base_url
     except (SpecError, ProfileError, KeyError, ValueError, OSError) as error:
         words = error.args[0] if isinstance(error, KeyError) else error
         print(f"memconform: {words}", file=sys.stderr, flush=True)  # noqa: T201 - a usage error
@@ -150,7 +153,8 @@ def _options(environment: Any) -> Options:
     given = checked("locust", lambda row: _typed(parsed, row))
     if not given["api"]:
         raise ValueError("give --api NAME (an id in specs/ or a path to an OpenAPI file)")
-    host = environment.host or parsed.host
+    host = getattr(environment, "memconform_host", None) or environment.host or parsed.host
+    environment.memconform_host = host  # the first one stays: no web page may name another
     if not host:
         raise ValueError("give --host URL (the API's base URL)")
     return read(given, host)
@@ -319,7 +323,7 @@ def _judge(environment: Any, session: Session) -> None:
         if session.options.out is not None:
             write.results(session.options.out, session.results(made, sys.argv))
         for line in sentences(made):
-            print(f"memconform: {line}", file=sys.stderr)  # noqa: T201 - what a person is told
+            print(f"memconform: {lines(line)}", file=sys.stderr)  # noqa: T201 - what a person is told
         print(f"memconform: {made.api} {made.verdict}", file=sys.stderr, flush=True)  # noqa: T201
     except Exception as error:
         environment.process_exit_code = OWN_ERROR

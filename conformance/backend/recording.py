@@ -86,7 +86,7 @@ class Recorder:
                 "principal": exchange.principal,
                 "operation": exchange.operation,
                 "method": exchange.request.method,
-                "target": exchange.request.target,
+                "target": self._subject.redacted(exchange.request.target),
                 "sent": exchange.sent,
                 "received": exchange.received,
                 "at": at,
@@ -96,7 +96,10 @@ class Recorder:
                 if response is None
                 else {
                     "status": response.status,
-                    "headers": [[n, self._subject.redacted(v)] for n, v in response.headers],
+                    "headers": [
+                        [self._subject.redacted(n), self._subject.redacted(v)]
+                        for n, v in response.headers
+                    ],
                     "complete": response.complete,
                     **self._body(response.body),
                 },

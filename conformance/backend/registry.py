@@ -75,7 +75,7 @@ def _told(subject: BackendSubject, case: str, finding: Finding) -> Finding:
     exchanges = subject.exchanges
     shown = [exchanges[n] for n in finding.witness[:TIMELINE_MAX] if n < len(exchanges)]
     start = shown[0].sent if shown else 0.0
-    lines = tuple(subject.redacted(line(each, start)) for each in shown)
+    lines = tuple(line(each, start, subject.redacted) for each in shown)
     replay = (
         f"memconform backend --base-url {subject.base_url} --api {subject.api_name} "
         f"--api-key KEY --case {case} --seed {subject.seed}"
@@ -83,10 +83,13 @@ def _told(subject: BackendSubject, case: str, finding: Finding) -> Finding:
     return finding.at(timeline=lines, replay=replay)
 
 
-def line(exchange: Exchange, start: float = 0.0) -> str:
-    """Return one exchange as one line: when, who, what, how it ended, how long it took."""
+def line(exchange: Exchange, start: float = 0.0, hidden: Callable[[str], str] = str) -> str:
+    """Return one exchange as one line: when, who, what, how it ended, how long it took.
+
+    `hidden` takes keys out before anything is cut off.
+    """
     took = (exchange.received or exchange.sent) - exchange.sent
-    target = exchange.request.target
+    target = hidden(exchange.request.target)
     target = target if len(target) <= 100 else target[:97] + "..."
     who = f"[{exchange.principal}] " if exchange.principal else "[no key] "
     body = f" ({len(exchange.request.body)} bytes)" if exchange.request.body else ""

@@ -48,7 +48,9 @@ def build(
     for name, value in arguments.items():
         place = places.get(name) or ("body" if operation.body else "query")
         if place == "path":
-            path = path.replace("{" + name + "}", quote(text(value), safe=""))
+            path = path.replace(
+                "{" + name + "}", quote(text(value), safe="", errors="surrogatepass")
+            )
         elif place == "query":
             values = value if isinstance(value, list) else [value]
             texts = [text(v) for v in values]
@@ -60,15 +62,23 @@ def build(
     if "{" in path:
         raise KeyError(f"{operation.id}: no value for the path parameters of {path}")
     if body is None and json_body is not UNSET:
-        body = json.dumps(json_body, ensure_ascii=False).encode()
+        body = written(json_body)
     elif body is None and operation.body and (content or operation.body.required):
-        body = json.dumps(content, ensure_ascii=False).encode()
+        body = written(content)
     if media_type is None and body is not None:
         media_type = operation.body.media_type if operation.body else "application/json"
     if media_type:
         fields.append(("content-type", media_type))
-    target = base_path + path + (f"?{urlencode(query)}" if query else "")
+    target = base_path + path + (f"?{urlencode(query, errors='surrogatepass')}" if query else "")
     return Request(method or operation.verb, target, (*headers, *fields), body or b"")
+
+
+def written(value: Any) -> bytes:
+    """Return a value as JSON; what no UTF-8 can hold stands in it escaped."""
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
 
 
 def text(value: Any) -> str:
@@ -92,7 +102,11 @@ def encode(request: Request, authority: str) -> bytes:
     framed = {"content-length", "transfer-encoding"} & names
     if not framed and (request.body or request.method in ("POST", "PUT", "PATCH")):
         lines.append(f"content-length: {len(request.body)}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape") + request.body
+    head = "\r\n".join(lines) + "\r\n\r\n"
+    try:
+        return head.encode("utf-8", "surrogateescape") + request.body
+    except UnicodeEncodeError:  # a server gave an id that no UTF-8 can hold
+        return head.encode("utf-8", "surrogatepass") + request.body
 
 
 @dataclass(frozen=True)

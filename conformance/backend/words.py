@@ -43,7 +43,7 @@ def quota(text: str | None) -> Quota | None:
 
 def also(texts: Sequence[str]) -> dict[str, str]:
     """Return API -> base URL of `NAME=URL` words, which the option table has checked."""
-    return {name: url for name, _, url in (text.partition("=") for text in texts)}
+    return {name: url.rstrip("/") for name, _, url in (text.partition("=") for text in texts)}
 
 
 def header(text: str) -> tuple[str, str]:

@@ -7,10 +7,12 @@ Everything that a subject said passes through the template's escaping. The page 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from conformance.foreign import page, through
 from conformance.report import charts, load
 from conformance.report.baseline import Comparison, label
 from conformance.report.exit import Decision, Exit, evidence
@@ -46,6 +48,8 @@ _WORDS = {
 
 def render(results: Results, decision: Decision, comparison: Comparison | None = None) -> str:
     """Return the page of a run."""
+    results = through(results, page)
+    decision = replace(decision, reason=page(decision.reason))
     environment = Environment(
         loader=PackageLoader("conformance.report", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),

@@ -6,19 +6,17 @@ passes; cases that do not apply are left out, since JUnit has no word for them.
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree as ET
 
+from conformance.foreign import through, xml
 from conformance.report.baseline import label
 from conformance.report.results import CaseEntry, FindingEntry, Results, SubjectEntry
 from conformance.verdict import Verdict
 
-# XML 1.0 §2.2 has no way to write these, escaped or not.
-_UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
 
 def render(results: Results) -> str:
     """Return the XML document of a run."""
+    results = through(results, xml)
     suites = ET.Element("testsuites", name="memconform", time=f"{results.run.seconds:.3f}")
     for subject in results.subjects:
         suites.append(_suite(subject))
@@ -47,19 +45,19 @@ def _case(subject: SubjectEntry, case: CaseEntry) -> ET.Element:
     element = ET.Element(
         "testcase",
         classname=f"{subject.kind}.{subject.api}.{case.case.partition('.')[0]}",
-        name=_clean(f"{case.case}[{inside}]" if inside else case.case),
+        name=f"{case.case}[{inside}]" if inside else case.case,
         time=f"{case.seconds:.3f}",
     )
     if case.verdict is Verdict.FAIL:
         found = [f for f in subject.findings if _belongs(f, case)]
         message = "; ".join(f"{f.requirement}: {f.message}" for f in found) or "see results.json"
-        failure = ET.SubElement(element, "failure", message=_clean(message))
-        failure.text = _clean("\n".join(line for f in found for line in (*f.timeline, f.replay)))
+        failure = ET.SubElement(element, "failure", message=message)
+        failure.text = "\n".join(line for f in found for line in (*f.timeline, f.replay))
     elif case.verdict is Verdict.ERROR:
-        error = ET.SubElement(element, "error", message=_clean(case.reason))
-        error.text = _clean(case.trace) or None
+        error = ET.SubElement(element, "error", message=case.reason)
+        error.text = case.trace or None
     elif case.verdict is Verdict.INCONCLUSIVE:
-        ET.SubElement(element, "skipped", message=_clean(f"inconclusive: {case.reason}"))
+        ET.SubElement(element, "skipped", message=f"inconclusive: {case.reason}")
     return element
 
 
@@ -67,7 +65,3 @@ def _belongs(finding: FindingEntry, case: CaseEntry) -> bool:
     if finding.case != case.case and case.case not in finding.cause:
         return False
     return case.operation is None or case.operation in (finding.operation, *finding.operations)
-
-
-def _clean(text: str) -> str:
-    return _UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from conformance.foreign import markdown
 from conformance.report.baseline import Comparison, label
 from conformance.report.exit import Decision
 from conformance.report.matrix import build
@@ -25,7 +24,7 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
     lines = [
         f"# memconform: {decision.code.name.lower().replace('_', ' ')} (exit {int(decision.code)})",
         "",
-        _escape(decision.reason[:1].upper() + decision.reason[1:]) + ".",
+        markdown(decision.reason[:1].upper() + decision.reason[1:]) + ".",
         "",
         *_matrix(results),
         "",
@@ -50,13 +49,13 @@ def _matrix(results: Results) -> list[str]:
             for cell in row.cells
         )
         lines.append(
-            f"| {_escape(_name(row.subject.api, label(row.subject)))} | {' | '.join(cells)} |"
+            f"| {markdown(_name(row.subject.api, label(row.subject)))} | {' | '.join(cells)} |"
         )
     return lines
 
 
 def _notes(results: Results) -> list[str]:
-    lines = [f"- {_escape(f'{label(s)}: {note}')}" for s in results.subjects for note in notes(s)]
+    lines = [f"- {markdown(f'{label(s)}: {note}')}" for s in results.subjects for note in notes(s)]
     return [*lines, ""] if lines else []
 
 
@@ -65,10 +64,10 @@ def _releases(results: Results) -> list[str]:
     for history in histories(results.subjects):
         for step in history.steps:
             what = f"{history.name} {step.older} → {step.newer}: {step.summary()}"
-            lines += [f"- {_escape(what)}"]
+            lines += [f"- {markdown(what)}"]
             lines += [
                 f"  - {change}: **{row.finding.level} {row.finding.requirement}** "
-                f"{_escape(row.words)} `{row.finding.id}`"
+                f"{markdown(row.words)} `{row.finding.id}`"
                 for change, row in step.moved()
             ]
     return ["## Between releases", "", *lines, ""] if lines else []
@@ -85,22 +84,17 @@ def _findings(results: Results, comparison: Comparison | None) -> list[str]:
         if not subject.findings:
             continue
         name = label(subject)
-        lines += [f"## {_escape(_name(subject.api, name))}", ""]
+        lines += [f"## {markdown(_name(subject.api, name))}", ""]
         lines += [_line(finding, (name, finding.id) in new) for finding in subject.findings]
         lines.append("")
     return lines
 
 
 def _line(finding: FindingEntry, new: bool) -> str:
-    where = f" `{finding.operation}`" if finding.operation else ""
+    where = f" {markdown(finding.operation)}" if finding.operation else ""
     times = f" (×{finding.count})" if finding.count > 1 else ""
     mark = " **new**" if new else ""
     return (
         f"- **{finding.level} {finding.requirement}**{where}{mark}: "
-        f"{_escape(finding.message)}{times} `{finding.id}`"
+        f"{markdown(finding.message)}{times} `{finding.id}`"
     )
-
-
-def _escape(text: str) -> str:
-    """What a subject said must not become markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text.replace("\n", " "))

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from conformance.cases import CaseResult
+from conformance.foreign import admit
 from conformance.report import extent, hidden
 from conformance.report.extent import Extent
 from conformance.verdict import Blame, Finding, Verdict, binding, merge
@@ -26,6 +27,12 @@ class Entry(BaseModel):
     """Base of the models here: frozen, unknown keys refused, `schema` allowed as a name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _enter(cls, data: Any) -> Any:
+        """Admit what others said: nothing of it can keep a result from being written."""
+        return {k: admit(v) for k, v in data.items()} if isinstance(data, Mapping) else data
 
 
 class Budget(Entry):
@@ -128,10 +135,19 @@ class Results(Entry):
     subjects: tuple[SubjectEntry, ...] = ()
 
 
+def vocabulary() -> frozenset[str]:
+    """Return the words of `results.json` itself, in lower case: no key may be one of them."""
+    models = (Budget, Run, RequirementEntry, FindingEntry, CaseEntry, SubjectEntry, Results, Extent)
+    names = {name.strip("_") for model in models for name in model.model_fields}
+    values = {str(each) for kind in (Verdict, Basis, Level, Blame) for each in kind}
+    return frozenset(w.lower() for w in {*names, *values, "backend", "sdk", "load", "true",
+                                         "false", "null", "none", "memconform"})  # fmt: skip
+
+
 def finding_id(api: str, subject: str, requirement: str, cause: str) -> str:
     """Return the id that a finding keeps over runs and over versions of the subject."""
     text = "\0".join((api, subject, requirement, cause))
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
 def summarise(

@@ -5,14 +5,25 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
-from conformance.redaction import hide
+from pydantic import BaseModel
+
+from conformance.option_kinds import Credentials
+from conformance.options import TABLE
+from conformance.redaction import Redactor, redactor
 from conformance.report import write
 from conformance.report.baseline import Comparison
 from conformance.report.exit import decide
 from conformance.report.results import Budget, Results, Run, SubjectEntry
 
 REDACTED = "***"
+WORDS = frozenset(
+    ("schema_", "kind", "api", "id", "requirement", "level", "basis", "case", "mode", "modes",
+     "concern", "verdict", "blame", "tool", "started")
+)  # fmt: skip
+"""Fields that hold words of memconform's own, in which no subject can say anything."""
+_M = TypeVar("_M", bound=BaseModel)
 
 
 def version() -> str:
@@ -21,28 +32,23 @@ def version() -> str:
 
 
 def redact(words: Iterable[str], secrets: Iterable[str]) -> tuple[str, ...]:
-    """Return a command line without keys: known ones, and whatever follows --api-key.
+    """Return a command line without keys: known ones, and what follows an option for secrets.
 
     A secret may be written `ROLE=KEY`; the key alone is looked for.
     """
-    hidden = _keys(secrets)
+    hidden = redactor(secrets, REDACTED)
+    names = {option.name for option in TABLE if option.secret}
     made: list[str] = []
     follows = False
     for word in words:
-        if follows:
-            word = REDACTED
-        elif word.startswith("--api-key="):
-            word = f"--api-key={REDACTED}"
-        follows = word == "--api-key"
-        for secret in hidden:
-            word = word.replace(secret, REDACTED)
-        made.append(word)
+        name, sign, _ = word.partition("=")
+        if follows or (sign and name in names):
+            word = REDACTED if follows else f"{name}={REDACTED}"
+        elif word.startswith(("http://", "https://")):
+            word = Credentials.of(word).url
+        follows = word in names
+        made.append(hidden.hide(word))
     return tuple(made)
-
-
-def _keys(secrets: Iterable[str]) -> list[str]:
-    """Return what must not be shown: each word, and what follows its role; keys may end in `=`."""
-    return [key for word in secrets for key in (word, word.partition("=")[2]) if key]
 
 
 def make(
@@ -73,14 +79,27 @@ def make(
         ),
         subjects=tuple(subjects),
     )
-    return _without(made, secrets)
+    return without(made, secrets)
 
 
-def _without(made: Results, secrets: Iterable[str]) -> Results:
-    """Return a result in which no key stands, wherever a subject may have echoed it."""
-    plain = made.model_dump_json(by_alias=True)
-    text = hide(plain, dict.fromkeys(_keys(secrets), REDACTED))
-    return made if text == plain else Results.model_validate_json(text)
+def without(made: _M, secrets: Iterable[str]) -> _M:
+    """Return a result, or one subject's entry, in which no secret of a run stands."""
+    hidden = redactor(secrets, REDACTED)
+    return cast(_M, _unseen(made, hidden))
+
+
+def _unseen(value: Any, hidden: Redactor) -> Any:
+    """Hide secrets in every text of our models, except where they hold words of their own."""
+    if not isinstance(value, BaseModel):
+        if isinstance(value, tuple | list) and any(isinstance(v, BaseModel) for v in value):
+            return tuple(_unseen(v, hidden) for v in value)
+        return hidden.hide_all(value)
+    changed = {}
+    for name in type(value).model_fields:
+        before = getattr(value, name)
+        if name not in WORDS and (after := _unseen(before, hidden)) != before:
+            changed[name] = after
+    return value.model_copy(update=changed) if changed else value
 
 
 def write_run(

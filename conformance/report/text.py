@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from conformance.foreign import terminal, through
 from conformance.report.baseline import Comparison, label
 from conformance.report.exit import Decision, Exit
 from conformance.report.matrix import Cell, build
@@ -49,6 +51,8 @@ def show(
     worst: int = 10,
 ) -> None:
     """Print the whole report of a run."""
+    results = through(results, terminal)
+    decision = replace(decision, reason=terminal(decision.reason))
     console.print(matrix(results))
     console.print("[dim]requirements: ✓ pass  ✗ fail  ? inconclusive  ! error of ours[/dim]")
     for subject in results.subjects:

@@ -16,6 +16,7 @@ from conformance.backend.transport import Answer
 from conformance.backend.world import properties, required
 from conformance.clock import VirtualClock
 from conformance.history import Request, Response
+from conformance.options import OptionError, find
 from conformance.oracles.limits import Quota
 from conformance.verdict import Inconclusive, NotApplicable, Verdict
 from tests.scripted import ScriptedTransport, contract, response
@@ -267,8 +268,8 @@ def test_words_of_the_command_line_become_values() -> None:
     for wrong in ("100", "a/b", "0/1", "5/0"):
         with pytest.raises(ValueError, match="REQUESTS/SECONDS"):
             words.quota(wrong)
-    with pytest.raises(ValueError, match="NAME=URL"):
-        words.also(["http://h/m"])
+    with pytest.raises(OptionError, match="NAME=URL"):
+        find("backend", "also").read("http://h/m")
 
 
 def test_a_fast_run_says_what_it_left_out() -> None:

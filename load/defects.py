@@ -13,7 +13,7 @@ import re
 
 from conformance.reference.defects import Defect, Defects
 from load.relay import Ask, Behaviour, Forward, Relay, Reply
-from specs import Contract, pointer
+from specs import Contract, effects, pointer
 from specs.examples import example_response
 
 
@@ -32,8 +32,7 @@ class Wrong(Relay):
 
 
 def _kind(ask: Ask) -> str:
-    effect = ask.operation.effect if ask.operation else None
-    return effect.kind if effect is not None else "none"
+    return effects.kind(ask.operation)
 
 
 def _set(reply: Reply, name: str, value: str | None) -> None:
@@ -100,10 +99,7 @@ async def lost_write(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
 
 async def _not_found(wrong: Wrong, ask: Ask) -> bool:
     effect = ask.operation.effect if ask.operation else None
-    return effect is not None and any(
-        o.effect is not None and o.effect.kind == "read" and o.effect.resource == effect.resource
-        for o in wrong.contract
-    )
+    return effect is not None and bool(effects.on(wrong.contract, effect.resource, "read"))
 
 
 async def altered_write(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:

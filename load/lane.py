@@ -16,8 +16,8 @@ from typing import Any
 
 from load.call import Inside, Origin, Slot, Template, compile_template, in_path
 from load.judge import PLAIN, Asked
-from load.plan import EXCLUSIVE, Need, Plan, Task, marked_property
-from specs import Contract, Operation, pointer
+from load.plan import Need, Plan, Task, marked_property
+from specs import Contract, Operation, effects, pointer
 from specs.examples import NoExample, arguments
 
 VARIANTS = ((0, True), (0, False), (1, False), (2, False))
@@ -356,7 +356,7 @@ class Lane:
         if effect is None:
             return
         if effect.kind == "create" and shot.replay_of is None:
-            for made in _ids(value, effect.id, effect.ids):
+            for made, _ in effects.created(shot.task.operation, {}, value):
                 self._created(effect.resource or "", made, shot)
             if effect.id is None and effect.ids is None and shot.mark is not None:
                 self.written.append(
@@ -371,10 +371,10 @@ class Lane:
                 shot.held[0].doubt()
         elif effect.kind == "delete" and shot.held:
             self._deleted(shot.held[0])
-        if effect.receipt:
-            for made in _ids(value, effect.receipt, None):
-                pool = self.pools.setdefault("receipt", deque(maxlen=POOL))
-                pool.append(Resource("receipt", made, ours=False, quoted=in_path(made)))
+        receipt = effects.receipt(shot.task.operation, value)
+        if receipt is not None:
+            pool = self.pools.setdefault("receipt", deque(maxlen=POOL))
+            pool.append(Resource("receipt", receipt, ours=False, quoted=in_path(receipt)))
 
     def _deleted(self, resource: Resource) -> None:
         """What was made in a deleted resource may be gone with it: nobody says."""
@@ -386,7 +386,7 @@ class Lane:
     def unsure(self, shot: Shot) -> None:
         """Take note that nobody knows whether a write happened."""
         effect = shot.task.operation.effect
-        if effect is not None and effect.kind in EXCLUSIVE:
+        if effect is not None and effect.kind in effects.ALONE:
             for resource in shot.held:
                 resource.doubt()
                 if effect.kind in ("delete", "forget"):
@@ -422,10 +422,10 @@ class Lane:
         except LookupError:
             return
         for entry in entries[:50] if isinstance(entries, list) else ():
-            for found in _ids(entry, item_id, None):
-                if found not in known:
-                    known.add(found)
-                    pool.append(Resource(kind, found, ours=False, quoted=in_path(found)))
+            found = effects.at(entry, item_id)
+            if effects.is_id(found) and found not in known:
+                known.add(found)
+                pool.append(Resource(kind, found, ours=False, quoted=in_path(found)))
 
 
 def _is_array(operation: Operation, name: str) -> bool:
@@ -435,19 +435,6 @@ def _is_array(operation: Operation, name: str) -> bool:
             return bool(parameter.schema.get("type") == "array")
     properties = (operation.body.schema if operation.body else {}).get("properties", {})
     return bool(properties.get(name, {}).get("type") == "array")
-
-
-def _ids(value: Any, one: str | None, many: str | None) -> Iterator[Any]:
-    for path in (one, many):
-        if path is None:
-            continue
-        try:
-            found = pointer(value, path)
-        except LookupError:
-            continue
-        for each in found if isinstance(found, list) else [found]:
-            if isinstance(each, str | int) and not isinstance(each, bool):
-                yield each
 
 
 def _credentials(contract: Contract, key: str) -> list[tuple[str, str | Slot]]:

@@ -24,7 +24,7 @@ from load.framing import Timeout, Trouble
 from load.judge import parse_head
 from load.lane import Lane, Resource
 from load.plan import marked_property, showing
-from specs import Operation, paging, pointer
+from specs import Operation, effects, paging
 from specs.examples import arguments
 
 READERS = 8
@@ -263,7 +263,7 @@ def _duplicates(
             for item in walk(lane, wire, lister, within):
                 numbers["listed"] += 1
                 text = str(item.get(name)) if isinstance(item, dict) else ""
-                identity = _at(item, effect.item_id)
+                identity = effects.at(item, effect.item_id)
                 for each in set(mark.findall(text)):
                     ids_of.setdefault(each, set()).add(identity)
     except (Trouble, Unwalkable) as why:
@@ -285,13 +285,10 @@ def _shown(lane: Lane, lister: Operation) -> str | None:
     """Return the property of a listed item that shows the text by which writes are marked."""
     effect = lister.effect
     contract = lane.plan.contract
-    for operation in contract:
-        other = operation.effect
-        if other is None or effect is None or other.kind != "create":
-            continue
+    for operation in effects.on(contract, effect.resource, "create") if effect else ():
         marked = marked_property(contract, operation)
-        if other.resource == effect.resource and marked is not None:
-            return other.renamed.get(marked, marked)
+        if operation.effect is not None and marked is not None:
+            return operation.effect.renamed.get(marked, marked)
     return None
 
 
@@ -338,21 +335,14 @@ def walk(
     raise Unwalkable(f"more than {PAGES_MAX} pages")
 
 
-def _at(value: Any, path: str | None) -> Any:
-    try:
-        return pointer(value, path) if path is not None else None
-    except LookupError:
-        return None
-
-
 def _reader(lane: Lane, kind: str) -> _Reader | None:
     return _by_target(lane, kind, "read")
 
 
 def _by_target(lane: Lane, kind: str, what: str) -> _Reader | None:
-    for operation in lane.plan.contract:
+    for operation in effects.on(lane.plan.contract, kind, what):
         effect = operation.effect
-        if effect is None or effect.kind != what or effect.resource != kind or not effect.target:
+        if effect is None or not effect.target:
             continue
         known = {effect.target, *effect.scope}
         if all(p.name in known or not p.required for p in operation.parameters):
@@ -362,22 +352,19 @@ def _by_target(lane: Lane, kind: str, what: str) -> _Reader | None:
 
 def _searcher(lane: Lane, kind: str) -> Operation | None:
     """Return the search that shows a write's text."""
-    for operation in lane.plan.contract:
+    for operation in effects.on(lane.plan.contract, kind, "search"):
         effect = operation.effect
-        if effect is None or effect.kind != "search" or effect.resource != kind:
-            continue
-        if effect.query is not None and effect.content is not None:
+        if effect and effect.query is not None and effect.content is not None:
             return operation
     return None
 
 
 def _lister(lane: Lane, kind: str) -> Operation | None:
-    for operation in lane.plan.contract:
+    for operation in effects.on(lane.plan.contract, kind, "list"):
         effect = operation.effect
-        if effect is None or effect.kind != "list" or effect.resource != kind:
+        if effect is None or effect.items is None or operation.pagination is None:
             continue
-        unknown = [p for p in operation.parameters if p.required and p.name not in effect.scope]
-        if operation.pagination is not None and effect.items is not None and not unknown:
+        if all(not p.required or p.name in effect.scope for p in operation.parameters):
             return operation
     return None
 

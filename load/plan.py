@@ -6,15 +6,13 @@ A `Plan` is compiled once from contract and profile. Who sends what when, with w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from load.judge import Judge
 from load.profile import Profile
-from specs import Contract, Operation
-
-EXCLUSIVE = frozenset({"update", "replace", "delete", "forget", "link"})
+from specs import Contract, Operation, effects
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,9 @@ class Task:
 
     def __post_init__(self) -> None:
         effect = self.operation.effect
-        kind = effect.kind if effect is not None else "none"
+        kind = effects.kind(self.operation)
         uses = tuple(
-            Need(name, resource, alone := kind in EXCLUSIVE and effect is not None
+            Need(name, resource, alone := kind in effects.ALONE and effect is not None
                  and resource == effect.resource, alone and kind == "delete")
             for name, resource in self.needs.items()
         )  # fmt: skip
@@ -118,10 +116,10 @@ def make_plan(contract: Contract, profile: Profile) -> Plan:
         for o in contract
         if not weights[o.id]
     ]
-    sources = {r for o in wanted for r in (*_makes(o), *_learns(o))}
+    sources = {r for o in wanted for r in (*effects.makes(o), *effects.shows(o))}
     tasks: list[Task] = []
     for operation in wanted:
-        needs = _needs(operation)
+        needs = effects.needs(operation)
         missing = [r for r in needs.values() if r not in sources]
         if missing and operation.effect is not None and operation.effect.kind == "action":
             needs = {name: r for name, r in needs.items() if r in sources}
@@ -132,9 +130,9 @@ def make_plan(contract: Contract, profile: Profile) -> Plan:
         shows, keeps = shows_mark(contract, operation), shows_writes(contract, operation)
         weight = weights[operation.id]
         tasks.append(Task(operation, judge, weight, needs, len(tasks), shows, keeps))
-    makers = {r: task for task in reversed(tasks) for r in _makes(task.operation)}
+    makers = {r: task for task in reversed(tasks) for r in effects.makes(task.operation)}
     for task in tasks:
-        for resource in _learns(task.operation):
+        for resource in effects.shows(task.operation):
             makers.setdefault(resource, task)
     return Plan(contract, profile, tuple(tasks), tuple(excluded), makers)
 
@@ -145,36 +143,6 @@ def _weight(operation: Operation, profile: Profile) -> int:
     if profile.safe and not operation.safe:
         return 0
     return profile.weights.get(operation.id, operation.load.weight)
-
-
-def _makes(operation: Operation) -> Iterator[str]:
-    effect = operation.effect
-    if effect is None:
-        return
-    if effect.kind == "create" and effect.resource and (effect.id or effect.ids):
-        yield effect.resource
-    if effect.receipt:
-        yield "receipt"
-
-
-def _learns(operation: Operation) -> Iterator[str]:
-    effect = operation.effect
-    if effect is None or effect.resource is None or effect.kind not in ("list", "search"):
-        return
-    if effect.items is not None and effect.item_id is not None:
-        yield effect.resource
-
-
-def _needs(operation: Operation) -> dict[str, str]:
-    effect = operation.effect
-    needs = {}
-    if effect is not None:
-        if effect.target and effect.resource and effect.kind not in ("create", "list", "search"):
-            needs[effect.target] = effect.resource
-        for name, resource in effect.scope.items():
-            if resource != "free":
-                needs[name] = resource
-    return needs
 
 
 def showing(plan: Plan, kind: str | None = None) -> float:
@@ -198,8 +166,7 @@ def marked_property(contract: Contract, operation: Operation) -> str | None:
         return None
     properties = operation.body.schema.get("properties", {})
     if effect.kind != "create":
-        makers = (o for o in contract if o.effect is not None and o.effect.kind == "create")
-        maker = next((o for o in makers if o.effect.resource == effect.resource), None)  # type: ignore[union-attr]
+        maker = next(iter(effects.on(contract, effect.resource, "create")), None)
         name = marked_property(contract, maker) if maker is not None else None
         return name if name in properties else None
     required = operation.body.schema.get("required", ())
@@ -224,10 +191,7 @@ def shows_mark(contract: Contract, operation: Operation) -> bool:
     effect = operation.effect
     if effect is None:
         return False
-    for other in contract:
-        theirs = other.effect
-        if theirs is None or theirs.kind != "create" or theirs.resource != effect.resource:
-            continue
+    for other in effects.on(contract, effect.resource, "create"):
         marked = marked_property(contract, other)
         properties = (operation.success.schema or {}).get("properties", {})
         return marked is not None and effect.renamed.get(marked, marked) in properties
@@ -239,8 +203,6 @@ def shows_writes(contract: Contract, create: Operation) -> bool:
     effect = create.effect
     if effect is None or marked_property(contract, create) is None:
         return False
-    for operation in contract:
-        other = operation.effect
-        if other is not None and other.resource == effect.resource and other.kind == "read":
-            return shows_mark(contract, operation)
+    for operation in effects.on(contract, effect.resource, "read"):
+        return shows_mark(contract, operation)
     return True

@@ -20,11 +20,13 @@ from conformance.backend.effects import (
     until,
 )
 from conformance.backend.listing import max_size, walk
-from conformance.backend.world import Made, created, creators, operations_on, properties, required
+from conformance.backend.world import Made, created, properties, required
 from conformance.history import Exchange
 from conformance.oracles.found import ok, told
 from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
+from specs.effects import creators, writers
+from specs.effects import on as operations_on
 
 if TYPE_CHECKING:
     from conformance.backend.subject import BackendSubject
@@ -40,11 +42,6 @@ class View:
     """How many times it shows; a read shows it once or not at all."""
     all: int = 0
     """How many records show there in all."""
-
-
-def writers(contract: Contract) -> list[Operation]:
-    """Return every operation that creates records, whether or not it tells their ids."""
-    return [o for o in contract if o.effect and o.effect.kind == "create" and o.effect.resource]
 
 
 def write(

@@ -18,9 +18,11 @@ from conformance.backend.ownership import Belongings, entry_markers
 from conformance.history import Exchange
 from conformance.oracles.found import MISSING, ok, told, value_at, value_in
 from conformance.verdict import Inconclusive, NotApplicable
-from specs import Contract, Operation
+from specs import Contract, Operation, effects
 from specs import examples as spec_examples
 from specs.contract import Schema
+from specs.effects import creators
+from specs.effects import on as operations_on
 
 
 class Sender(Protocol):
@@ -63,23 +65,6 @@ class Made:
     principal: str
     whole: Mapping[str, Any]
     """The arguments of the whole call."""
-
-
-def creators(contract: Contract, resource: str) -> list[Operation]:
-    """Return the operations that create a resource and show its id, the plainest first."""
-    found = [
-        o for o in contract
-        if o.effect and o.effect.kind == "create" and o.effect.resource == resource
-        and (o.effect.id or o.effect.ids)
-    ]  # fmt: skip
-    return sorted(found, key=lambda o: bool(o.effect and o.effect.ids))
-
-
-def operations_on(contract: Contract, resource: str | None, *kinds: str) -> list[Operation]:
-    """Return the operations with an effect of one of `kinds` on a resource."""
-    return [
-        o for o in contract if o.effect and o.effect.resource == resource and o.effect.kind in kinds
-    ]
 
 
 def properties(operation: Operation) -> Mapping[str, Schema]:
@@ -486,43 +471,11 @@ def created(
     operation: Operation, arguments: Mapping[str, Any], exchange: Exchange, key: str
 ) -> Iterator[Made]:
     """Yield the records that an answer says were created."""
-    effect = operation.effect
-    if effect is None or effect.resource is None or not ok(exchange):
+    effect, response = operation.effect, exchange.response
+    if effect is None or response is None or not ok(exchange):
         return
-    if effect.kind == "batch":
-        yield from _created_in_batch(operation, arguments, exchange, key)
-    if effect.kind != "create":
-        return
-    ids = value_at(exchange, effect.ids) if effect.ids else MISSING
-    if isinstance(ids, list):
-        entries = arguments.get((effect.each or "/")[1:], [])
-        for index, each in enumerate(ids):
-            entry = entries[index] if index < len(entries) else {}
-            if isinstance(each, str):
-                yield Made(effect.resource, each, operation, entry, exchange, key, arguments)
-        return
-    made = value_at(exchange, effect.id)
-    if isinstance(made, (str, int)) and not isinstance(made, bool):
-        yield Made(effect.resource, str(made), operation, arguments, exchange, key, arguments)
-
-
-def _created_in_batch(
-    operation: Operation, arguments: Mapping[str, Any], exchange: Exchange, key: str
-) -> Iterator[Made]:
-    """Yield what the creating entries of a batch made, by the ids of their results."""
-    effect = operation.effect
-    assert effect is not None
-    entries = arguments.get((effect.each or "/")[1:], [])
-    results = value_at(exchange, effect.items)
-    if not isinstance(results, list) or not isinstance(entries, list):
-        return
-    for entry, result in zip(entries, results, strict=False):
-        made = value_in(result, effect.item_id)
-        creates = isinstance(entry, dict) and "create" in [
-            v for v in entry.values() if isinstance(v, str)
-        ]
-        if creates and isinstance(made, str):
-            yield Made(effect.resource or "", made, operation, {}, exchange, key, arguments)
+    for made, own in effects.created(operation, arguments, response.json_or_none()):
+        yield Made(effect.resource or "", str(made), operation, own, exchange, key, arguments)
 
 
 def _short(name: str, schema: Schema) -> str:

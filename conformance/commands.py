@@ -27,8 +27,10 @@ def attach(app: typer.Typer, spec: typer.Typer, driver: typer.Typer) -> None:
 def spec_check(given: Given) -> None:
     """Check specs: validity, pointers, sources; say file, line, what, why, what to do."""
     from specs import check
+    from specs.reading import joined
 
-    raise typer.Exit(check.run(given["spec"], given["documents"], given["constraints"]))
+    files = [joined(each, given["overlay"]) for each in given["spec"]]
+    raise typer.Exit(check.run(files, given["documents"], given["constraints"]))
 
 
 def spec_schema(_: Given) -> None:

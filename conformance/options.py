@@ -239,9 +239,13 @@ def _subjects() -> Iterator[Option]:
     )  # fmt: skip
     drivers = ("driver check", "driver init")
     yield Option(
-        "--api", Text(), "NAME", "name of an API (`memconform spec check` lists them) or path of "
-        "a spec", (*_JUDGING, *drivers, "pytest", "locust"),
+        "--api", Text(), "NAME", "name of an API (`memconform spec check` lists them), or path or "
+        "URL of an OpenAPI file", (*_JUDGING, *drivers, "pytest", "locust"),
         required=("backend", "load", *drivers), env={"locust": "MEMCONFORM_API"},
+    )  # fmt: skip
+    yield Option(
+        "--overlay", Text(), "FILE", "OpenAPI Overlay that says more of the API, path or URL",
+        (*_JUDGING, "pytest", "spec check"), repeatable=True,
     )  # fmt: skip
     yield Option(
         "--api-key", Text(), "KEY", _KEYS, ("backend", "load", "pytest", "locust"),
@@ -409,8 +413,8 @@ def _results() -> Iterator[Option]:
 def _tools() -> Iterator[Option]:
     """Specs, drivers, replays."""
     yield Option(
-        "SPEC", File(), "SPEC", "specs to check", ("spec check",), repeatable=True,
-        shown="all that ship",
+        "SPEC", Text(), "SPEC", "OpenAPI files to check, paths or URLs", ("spec check",),
+        repeatable=True, shown="all that ship",
     )  # fmt: skip
     yield Option(
         "--documents", File(), "DIR", "folder of the source documents, to verify sections in",

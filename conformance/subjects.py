@@ -27,6 +27,7 @@ from conformance.report.notes import notes
 from conformance.report.results import SubjectEntry, summarise, vocabulary
 from conformance.verdict import Blame, Verdict
 from specs.catalogue import requirements
+from specs.reading import joined
 
 if TYPE_CHECKING:
     from conformance.backend.subject import BackendSubject
@@ -104,11 +105,19 @@ def contract(source: str) -> specs.Contract:
         raise Usage(str(error)) from error
 
 
+def overlaid(given: Given) -> Given:
+    """Return options whose `api` names its overlays too, as `specs.load` takes it."""
+    if not given.get("overlay") or not given.get("api"):
+        return given
+    return {**given, "api": joined(given["api"], given["overlay"]), "overlay": []}
+
+
 def backend(given: Given) -> BackendSubject:
     """Return the backend that options describe; asks it for nothing yet. Raises Usage."""
     from conformance.backend import words
     from conformance.backend.subject import BackendSubject
 
+    given = overlaid(given)
     if not given.get("api"):
         raise Usage(
             "no contract and no backend: give --api NAME "
@@ -240,9 +249,13 @@ def _backend_entry(
     seconds: float,
     details: Mapping[str, Any],
 ) -> SubjectEntry:
+    from conformance.backend.reach import unjudged
+
     leftovers = subject.close()
     shown: dict[str, Any] = {"foreign": subject.proof.details()} if subject.proof else {}
     shown |= {"leftovers": list(leftovers)} if leftovers else {}
+    told = list(unjudged(subject.contract))
+    shown |= {"unjudged": told} if told else {}
     return summarise(
         "backend",
         subject.contract.api,
@@ -292,6 +305,7 @@ def judge_backend(options: Given) -> SubjectEntry:
 
 def judge_sdks(given: Given) -> list[SubjectEntry]:
     """Run the SDK suite on each subject, several at once, and return what was found of each."""
+    given = overlaid(given)
     from conformance.sdk.suite import Cut, run_release, selected
 
     command = _driven(given)
@@ -431,6 +445,7 @@ def judge_load(given: Given) -> SubjectEntry:
 
     The load package stands above this one, so it is found by its entry point, not imported.
     """
+    given = overlaid(given)
     api = given["api"]
     contract(api)
     _no_words(given)

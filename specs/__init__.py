@@ -10,13 +10,13 @@ from specs.contract import (
     Operation,
     Parameter,
     Response,
-    SpecError,
     error_rule,
     from_document,
     load,
     names,
     pointer,
 )
+from specs.reading import SpecError
 from specs.vocabulary import Basis
 
 __all__ = [

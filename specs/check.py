@@ -17,25 +17,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
-import jsonschema_rs
+import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from specs import listing, pointers, positions, rules
+from specs import listing, places, pointers, positions, reading, rules
 from specs.constraints import Kind
-from specs.contract import (
-    HERE,
-    METHODS,
-    SpecError,
-    _merge_shared,
-    from_document,
-    load,
-    names,
-    pointer,
-)
+from specs.contract import METHODS, _merge_shared, from_document, load, names, pointer
 from specs.pointers import Fault
+from specs.reading import HERE, SpecError, is_url, split
 from specs.vocabulary import Basis, OperationBehaviour, RootBehaviour, Word
 
 KEYWORDS = frozenset({
@@ -89,7 +81,7 @@ def documents() -> Mapping[str, Document]:
     return MappingProxyType({key: Document(**value) for key, value in raw.items()})
 
 
-def run(paths: Sequence[Path], folder: Path | None = None, listed: str | None = None) -> int:
+def run(paths: Sequence[Path | str], folder: Path | None = None, listed: str | None = None) -> int:
     """Check the files (all that ship, where none is given) and print what is found.
 
     With `folder`, the known source documents are verified against their texts there. `listed`
@@ -104,7 +96,9 @@ def run(paths: Sequence[Path], folder: Path | None = None, listed: str | None = 
     for problem in problems:
         console.print(escape(str(problem)))
     broken = {problem.file for problem in problems}
-    for contract in (load(path) for path in paths if str(path) not in broken):
+    for contract in (load(path) for path in paths if split(path)[0] not in broken):
+        if any(operation.bare for operation in contract):
+            continue  # nobody has said on what its constraints rest
         for line in listing.lines(contract, listed) if listed else ():
             console.print(escape(line))
         console.print(escape(listing.summary(contract)))
@@ -117,45 +111,86 @@ def run(paths: Sequence[Path], folder: Path | None = None, listed: str | None = 
 
 
 def check(path: Path | str) -> list[Problem]:
-    """Return every problem of one spec, in the order of its lines."""
-    path = Path(path)
+    """Return every problem of one spec, overlays included, in the order of its lines."""
+    first, overlays = split(path)
     try:
-        located = positions.read(path.read_text(encoding="utf-8"))
+        text = first if is_url(first) else Path(first).read_text(encoding="utf-8-sig")
+        located = _Located(reading.read(str(path)).text if is_url(first) else text)
+        own = isinstance(located.document, dict) and "x-conformance" in located.document
+        faults = list(
+            _own_faults(located, Path(first)) if own and not overlays else _faults(str(path))
+        )
     except OSError as error:
         fix = "give the path of a spec"
-        return [Problem(str(path), 1, 1, f"cannot be read: {error.strerror}", "no text", fix)]
+        return [Problem(first, 1, 1, f"cannot be read: {error.strerror}", "no text", fix)]
     except UnicodeDecodeError as error:
-        return [
-            Problem(
-                str(path),
-                1,
-                1,
-                f"is not UTF-8: {error.reason} at byte {error.start}",
-                "OpenAPI documents are UTF-8",
-                "save it as UTF-8",
-            )
-        ]
+        what = f"is not UTF-8: {error.reason} at byte {error.start}"
+        return [Problem(first, 1, 1, what, "OpenAPI documents are UTF-8", "save it as UTF-8")]
     except positions.Unreadable as error:
-        return [
-            Problem(
-                str(path),
-                *error.place,
-                f"is not YAML: {error}",
-                "nothing behind this place can be read",
-                "mend the syntax here",
-            )
-        ]
-    found = set()
-    for fault in _faults(located, path):
-        place = located.place(fault.path)
-        found.add(Problem(str(path), *place, fault.what, fault.why, fault.fix))
-    return sorted(found)
+        why, fix = "nothing behind this place can be read", "mend the syntax here"
+        return [Problem(first, *error.place, f"is not YAML: {error}", why, fix)]
+    except SpecError as error:
+        what = str(error).removeprefix(f"{first}: ")
+        return [Problem(first, 1, 1, what, "it cannot be loaded", "mend it")]
+    return sorted(
+        {Problem(first, *located.place(f.path), f.what, f.why, f.fix) for f in set(faults)}
+    )
 
 
-def _faults(located: positions.Located, path: Path) -> Iterator[Fault]:
+class _Located:
+    """A document, and the place of everything in it, sought only once something is wrong."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._known: positions.Located | None = None
+        try:
+            self.document: Any = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            self.document = self._all.document
+
+    @property
+    def _all(self) -> positions.Located:
+        if self._known is None:
+            self._known = positions.read(self._text)
+        return self._known
+
+    def place(self, path: positions.Path) -> positions.Place:
+        """Return where something stands."""
+        return self._all.place(path)
+
+    @property
+    def repeated(self) -> Iterable[positions.Path]:
+        """Keys that are given twice; readers keep the last one and tell nobody."""
+        return self._all.repeated
+
+
+def _faults(source: str) -> Iterator[Fault]:
+    """Yield what is wrong with somebody else's description: what is left out, and our blocks."""
+    contract = load(source)
+    for left in contract.left_out:
+        path = ("paths", left.path, left.verb.lower())
+        yield Fault(path, f"is left out: {left.reason}", "the rest is judged without it", "mend it")
+    for mended in contract.mended:
+        why = "what it says is not held against any answer"
+        yield Fault(mended.path, mended.what, why, "mend it where the file is made")
+    for each in contract.idle:
+        why = "the overlay was written for another state of the file"
+        yield Fault((), each, why, "mend the target, or remove the action")
+    yield from rules.faults(contract, own=False)
+
+
+def _own_faults(located: _Located, path: Path) -> Iterator[Fault]:
     """Yield faults stage by stage; a stage that fails ends it, for the next would only echo."""
-    document = located.document
-    for stage in (_shape, _references, _schemas, _keywords, _openapi, _words):
+    faults = list(_shape(located.document))
+    if faults:
+        yield from faults
+        return
+    found = reading.read(str(path))
+    document = found.document
+    for mended in found.mended:
+        why, fix = "answers could not be judged by it", "see JSON Schema 2020-12"
+        yield Fault(mended.path, mended.what, why, fix)
+    for stage in (_references, _keywords, _openapi, _words):
         faults = list(stage(document))
         yield from faults
         if faults:
@@ -175,18 +210,6 @@ def _faults(located: positions.Located, path: Path) -> Iterator[Fault]:
 
 
 def _shape(document: Any) -> Iterator[Fault]:
-    if not isinstance(document, dict):
-        yield Fault(
-            (), "is not a mapping", "an OpenAPI document is one", "write an OpenAPI document"
-        )
-        return
-    if not str(document.get("openapi", "")).startswith("3.1"):
-        yield Fault(
-            ("openapi",),
-            f"openapi is {document.get('openapi')!r}",
-            "schemas are read as JSON Schema 2020-12, which only 3.1 means",
-            "write `openapi: 3.1.0` and convert the schemas",
-        )
     for key in ("paths", "x-conformance"):
         if not isinstance(document.get(key), dict):
             yield Fault(
@@ -205,9 +228,9 @@ def _references(document: Any) -> Iterator[Fault]:
         if not reference.startswith("#/"):
             yield Fault(
                 (*path, "$ref"),
-                f"{reference!r} points out of this file",
-                "a spec is one file",
-                "copy what it points to under `components`",
+                f"{reference!r} points out of this file, and to no file in its folder",
+                "what it stands for is unknown",
+                "copy what it points to under `components`, or put the file beside this one",
             )
             continue
         try:
@@ -231,22 +254,9 @@ def _did_you_mean(reference: str, document: Any) -> str:
     return f"write {f'#{parent}/{near[0]}'!r}" if near else f"define it under `#{parent}`"
 
 
-def _schemas(document: Any) -> Iterator[Fault]:
-    for path, schema in _raw_schemas(document):
-        try:
-            jsonschema_rs.meta.validate(schema)
-        except jsonschema_rs.ValidationError as error:
-            yield Fault(
-                (*path, *map(str, error.instance_path)),
-                f"is no JSON Schema: {error.message}",
-                "answers could not be judged by it",
-                "see JSON Schema 2020-12",
-            )
-
-
 def _keywords(document: Any) -> Iterator[Fault]:
     """Yield words inside schemas that JSON Schema does not have: mostly typing errors."""
-    for path, outer in _raw_schemas(document):
+    for path, outer in places.schemas(document):
         for inner, schema in pointers.inside(outer):
             for word in schema:
                 if word in KEYWORDS or str(word).startswith("x-"):
@@ -505,16 +515,6 @@ def _operations(document: Any) -> Iterator[tuple[positions.Path, dict[str, Any]]
         for verb in METHODS:
             if isinstance(item, dict) and isinstance(item.get(verb), dict):
                 yield ("paths", template, verb), item[verb]
-
-
-def _raw_schemas(document: Any) -> Iterator[tuple[positions.Path, Any]]:
-    """Yield every schema that stands by itself, references unresolved."""
-    for name, schema in document.get("components", {}).get("schemas", {}).items():
-        yield ("components", "schemas", name), schema
-    for path, node in _nodes(document):
-        inside = path[:2] == ("components", "schemas") or "x-conformance" in path
-        if isinstance(node, dict) and "schema" in node and not inside:
-            yield (*path, "schema"), node["schema"]
 
 
 def _nodes(node: Any, path: positions.Path = ()) -> Iterator[tuple[positions.Path, Any]]:

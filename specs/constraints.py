@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from specs.contract import Operation, Response
+from specs.pointers import branches
 from specs.vocabulary import Basis
 
 Schema = Mapping[str, Any]
@@ -181,12 +182,7 @@ def member(operation: Operation, name: str) -> Basis:
 
 def objects(schema: Any) -> Iterator[Schema]:
     """Yield a schema and those that it is composed of."""
-    if not isinstance(schema, Mapping):
-        return
-    yield schema
-    for word in ("allOf", "anyOf", "oneOf"):
-        for part in schema.get(word, ()):
-            yield from objects(part)
+    yield from branches(schema)
 
 
 def of_body(operation: Operation) -> Basis:

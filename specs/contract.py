@@ -1,23 +1,29 @@
 """A spec, read and frozen: what one API promises, operation by operation.
 
-`load()` is the only way in. It reads OpenAPI 3.1, resolves local references, merges the root's
-`x-conformance` under each operation's, and returns a `Contract`. Nothing here judges, sends or
-generates; a contract is a value that the rest of the project reads.
+`load()` is the only way in. It takes a document from `reading.py`, follows its references, merges
+the root's `x-conformance` under each operation's, and returns a `Contract`. An operation that
+cannot be judged is left out and said; the rest is judged. Nothing here judges, sends or generates;
+a contract is a value that the rest of the project reads.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import yaml
+import jsonschema_rs
 from pydantic import ValidationError
 
+from specs import bare, reading
+from specs.mending import Mended
+from specs.reading import HERE, SpecError
+from specs.references import Dangling, Graph, validator
 from specs.vocabulary import (
     AuthHeader,
     Basis,
@@ -43,26 +49,6 @@ from specs.vocabulary import (
 
 Schema = Mapping[str, Any]
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
-HERE = Path(__file__).parent
-
-
-class Loader(yaml.CSafeLoader):
-    """YAML 1.2's core schema, as OpenAPI wants: `on` is a word, and a date is a string."""
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag != "tag:yaml.org,2002:timestamp"
-        and (tag != "tag:yaml.org,2002:bool" or first in "tTfF")
-    ]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-class SpecError(ValueError):
-    """A spec cannot be used. The message says where, what, why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +129,14 @@ class Operation:
     returns: Returns | None
     load: Load
     links: Mapping[str, Any] = field(default_factory=dict)
+    bare: bool = False
+    """True if nobody wrote an `x-conformance` for it: only its shapes are promised."""
+
+    @property
+    def made_up(self) -> bool:
+        """True if a path of it leads to something that nobody can name: no effect says to what."""
+        known = {self.effect.target, *self.effect.scope} if self.effect else set()
+        return any(p.name not in known for p in self.parameters_in("path"))
 
     @property
     def safe(self) -> bool:
@@ -161,8 +155,8 @@ class Operation:
 
     @property
     def success(self) -> Response:
-        """The declared 2xx answer; the lowest where there are several."""
-        return self.responses[min(s for s in self.responses if s.startswith("2"))]
+        """The declared 2xx answer; the lowest where there are several, `default` without any."""
+        return self.responses[min(filter(_succeeds, self.responses), default="default")]
 
     def response(self, status: int) -> Response | None:
         """Return the declaration that covers `status`: exact, then range, then default."""
@@ -199,6 +193,19 @@ class Operation:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """An operation that cannot be judged, with the line that it stands on and the reason."""
+
+    verb: str
+    path: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.path} (line {self.line}): {self.reason}"
+
+
+@dataclass(frozen=True)
 class Contract:
     """Everything one API promises."""
 
@@ -209,6 +216,13 @@ class Contract:
     document: Mapping[str, Any]
     """The OpenAPI document as read, references unresolved."""
     path: Path
+    source: str = ""
+    """What `load` takes to read it again: a path or a URL, overlays behind it."""
+    left_out: tuple[LeftOut, ...] = ()
+    idle: tuple[str, ...] = ()
+    """Actions of overlays that found nothing to act on."""
+    mended: tuple[Mended, ...] = ()
+    """What was taken out of its schemas, for nobody could judge by it."""
 
     @property
     def api(self) -> str:
@@ -271,43 +285,58 @@ def names() -> tuple[str, ...]:
 
 
 def load(source: str | Path) -> Contract:
-    """Return the contract of a shipped spec (by id) or of a file (by path).
+    """Return the contract of a shipped spec (by id), of a file (by path) or of a URL.
 
-    Raises SpecError where there is no such spec or it cannot be used.
+    Overlays may stand behind it, see `reading.joined`. Raises SpecError where there is no such
+    spec or it cannot be used.
     """
-    path = Path(source)
+    first, overlays = reading.split(source)
+    if reading.is_url(first):
+        return _load(str(source), tuple(map(_changed, overlays)))
+    path = Path(first)
     if path.suffix not in (".yaml", ".yml", ".json"):
-        path = HERE / f"{source}.yaml"
+        path = HERE / f"{first}.yaml"
         if not path.exists():
             raise SpecError(
-                f"unknown API {str(source)!r}: it is neither one of {', '.join(names())} "
-                "nor a path ending in .yaml, .yml or .json"
+                f"unknown API {first!r}: it is neither one of {', '.join(names())} "
+                "nor a path ending in .yaml, .yml or .json, nor a URL"
             )
     if not path.exists():
         raise SpecError(f"no such spec: {path}")
-    return _load(path.resolve(), path.stat().st_mtime_ns)
+    overlays = [each if reading.is_url(each) else str(Path(each).resolve()) for each in overlays]
+    whole = reading.joined(path.resolve(), overlays)
+    return _load(whole, tuple(_changed(each) for each in (path, *overlays)))
+
+
+def _changed(file: object) -> int:
+    try:
+        return Path(str(file)).stat().st_mtime_ns
+    except OSError:
+        return 0  # a URL, or reading it will say what is wrong
 
 
 @cache
-def _load(path: Path, _changed: int) -> Contract:
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)  # noqa: S506
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not readable as YAML or JSON: {error}") from error
-    return from_document(document, path)
+def _load(source: str, _changed: tuple[int, ...]) -> Contract:
+    found = reading.read(source)
+    first = reading.split(source)[0]
+    path = Path(first)
+    return replace(
+        _made(found.document, path, source=source, text=found.text),
+        idle=found.idle,
+        mended=found.mended,
+    )
 
 
 def from_document(document: Any, path: Path = Path("<memory>")) -> Contract:
-    """Return the contract of an OpenAPI document that is already in memory."""
-    if not isinstance(document, dict) or "paths" not in document:
+    """Return the contract of an OpenAPI 3.1 document that is already in memory."""
+    return _made(document, path, source=str(path), text="")
+
+
+def _made(document: Any, path: Path, **known: Any) -> Contract:
+    if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
         raise SpecError(f"{path}: not an OpenAPI document: it has no `paths`")
-    if "x-conformance" not in document:
-        raise SpecError(
-            f"{path}: no `x-conformance` at the root, so nothing but shapes could be judged; "
-            "add one (see specs/x-conformance.schema.json)"
-        )
     try:
-        return _contract(document, path)
+        return _contract(document, path, **known)
     except SpecError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
@@ -317,26 +346,75 @@ def from_document(document: Any, path: Path = Path("<memory>")) -> Contract:
         ) from error
 
 
-def _contract(document: dict[str, Any], path: Path) -> Contract:
+def _contract(document: dict[str, Any], path: Path, *, source: str, text: str) -> Contract:
+    if "x-conformance" not in document:
+        document = {**document, "x-conformance": bare.root(document, source)}
     root = _parse(RootBehaviour, document["x-conformance"], f"{path}: x-conformance")
-    operations = {}
+    graph = Graph(document)
+    operations: dict[str, Operation] = {}
+    left_out = []
     for template, item in document["paths"].items():
-        item = _resolve(document, item)
-        for verb in METHODS:
-            if verb in item:
-                operation = _operation(document, root, template, verb, item, path)
-                if operation.id in operations:
-                    raise SpecError(f"{path}: operationId {operation.id!r} is used twice")
-                operations[operation.id] = operation
-    info = document.get("info", {})
+        for verb, raw in _verbs(graph, item):
+            try:
+                operation = _operation(document, root, template, verb, raw, graph)
+            except SpecError:
+                raise
+            except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+                line = reading.line_of(text, template, verb)
+                left_out.append(LeftOut(verb.upper(), template, line, _reason(error)))
+                continue
+            if operation.id in operations:
+                operation = replace(operation, id=_derived_id(verb, template))
+            operations[operation.id] = operation
+    if not operations:
+        told = "; ".join(map(str, left_out[:3])) or "its `paths` are empty"
+        raise SpecError(f"{path}: no operation of it can be judged: {told}")
+    info = document.get("info")
+    info = info if isinstance(info, dict) else {}
     return Contract(
-        title=info.get("title", root.api),
+        title=str(info.get("title", root.api)),
         version=str(info.get("version", "")),
         root=root,
         operations=MappingProxyType(operations),
         document=document,
         path=path,
+        source=source,
+        left_out=tuple(left_out),
     )
+
+
+def _verbs(graph: Graph, item: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each method of a path with its operation, the path's own parameters first in it."""
+    if isinstance(item, dict) and isinstance(item.get("$ref"), str):
+        with suppress(Dangling):
+            item = graph.follow(item)
+    if not isinstance(item, dict):
+        return
+    more = item.get("additionalOperations")  # OpenAPI 3.2
+    more = more if isinstance(more, dict) else {}
+    every = {**item, **more}
+    for verb in (*METHODS, "query", *(m for m in more if m not in METHODS)):
+        raw = every.get(verb)
+        if isinstance(raw, dict):
+            shared = item.get("parameters") or []
+            yield verb, {**raw, "parameters": [*shared, *(raw.get("parameters") or [])]}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Unjudgeable | Dangling):
+        return str(error.args[0])
+    if isinstance(error, jsonschema_rs.ValidationError):
+        return f"a schema of it is none: {error.message}"
+    return f"it is not as OpenAPI has it ({type(error).__name__}: {error})"
+
+
+class Unjudgeable(ValueError):
+    """Why one operation is left out."""
+
+
+def _derived_id(verb: str, template: str) -> str:
+    """Return a name for an operation that has none, or one that another has: `get_items_id`."""
+    return "_".join(filter(None, (verb, *re.split(r"[^A-Za-z0-9]+", template))))
 
 
 def _operation(
@@ -344,32 +422,32 @@ def _operation(
     root: RootBehaviour,
     template: str,
     verb: str,
-    item: dict[str, Any],
-    path: Path,
+    raw: dict[str, Any],
+    graph: Graph,
 ) -> Operation:
-    raw = _resolve(document, item[verb])
-    where = f"{path}: {verb.upper()} {template}"
-    if "operationId" not in raw:
-        raise SpecError(f"{where}: no operationId; cases and drivers name operations by it")
+    if verb not in METHODS:
+        raise Unjudgeable(f"the method {verb.upper()} is not judged")
+    raw = graph.follow(raw)
+    id = str(raw.get("operationId") or _derived_id(verb, template))
     own = raw.get("x-conformance")
-    if own is None:
-        raise SpecError(f"{where}: no x-conformance; give at least `basis` and `source`")
-    merged = _merge_shared(root, own)
-    x = _parse(OperationBehaviour, merged, f"{where}: x-conformance")
-    responses = {
-        str(status): _response(str(status), _resolve(document, response))
-        for status, response in raw.get("responses", {}).items()
-    }
-    if not any(s.startswith("2") for s in responses):
-        raise SpecError(f"{where}: declares no 2xx answer")
+    name = bare.file_name(root.document)
+    stated = {"basis": Basis.DOCUMENTED, "source": f"{name} § {id}", "wireBasis": "documented"}
+    merged = _merge_shared(root, own if own is not None else stated)
+    x = _parse(OperationBehaviour, merged, f"{verb.upper()} {template}: x-conformance")
+    responses = _responses(raw)
+    if own is None and bare.acts_on_everything(verb, template, id):
+        raise Unjudgeable(
+            "nobody says what it does, and its name says that it may reach beyond what a run "
+            "creates; give it an `x-conformance` to have it judged"
+        )
     security = raw.get("security", document.get("security", []))
     return Operation(
-        id=raw["operationId"],
+        id=id,
         verb=verb.upper(),
         path=template,
-        summary=raw.get("summary", ""),
+        summary=str(raw.get("summary") or ""),
         authenticated=bool(security) and {} not in security,
-        parameters=_parameters(document, item, raw),
+        parameters=_parameters(raw, template),
         body=_body(raw.get("requestBody")),
         responses=MappingProxyType(responses),
         basis=x.basis,
@@ -393,9 +471,25 @@ def _operation(
         returns=x.returns,
         load=x.load,
         links=MappingProxyType(
-            {k: v for r in raw.get("responses", {}).values() for k, v in r.get("links", {}).items()}
+            {k: v for r in raw["responses"].values() for k, v in (r.get("links") or {}).items()}
         ),
+        bare=own is None,
     )
+
+
+def _responses(raw: dict[str, Any]) -> dict[str, Response]:
+    found = {
+        str(status): _response(str(status), response)
+        for status, response in (raw.get("responses") or {}).items()
+        if not str(status).startswith("x-")
+    }
+    if not any(map(_succeeds, found)) and "default" not in found:
+        raise Unjudgeable("it declares no 2xx answer")
+    return found
+
+
+def _succeeds(status: str) -> bool:
+    return status.startswith("2")
 
 
 def _merge_shared(root: RootBehaviour, own: dict[str, Any]) -> dict[str, Any]:
@@ -409,59 +503,70 @@ def _merge_shared(root: RootBehaviour, own: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _parameters(
-    document: dict[str, Any], item: dict[str, Any], raw: dict[str, Any]
-) -> tuple[Parameter, ...]:
+def _parameters(raw: dict[str, Any], template: str) -> tuple[Parameter, ...]:
     found = {}
-    for entry in [*item.get("parameters", []), *raw.get("parameters", [])]:
-        p = _resolve(document, entry)
+    for p in raw.get("parameters") or []:
+        schema = p.get("schema")
+        if schema is None:  # a parameter may say its media type instead
+            schema = next((c.get("schema") for c in (p.get("content") or {}).values()), None)
         found[p["name"], p["in"]] = Parameter(
             p["name"],
             p["in"],
-            p.get("required", False),
-            p.get("schema", {}),
+            bool(p.get("required", False)) or p["in"] == "path",
+            _with_examples(_object(schema), p),
             p.get("explode", p["in"] in ("query", "cookie")),
         )
+    for name in re.findall(r"\{([^}]+)\}", template):
+        if (name, "path") not in found:  # many files forget to declare them
+            found[name, "path"] = Parameter(name, "path", True, {"type": "string"}, False)
     return tuple(found.values())
 
 
-def _body(raw: dict[str, Any] | None) -> Body | None:
-    if not raw or not raw.get("content"):
+def _object(schema: Any) -> dict[str, Any]:
+    """Return a schema as an object: the boolean ones say `anything` or `nothing`."""
+    if isinstance(schema, dict):
+        return schema
+    return {"not": {}} if schema is False else {}
+
+
+def _with_examples(schema: dict[str, Any], holder: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with the examples that stand beside it, where they are valid, before its own.
+
+    OpenAPI lets a parameter and a media type carry `example` or named `examples`.
+    """
+    named = holder.get("examples")
+    given = [holder["example"]] if "example" in holder else []
+    for each in named.values() if isinstance(named, dict) else ():
+        if isinstance(each, dict) and "value" in each:
+            given.append(each["value"])
+    check = validator(schema) if given else None
+    right = [each for each in given if check is not None and check.is_valid(each)]
+    return {**schema, "examples": [*right, *schema.get("examples", ())]} if right else schema
+
+
+def _body(raw: Any) -> Body | None:
+    """Return the body that is sent: JSON where it may be, else the first that is declared."""
+    content = raw.get("content") if isinstance(raw, dict) else None
+    if not content:
         return None
-    media_type, content = next(iter(raw["content"].items()))
-    return Body(media_type, raw.get("required", False), content.get("schema", {}))
+    json = next((m for m in content if m.split(";")[0].strip().endswith("json")), None)
+    media_type = json or next(iter(content))
+    declared = content[media_type] or {}
+    return Body(media_type, bool(raw.get("required", False)), _object(declared.get("schema")))
 
 
 def _response(status: str, raw: dict[str, Any]) -> Response:
+    headers = raw.get("headers") or {}
     return Response(
         status=status,
-        description=raw.get("description", ""),
-        headers=MappingProxyType(
-            {name.lower(): h.get("schema", {}) for name, h in raw.get("headers", {}).items()}
-        ),
-        required_headers=tuple(
-            name.lower() for name, h in raw.get("headers", {}).items() if h.get("required")
-        ),
+        description=str(raw.get("description") or ""),
+        headers=MappingProxyType({n.lower(): _object(h.get("schema")) for n, h in headers.items()}),
+        required_headers=tuple(n.lower() for n, h in headers.items() if h.get("required")),
         content=MappingProxyType(
-            {media: c.get("schema", {}) for media, c in raw.get("content", {}).items()}
+            {m: _object((c or {}).get("schema")) for m, c in (raw.get("content") or {}).items()}
         ),
         basis=Basis(raw["x-basis"]) if "x-basis" in raw else None,
     )
-
-
-def _resolve(document: dict[str, Any], node: Any, depth: int = 0) -> Any:
-    """Return `node` with every local reference replaced by what it points to."""
-    if depth > 60:
-        raise SpecError("references nest deeper than 60: is one of them recursive?")
-    if isinstance(node, list):
-        return [_resolve(document, entry, depth + 1) for entry in node]
-    if not isinstance(node, dict):
-        return node
-    if isinstance(node.get("$ref"), str):
-        target = pointer(document, node["$ref"].removeprefix("#"))
-        rest = {k: v for k, v in node.items() if k != "$ref"}
-        return _resolve(document, {**target, **rest}, depth + 1)
-    return {key: _resolve(document, value, depth + 1) for key, value in node.items()}
 
 
 def pointer(value: Any, path: str) -> Any:

@@ -12,6 +12,7 @@ request, and a value that went missing could not be told from it.
 from __future__ import annotations
 
 import base64
+import copy
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,8 @@ from importlib import import_module
 from random import Random
 from typing import Any
 
-import jsonschema_rs
-
 from specs.contract import Contract, Operation, Response, Schema, error_rule, pointer
+from specs.references import validator
 
 # The standard library's own reader of patterns; type checkers disagree whether it is there.
 _PARSER: Any = import_module("re._parser")
@@ -32,6 +32,8 @@ WORDS = (
     "amber", "basil", "cedar", "delta", "ember", "fjord", "grove", "heron",
     "ivory", "juniper", "kestrel", "lagoon", "maple", "nectar", "onyx", "pebble",
 )  # fmt: skip
+DEPTH_MAX = 8
+"""Levels of a value below which only what is required is made: a schema may contain itself."""
 EPOCH = datetime(2024, 1, 15, 9, 30, tzinfo=UTC)
 
 
@@ -45,13 +47,15 @@ def example(schema: Schema | bool, seed: int = 0, optional: bool = True) -> Any:
     Small seeds walk through the schema's own `examples`; beyond them values are made up.
     With `optional` false only required properties are there. Raises NoExample.
     """
-    plain = _plain(schema)
-    validator = jsonschema_rs.validator_for(plain, validate_formats=True)
+    check = validator(schema)
     for attempt in range(TRIES):
-        value = _value(plain, _Source(seed, attempt), optional)
-        if validator.is_valid(value):
+        try:
+            value = _value(schema, _Source(seed, attempt), optional)
+        except RecursionError:  # it asks for itself without end, so nothing is valid under it
+            break
+        if check.is_valid(value):
             return value
-    raise NoExample(f"no valid example found for {plain!r:.300}; write one under its `examples`")
+    raise NoExample(f"no valid example found for {schema!r:.300}; write one under its `examples`")
 
 
 def arguments(operation: Operation, seed: int = 0, optional: bool = True) -> dict[str, Any]:
@@ -122,6 +126,11 @@ class _Source:
         self.path = path
         self.random = Random(f"{seed}/{attempt}/{path}")
 
+    @property
+    def depth(self) -> int:
+        """How far inside the value the place is."""
+        return self.path.count("/")
+
     def below(self, step: object) -> _Source:
         return _Source(self.seed, self.attempt, f"{self.path}/{step}")
 
@@ -133,6 +142,7 @@ class _Source:
 def _value(schema: Schema | bool, source: _Source, optional: bool) -> Any:
     if isinstance(schema, bool):
         return source.random.choice(WORDS)
+    optional = optional and source.depth < DEPTH_MAX
     if "const" in schema:
         return schema["const"]
     given = schema.get("examples") or ([schema["example"]] if "example" in schema else [])
@@ -147,7 +157,7 @@ def _value(schema: Schema | bool, source: _Source, optional: bool) -> Any:
     for word in ("allOf", "oneOf", "anyOf"):
         if word in schema:
             base = {key: entry for key, entry in schema.items() if key != word}
-            branches = schema[word] if word == "allOf" else [source.pick(_not_null(schema[word]))]
+            branches = schema[word] if word == "allOf" else [_branch(schema[word], source)]
             for branch in branches:
                 base = _merged(base, branch)
             return _value(_telling(base), source, optional)
@@ -302,6 +312,14 @@ def _without_default(choices: Sequence[Any], schema: Schema) -> Sequence[Any]:
     return left or choices
 
 
+def _branch(branches: Sequence[Schema], source: _Source) -> Any:
+    """Return one alternative, not null; deep inside, what may end a recursion wins."""
+    if source.depth >= DEPTH_MAX:
+        ends = [b for b in branches if not {"$ref", "properties", "items"} & set(b)]
+        return source.pick(ends or branches)
+    return source.pick(_not_null(branches))
+
+
 def _not_null(branches: Sequence[Schema]) -> Sequence[Schema]:
     return [b for b in branches if b.get("type") != "null"] or branches
 
@@ -328,8 +346,8 @@ def _telling(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a merged schema with only those of its examples that fit all that was merged."""
     if "examples" not in schema:
         return schema
-    validator = jsonschema_rs.validator_for(schema, validate_formats=True)
-    return {**schema, "examples": [e for e in schema["examples"] if validator.is_valid(e)]}
+    check = validator(schema)
+    return {**schema, "examples": [e for e in schema["examples"] if check.is_valid(e)]}
 
 
 def _matching(pattern: str, source: _Source, schema: Schema) -> str:
@@ -380,15 +398,6 @@ def _charset(entries: Sequence[tuple[object, Any]]) -> str:
     return found
 
 
-def _plain(schema: Any) -> Any:
-    """Return ordinary dicts and lists: the validator takes no read-only mappings."""
-    if isinstance(schema, Mapping):
-        return {key: _plain(value) for key, value in schema.items()}
-    if isinstance(schema, list | tuple):
-        return [_plain(value) for value in schema]
-    return schema
-
-
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -415,12 +424,12 @@ def _with_code(
     if not place or wanted is None:
         return body
     parent, _, name = place.rpartition("/")
-    changed = _plain(body)
+    changed = copy.deepcopy(body)
     try:
         pointer(changed, parent)[name] = wanted
     except (LookupError, TypeError):
         return body
-    valid = jsonschema_rs.validator_for(_plain(schema), validate_formats=True).is_valid(changed)
+    valid = validator(schema).is_valid(changed)
     return changed if valid or code is not None else body
 
 
@@ -431,7 +440,7 @@ def _with_request_id(operation: Operation, headers: Mapping[str, str], body: Any
     if not place or not name or name.lower() not in headers:
         return body
     parent, _, last = place.rpartition("/")
-    changed = _plain(body)
+    changed = copy.deepcopy(body)
     try:
         inside = pointer(changed, parent)
     except LookupError:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from specs.contract import Schema
-from specs.positions import Path
+from specs.places import Path, inner
 
 
 class Fault(NamedTuple):
@@ -51,25 +51,29 @@ def branches(schema: Any) -> Iterator[Schema]:
     """Yield a schema and everything that it says beside itself: allOf, anyOf, oneOf."""
     if not isinstance(schema, dict):
         return
-    yield schema
-    for word in ("allOf", "anyOf", "oneOf"):
-        for branch in schema.get(word, ()):
-            yield from branches(branch)
+    seen: set[int] = set()
+    waiting: list[Any] = [schema]
+    while waiting:
+        each = waiting.pop()
+        if not isinstance(each, dict) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        for word in ("oneOf", "anyOf", "allOf"):
+            waiting += reversed(each.get(word, ()))
 
 
-def inside(schema: Any, path: Path = ()) -> Iterator[tuple[Path, Schema]]:
-    """Yield a schema and every schema inside it, with the path from the outermost."""
-    if not isinstance(schema, dict):
-        return
-    yield path, schema
-    for word in ("properties", "patternProperties", "$defs", "dependentSchemas"):
-        for name, each in schema.get(word, {}).items():
-            yield from inside(each, (*path, word, name))
-    for word in ("allOf", "anyOf", "oneOf", "prefixItems"):
-        for index, each in enumerate(schema.get(word, ())):
-            yield from inside(each, (*path, word, str(index)))
-    for word in ("items", "additionalProperties", "not", "if", "then", "else", "contains"):
-        yield from inside(schema.get(word), (*path, word))
+def inside(schema: Any) -> Iterator[tuple[Path, Schema]]:
+    """Yield a schema and every schema inside it, each once, with the path from the outermost."""
+    seen: set[int] = set()
+    waiting: list[tuple[Path, Any]] = [((), schema)]
+    while waiting:
+        path, each = waiting.pop()
+        if not isinstance(each, dict) or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield path, each
+        waiting += [((*path, *steps), deep) for steps, deep in inner(each)]
 
 
 def types(schemas: list[Schema]) -> set[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from specs.contract import Loader
+from specs.reading import Loader
 
 Path = tuple[str, ...]
 """Keys and indexes from the document's root, as strings."""

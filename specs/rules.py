@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jsonschema_rs
-
 from specs import paging, rules_whole
 from specs.contract import Contract, Operation, Schema
 from specs.pointers import Fault, inside, reach, suggest, suggest_step, types
 from specs.positions import Path
+from specs.references import validator
 from specs.rules_whole import code_faults
 from specs.vocabulary import Effect, Refusal, Roles
 
@@ -23,12 +22,16 @@ WORDS = ("status", "code", "message", "requestId", "details")
 """What an exception's attribute may be taken from, beside headers and pointers."""
 
 
-def faults(contract: Contract) -> Iterator[Fault]:
-    """Yield everything that the promises of a contract get wrong."""
-    yield from rules_whole.faults(contract)
+def faults(contract: Contract, own: bool = True) -> Iterator[Fault]:
+    """Yield everything that the promises of a contract get wrong.
+
+    Of a description that is not ours (`own` false) only what `x-conformance` says is held
+    against it: its style is its author's affair.
+    """
+    yield from rules_whole.faults(contract, own)
     for operation in contract:
         place = _Place(contract, operation)
-        for check in RULES:
+        for check in RULES if own else PROMISES:
             yield from check(contract, operation, place)
 
 
@@ -38,11 +41,12 @@ class _Place:
     def __init__(self, contract: Contract, operation: Operation) -> None:
         self.operation = operation
         self.base: Path = ("paths", operation.path, operation.verb.lower())
-        self._own = contract.document["paths"][operation.path][operation.verb.lower()]
+        item = contract.document["paths"][operation.path]
+        self._own = item.get(operation.verb.lower(), {}).get("x-conformance", {})
 
     def block(self, *path: str) -> Path:
         """Return where a block stands: at the operation, or at the root that it comes from."""
-        if path[0] in self._own["x-conformance"]:
+        if path[0] in self._own:
             return (*self.base, "x-conformance", *path)
         return ("x-conformance", *path)
 
@@ -525,9 +529,9 @@ def _named_examples(contract: Contract, operation: Operation, place: _Place) -> 
     named = contract.document["paths"][operation.path][operation.verb.lower()]
     for step in path:
         named = named.get(step, {})
-    validator = jsonschema_rs.validator_for(dict(operation.body.schema), validate_formats=True)
+    check = validator(operation.body.schema)
     for name, each in named.items():
-        if "value" in each and not validator.is_valid(each["value"]):
+        if "value" in each and not check.is_valid(each["value"]):
             yield Fault(
                 (*place.base, *path, name),
                 f"example {name!r} is not valid under the request's schema",
@@ -548,12 +552,8 @@ def _examples(contract: Contract, operation: Operation, place: _Place) -> Iterat
         for _, schema in inside(outer):
             given = [("examples", v) for v in schema.get("examples", ())]
             given += [("default", schema["default"])] if "default" in schema else []
-            validator = None
             for word, value in given:
-                validator = validator or jsonschema_rs.validator_for(
-                    dict(schema), validate_formats=True
-                )
-                if not validator.is_valid(value):
+                if not validator(schema).is_valid(value):
                     yield Fault(
                         path,
                         f"{word}: {value!r:.60} is not valid under its own schema",
@@ -562,7 +562,8 @@ def _examples(contract: Contract, operation: Operation, place: _Place) -> Iterat
                     )
 
 
-RULES: tuple[Callable[[Contract, Operation, _Place], Iterator[Fault]], ...] = (
+Rule = Callable[[Contract, Operation, _Place], Iterator[Fault]]
+PROMISES: tuple[Rule, ...] = (
     _pagination,
     _idempotency,
     _effect,
@@ -573,7 +574,5 @@ RULES: tuple[Callable[[Contract, Operation, _Place], Iterator[Fault]], ...] = (
     _refusals,
     _answers,
     _tallies,
-    _links,
-    _examples,
-    _named_examples,
 )
+RULES: tuple[Rule, ...] = (*PROMISES, _links, _examples, _named_examples)

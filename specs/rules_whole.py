@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jsonschema_rs
-
 from specs.contract import Contract, Schema
 from specs.pointers import Fault, reach, suggest
 from specs.positions import Path
+from specs.references import validator
 from specs.vocabulary import Errors
 
 
-def faults(contract: Contract) -> Iterator[Fault]:
-    """Yield everything that a contract as a whole gets wrong."""
-    for rule in (_client, _security, _tags, _codes, _undecided):
+def faults(contract: Contract, own: bool = True) -> Iterator[Fault]:
+    """Yield everything that a contract as a whole gets wrong; `own` as in `rules.faults`."""
+    for rule in (_client, _security, _tags, _codes, _undecided) if own else (_client, _codes):
         yield from rule(contract)
 
 
@@ -97,7 +96,7 @@ def code_faults(
 def _allows(found: list[Schema], code: str) -> bool:
     """Return whether a code may stand where `found` leads; what lists its values decides."""
     closed = [schema for schema in found if {"enum", "const", "pattern"} & set(schema)]
-    validators = (jsonschema_rs.validator_for(dict(schema)) for schema in closed)
+    validators = (validator(schema) for schema in closed)
     return not closed or any(validator.is_valid(code) for validator in validators)
 
 

@@ -12,7 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from specs.contract import HERE, METHODS
+from specs.contract import METHODS
+from specs.reading import HERE
 from specs.vocabulary import Extension
 
 FILE = HERE / "x-conformance.schema.json"

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from specs.catalogue import requirements
 from specs.check import documents
-from specs.contract import HERE, load, names
+from specs.contract import load, names
+from specs.reading import HERE
 
 FILE = HERE / "traceability.md"
 Cases = Callable[[str, str, Sequence[str]], Sequence[str]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -145,8 +146,12 @@ NOTHING = Always()
 
 
 def credentials(contract: Contract, key: str, *, way: int = 0) -> Headers:
-    """Return the header that shows `key` in the contract's `way`-th manner."""
+    """Return the header that shows `key` in the contract's `way`-th manner; none without any."""
+    if not contract.auth:
+        return ()
     header = contract.auth[way]
+    if header.prefix.strip().lower() == "basic" and ":" in key:  # RFC 7617: user and password
+        key = b64encode(key.encode()).decode()
     return ((header.header.lower(), header.prefix + key),)
 
 

@@ -173,7 +173,7 @@ class BackendSubject:
     def api_name(self) -> str:
         """What `--api` was or could have been: the API's id, or a path to somebody's own spec."""
         shipped = self.contract.path.parent == Path(specs.__file__).parent
-        return self.contract.api if shipped else str(self.contract.path)
+        return self.contract.api if shipped else self.contract.source
 
     @property
     def exchanged(self) -> int:
@@ -261,13 +261,14 @@ class BackendSubject:
         """
         if isinstance(operation, str):
             operation = self.contract[operation]
+        arguments = self.world.whole(operation, arguments or {}, key)
         promise = operation.idempotency
         if keyed and promise and promise.required and promise.location == "header":
             name = promise.name.lower()
-            if name not in {n.lower() for n in (*dict(headers), *(arguments or {}))}:
+            if name not in {n.lower() for n in (*dict(headers), *arguments)}:
                 headers = (*headers, (name, self.name("idem")))
         made = build(
-            operation, arguments or {}, base_path=self.origin.path, headers=headers, body=body,
+            operation, arguments, base_path=self.origin.path, headers=headers, body=body,
             json_body=json_body, media_type=media_type, method=method,
         )  # fmt: skip
         if auth is None and key in self.keys and self.contract.auth:

@@ -38,6 +38,8 @@ from specs import Basis, Contract, Operation
 REFUSED_FOR_OTHER_REASONS = frozenset({401, 402, 403, 404, 409, 410, 429})
 """A request may be valid and still be refused for what it is about, or whose it is."""
 
+NOT_THERE = frozenset({403, 404, 410})
+
 
 def _every(contract: Contract) -> list[Operation]:
     return list(contract)
@@ -78,6 +80,8 @@ def _accepted(
         return
     if status in REFUSED_FOR_OTHER_REASONS and operation.refuses:
         return
+    if status in NOT_THERE and operation.made_up:
+        return  # what its path names was made up, for nobody says what it refers to
     kind = "with its optional parts" if optional else "with what is required"
     yield found(
         "CT5", f"a valid call {kind} is refused with {status}", exchange,

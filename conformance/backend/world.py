@@ -18,7 +18,7 @@ from conformance.backend.ownership import Belongings, entry_markers
 from conformance.history import Exchange
 from conformance.oracles.found import MISSING, ok, told, value_at, value_in
 from conformance.verdict import Inconclusive, NotApplicable
-from specs import Contract, Operation, effects
+from specs import Contract, Operation, Parameter, effects
 from specs import examples as spec_examples
 from specs.contract import Schema
 from specs.effects import creators
@@ -94,6 +94,17 @@ def required(operation: Operation) -> frozenset[str]:
     return frozenset(names)
 
 
+def _needed_header(parameter: Parameter) -> bool:
+    """Return True for a header or cookie that must be sent and that nobody else sends."""
+    framing = {"content-type", "accept", "authorization", "host", "content-length"}
+    return (
+        parameter.location == "header"
+        and parameter.required
+        and parameter.name.lower() not in framing
+        and "idempotency" not in parameter.name.lower()
+    )
+
+
 def is_free_text(schema: Schema) -> bool:
     """Return True where a schema takes any text of some length."""
     return (
@@ -113,6 +124,9 @@ class World:
         self.tidies = True
         """False where there is nothing to tidy: a recording has no server."""
         self._forgettable: list[tuple[Operation, dict[str, Any], str]] = []
+        self._homes: dict[tuple[str, str], Mapping[str, Any]] = {}
+        """Arguments of an operation and tenant, for calls that do not name where they go."""
+        self._credentials = {a.header.lower() for a in subject.contract.auth}
 
     # -- valid calls ---------------------------------------------------------------------------
 
@@ -134,7 +148,10 @@ class World:
         if isinstance(operation, str):
             operation = self._subject.contract[operation]
         given = given or {}
-        values = spec_examples.arguments(operation, seed=seed, optional=optional)
+        values = self._example(operation, seed, optional)
+        if operation.bare and not operation.safe:
+            for p in operation.parameters_in("path"):  # what is there is somebody's
+                values[p.name] = self.unknown_id(operation, p.name)
         effect = operation.effect
         references = dict(effect.scope) if effect else {}
         if effect and effect.target and effect.resource:
@@ -161,6 +178,38 @@ class World:
             self._mark(operation, values)
         values.update(given)
         return {name: value for name, value in values.items() if value is not MISSING}
+
+    def _example(self, operation: Operation, seed: int, optional: bool) -> dict[str, Any]:
+        """Return a valid call. Raises Inconclusive where none can be made from the schemas."""
+        try:
+            values = spec_examples.arguments(operation, seed=seed, optional=optional)
+            for p in operation.parameters:
+                if _needed_header(p) and p.name.lower() not in self._credentials:
+                    values[p.name] = spec_examples.example(p.schema, seed, optional)
+        except spec_examples.NoExample as error:
+            raise Inconclusive(f"{operation.id}: {error}") from error
+        return values
+
+    def whole(
+        self, operation: Operation, arguments: Mapping[str, Any], key: str | None
+    ) -> Mapping[str, Any]:
+        """Return arguments with what no request can do without: path and required headers.
+
+        A nested list lies below records that its caller did not name; every call of one operation
+        names the same ones. Raises Inconclusive where there are none.
+        """
+        lacking = [
+            p.name for p in operation.parameters
+            if p.name not in arguments and (p.location == "path" or _needed_header(p))
+            and p.name.lower() not in self._credentials
+        ]  # fmt: skip
+        if not lacking:
+            return arguments
+        place = (operation.id, key or "a")
+        if place not in self._homes:
+            self._homes[place] = self.arguments(operation, place[1])
+        home = self._homes[place]
+        return {**{n: home[n] for n in lacking if n in home}, **arguments}
 
     def _named(self, operation: Operation, name: str, example: Any) -> Any:
         schema = properties(operation).get(name, {})

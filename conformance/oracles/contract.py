@@ -6,7 +6,6 @@ is in `envelope.py`; what several answers must say together is in the oracles na
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +18,7 @@ from conformance.oracles.found import found, told
 from conformance.verdict import Finding
 from specs import Basis, Operation, Response, constraints
 from specs.constraints import weaker
+from specs.references import closed
 
 MESSAGES_MAX = 8
 """Violations told of one body; a body that breaks everything needs no longer list."""
@@ -49,7 +49,7 @@ class Shape:
     """A compiled schema that tells violations by place and keyword, never by value."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        self.schema = json.loads(json.dumps(schema, default=dict))
+        self.schema = closed(schema)
         self._validator = jsonschema_rs.validator_for(self.schema, validate_formats=True)
 
     def valid(self, value: Any) -> bool:
@@ -60,11 +60,20 @@ class Shape:
         """Yield each rule that the value breaks."""
         for error in self._validator.iter_errors(value):
             place = "".join(f"/{'*' if isinstance(p, int) else p}" for p in error.instance_path)
-            steps = tuple(str(step) for step in error.schema_path)
+            steps = evaluated(error)
             keyword = next((s for s in reversed(steps) if not s.isdigit()), "schema")
             if keyword == "required":
                 place += f" lacks {_missing(error)}"
             yield Violation(place or "the whole body", keyword, steps, error.instance is None)
+
+
+def evaluated(error: Any) -> tuple[str, ...]:
+    """Return the way from a schema to the word that is broken, references followed.
+
+    It is the way through a contract's schemas, which hold what a reference names in its place.
+    """
+    steps = getattr(error, "evaluation_path", None) or error.schema_path
+    return tuple(str(step) for step in steps if step != "$ref")
 
 
 def _missing(error: Any) -> str:

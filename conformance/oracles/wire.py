@@ -10,18 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
-import jsonschema_rs
-
 from conformance.history import Request, header, header_all
+from conformance.oracles.contract import evaluated
 from conformance.oracles.exceptions import said, same_value
 from conformance.oracles.found import weaker
 from conformance.verdict import Finding
 from specs import Basis, Contract, Operation
 from specs.constraints import along
+from specs.references import validator
 
 TRANSPORT = frozenset({"host", "user-agent", "accept", "accept-encoding", "connection"})
 
@@ -255,7 +254,7 @@ def valid_query(schema: Mapping[str, Any], texts: list[str]) -> bool:
         candidates.append(text)
         with contextlib.suppress(ValueError):
             candidates.append(json.loads(text))
-    check = _validator(json.dumps(schema, sort_keys=True, default=dict))
+    check = validator(schema)
     return any(check.is_valid(candidate) for candidate in candidates)
 
 
@@ -332,8 +331,7 @@ def _media_type(operation: Operation, request: Request) -> Iterator[Finding]:
 
 def _shape(operation: Operation, body: Any) -> Iterator[Finding]:
     assert operation.body is not None
-    schema = json.loads(json.dumps(operation.body.schema, sort_keys=True, default=dict))
-    check = _validator(json.dumps(schema))
+    check = validator(operation.body.schema)
     told = set()
     for error in check.iter_errors(body):
         place = "/".join("*" if isinstance(p, int) else str(p) for p in error.instance_path)
@@ -345,14 +343,14 @@ def _shape(operation: Operation, body: Any) -> Iterator[Finding]:
         if cause in told:
             continue
         told.add(cause)
-        steps = [str(step) for step in error.schema_path]
+        stated = along(operation.body.schema, evaluated(error), operation.wire_basis)
         yield Finding(
             "WR3", "sends a body that its declared schema does not allow",
             operation=operation.id,
             expected=f"a body valid under the schema of {operation.id} "
             f"({said(operation.basis, operation.source)})",
             actual=f"at /{place}: {error.message[:160]}",
-            basis=weaker(operation.wire_basis, along(schema, steps, operation.wire_basis)),
+            basis=weaker(operation.wire_basis, stated),
             cause=cause,
         )  # fmt: skip
 
@@ -445,11 +443,6 @@ def judge_auth(
             )
         )  # fmt: skip
     return found
-
-
-@lru_cache(maxsize=512)
-def _validator(schema: str) -> Any:
-    return jsonschema_rs.validator_for(json.loads(schema), validate_formats=True)
 
 
 def _brief(value: Any) -> str:

@@ -18,6 +18,7 @@ def notes(subject: SubjectEntry) -> Iterator[str]:
         yield f"could not be judged: {why}"
     if line := details.get("line"):
         yield str(line)
+    yield from map(str, details.get("unjudged", ()))
     left = [str(each) for each in details.get("leftovers", ())]
     if left:
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""

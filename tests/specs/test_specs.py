@@ -19,7 +19,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 import specs
 from specs import Basis, check, positions, schema
 from specs.catalogue import Level, requirements
-from specs.contract import Loader
+from specs.reading import Loader
 from specs.sources import source
 
 OPERATIONS = {"sovant": 24, "claiv": 11, "memsy": 26, "memsy-control": 13, "octamem": 3}
@@ -155,7 +155,7 @@ BROKEN: list[tuple[str, str, str, str, str, str]] = [
     ("syntax", "octamem", "  bearer:\n", "  bearer: [\n", "is not YAML", "mend the syntax"),
     ("key twice", "octamem", "  api: octamem\n", "  api: octamem\n  api: octamem\n",
      "'api' is given twice", "keep one"),
-    ("version", "octamem", "openapi: 3.1.0", "openapi: 3.0.3", "openapi is '3.0.3'", "3.1.0"),
+    ("version", "octamem", "openapi: 3.1.0", "openapi: 1.2.0", "openapi is '1.2.0'", "mend"),
     ("not openapi", "octamem", "  title: OctaMem memory API\n", "",
      '"title" is a required property', "OpenAPI 3.1"),
     ("reference", "octamem", '"#/components/schemas/Added"', '"#/components/schemas/Adde"',

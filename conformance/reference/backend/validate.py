@@ -18,6 +18,7 @@ import jsonschema_rs
 from conformance.reference.backend.calls import Problem
 from conformance.reference.defects import Defects
 from specs import Operation, Parameter
+from specs.references import validator as compiled
 
 MAX_DEPTH = 64
 """Nesting of a JSON body; more is refused before anything recursive sees it."""
@@ -54,7 +55,7 @@ def reader(parameter: Parameter) -> Reader:
         many=many,
         explode=parameter.explode,
         coerce=_coercion(_types(dict(element))),
-        validator=jsonschema_rs.validator_for(schema, validate_formats=True),
+        validator=compiled(parameter.schema),
         default=schema.get("default"),
     )
 
@@ -276,7 +277,7 @@ def compile_operation(operation: Operation) -> Compiled:
     """Return the compiled readers and validator of an operation."""
     body = None
     if operation.body is not None:
-        body = jsonschema_rs.validator_for(dict(operation.body.schema), validate_formats=True)
+        body = compiled(operation.body.schema)
     credentials = ("authorization",)
     return Compiled(
         operation,

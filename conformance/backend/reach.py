@@ -1,0 +1,39 @@
+"""What a run could not judge for want of words: operations that only their shapes describe.
+
+Lines for a person, beside the verdicts; they say what to type next. Nothing here judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from specs import Contract
+from specs.reading import split
+
+NAMED_MAX = 5
+"""Operations left out that are named; the others are counted."""
+
+
+def unjudged(contract: Contract) -> Iterator[str]:
+    """Yield what was not judged and why, and what would change that."""
+    left = contract.left_out
+    for each in left[:NAMED_MAX]:
+        yield f"left out: {each}"
+    if len(left) > NAMED_MAX:
+        yield f"left out: {len(left) - NAMED_MAX} more operations, which `spec check` names"
+    if contract.mended:
+        yield (
+            f"{len(contract.mended)} words of its schemas are no JSON Schema and were passed over; "
+            "`spec check` names them"
+        )
+    for idle in contract.idle:
+        yield f"overlay: {idle}"
+    plain = [operation for operation in contract if operation.bare]
+    if plain:
+        source, overlays = split(contract.source)
+        to = " --to overlay.yaml" if not overlays else ""
+        yield (
+            f"{len(plain)} of {len(contract.operations)} operations were judged by their shapes "
+            "alone: nobody says what they do, so state, pages and isolation were not judged. "
+            f"Next: memconform spec draft {source}{to}"
+        )

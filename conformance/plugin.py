@@ -187,6 +187,10 @@ class CaseFailed(Exception):
                 yield f"  expected: {finding.expected}"
                 yield f"  actual:   {finding.actual}"
             yield from (f"  {line}" for line in finding.timeline)
+            for shown in finding.evidence[-1:]:
+                yield from (f"    {line}" for line in shown.short())
+            if finding.reproduction.startswith("curl "):
+                yield f"  shown by: {finding.reproduction}"
             if finding.replay:
                 yield f"  again:    {finding.replay}"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from conformance.evidence import Shown
 from specs import Basis
 from specs.catalogue import Level
 
@@ -91,6 +92,15 @@ class Finding:
     """The fault script that provoked it, in short form."""
     timeline: tuple[str, ...] = ()
     replay: str = ""
+    general: str = ""
+    """The message without its place, where findings in several places have one cause."""
+    evidence: tuple[Shown, ...] = ()
+    """The exchanges that show it, in full."""
+    shows: str = ""
+    """Expression over the last of them that is true where the fault shows: `status == 200`; its
+    names are `status`, `header` (by lower-case name), `text` and `data` (the JSON body)."""
+    reproduction: str = ""
+    """A `curl` line, or a program of the standard library; '' where neither can show it."""
 
     def at(self, **changes: Any) -> Finding:
         """Return a copy with fields filled in."""

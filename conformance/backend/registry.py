@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from conformance.backend import witnesses
 from conformance.cases import Function, Registry, Select
 from conformance.history import Exchange
 from conformance.oracles.found import told
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 FINDINGS_MAX = 60
 """Findings kept of one case instance: what breaks everything needs no longer list."""
-TIMELINE_MAX = 6
 
 
 class BackendRegistry(Registry):
@@ -72,15 +72,21 @@ def _around(id: str, function: Function) -> Function:
 
 def _told(subject: BackendSubject, case: str, finding: Finding) -> Finding:
     """Return the finding with what was said on the wire, and how to see it again."""
-    exchanges = subject.exchanges
-    shown = [exchanges[n] for n in finding.witness[:TIMELINE_MAX] if n < len(exchanges)]
+    shown = witnesses.shown(subject, finding)
     start = shown[0].sent if shown else 0.0
     lines = tuple(line(each, start, subject.redacted) for each in shown)
     replay = (
         f"memconform backend --base-url {subject.base_url} --api {subject.api_name} "
         f"--api-key KEY --case {case} --seed {subject.seed}"
     )
-    return finding.at(timeline=lines, replay=replay)
+    return finding.at(
+        timeline=lines,
+        replay=replay,
+        evidence=witnesses.told_in_full(subject, shown),
+        reproduction=witnesses.reproduction(
+            subject, finding, f"{finding.requirement}: {finding.message}"
+        ),
+    )
 
 
 def line(exchange: Exchange, start: float = 0.0, hidden: Callable[[str], str] = str) -> str:

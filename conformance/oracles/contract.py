@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema_rs
 
 from conformance.history import Exchange
+from conformance.oracles import showing
 from conformance.oracles.found import found, told
 from conformance.verdict import Finding
 from specs import Basis, Operation, Response, constraints
@@ -177,6 +178,8 @@ def _media_type(operation: Operation, exchange: Exchange, declared: Response) ->
             basis=constraints.of_media_type(operation, declared),
             expected=sorted(wanted),
             actual=given or None,
+            shows=f"status == {response.status} and "
+            f"header.get('content-type', '').split(';')[0].strip().lower() == {given!r}",
         )
 
 
@@ -192,6 +195,7 @@ def _headers(operation: Operation, exchange: Exchange, declared: Response) -> It
                     "CT7", f"the declared header {name} is missing", exchange,
                     cause=f"header-missing-{name}", operation=operation,
                     basis=constraints.of_header(operation, declared, name),
+                    shows=f"status == {response.status} and {name!r} not in header",
                 )  # fmt: skip
         elif not shape(schema).valid(_typed(value, schema)):
             yield found(
@@ -217,6 +221,7 @@ def _body(operation: Operation, exchange: Exchange, declared: Response) -> Itera
         yield found(
             "CT1", "the body is not JSON", exchange,
             cause=f"not-json-{_class(response.status)}", operation=operation,
+            shows=f"status == {response.status} and data is None",
         )  # fmt: skip
         return
     compiled = shape(schema)
@@ -234,6 +239,7 @@ def _body(operation: Operation, exchange: Exchange, declared: Response) -> Itera
             cause=f"schema {operation.id} {_class(response.status)} {place} {keyword}",
             operation=operation,
             basis=_resting(basis, declared),
+            shows=showing.broken(response.status, schema, wrong.steps, place, wrong.null),
         )
 
 

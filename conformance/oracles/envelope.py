@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from conformance.history import Exchange, header
+from conformance.oracles import showing
 from conformance.oracles.found import MISSING, found, told, value_at
 from conformance.verdict import Finding
 from specs import Basis, Operation
@@ -89,6 +90,7 @@ def _members(
                 basis=basis,
                 expected=f"text at {path}",
                 actual=_kind(value),
+                shows=showing.no_text(exchange.status, path),
             )
 
 
@@ -103,6 +105,9 @@ def _request_id(
             "ER6", f"a {told(exchange)} answer names no request id", exchange,
             cause=f"request-id-missing-{told(exchange)}", operation=operation, basis=basis,
             expected=errors.envelope.request_id or errors.request_id_header,
+            shows=showing.no_text(
+                exchange.status, errors.envelope.request_id, errors.request_id_header
+            ),
         )  # fmt: skip
 
 
@@ -177,6 +182,7 @@ def leaks(operation: Operation | None, exchange: Exchange) -> Iterator[Finding]:
             yield found(
                 "ER7", f"an error answer shows the server's inside ({name})", exchange,
                 cause=f"leak-{name}", operation=operation,
+                shows=f"re.search({pattern.pattern!r}, text, {int(pattern.flags & re.S)})",
             )  # fmt: skip
 
 
@@ -243,6 +249,8 @@ def provoked(
             "ER5", f"{what} is answered with another code than the declared one", exchange,
             cause=f"code {cause}", operation=operation, basis=stated,
             expected=declared.code, actual=code if isinstance(code, str) else _kind(code),
+            shows=f"status == {response.status} and "
+            f"{showing.value(errors.envelope.code or '')} == {code!r}",
         )  # fmt: skip
 
 

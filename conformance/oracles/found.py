@@ -25,8 +25,15 @@ def found(
     basis: Basis = Basis.DOCUMENTED,
     expected: Any = None,
     actual: Any = None,
+    shows: str = "",
 ) -> Finding:
-    """Return a finding that names its witnesses; the operation is the first witness' by default."""
+    """Return a finding that names its witnesses; the operation is the first witness' by default.
+
+    `shows` is an expression over the last witness, see `Finding.shows`. Where `actual` is the
+    last one's status it need not be given.
+    """
+    if not shows and exchanges and type(actual) is int and actual == exchanges[-1].status:
+        shows = f"status == {actual}"
     if operation is None:
         operation = next((e.operation for e in exchanges if e.operation), None)
     return Finding(
@@ -38,6 +45,7 @@ def found(
         basis=basis,
         witness=tuple(e.number for e in exchanges),
         cause=cause,
+        shows=shows,
     )
 
 

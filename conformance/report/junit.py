@@ -6,6 +6,7 @@ passes; cases that do not apply are left out, since JUnit has no word for them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from conformance.foreign import through, xml
@@ -52,13 +53,24 @@ def _case(subject: SubjectEntry, case: CaseEntry) -> ET.Element:
         found = [f for f in subject.findings if _belongs(f, case)]
         message = "; ".join(f"{f.requirement}: {f.message}" for f in found) or "see results.json"
         failure = ET.SubElement(element, "failure", message=message)
-        failure.text = "\n".join(line for f in found for line in (*f.timeline, f.replay))
+        failure.text = "\n".join(line for f in found for line in _shown(f, case))
     elif case.verdict is Verdict.ERROR:
         error = ET.SubElement(element, "error", message=case.reason)
         error.text = case.trace or None
     elif case.verdict is Verdict.INCONCLUSIVE:
         ET.SubElement(element, "skipped", message=f"inconclusive: {case.reason}")
     return element
+
+
+def _shown(finding: FindingEntry, case: CaseEntry) -> Iterator[str]:
+    """Yield what shows a finding; of one that stands for several, where it was shown."""
+    if case.operation not in (None, finding.operation):
+        yield f"{finding.requirement} is shown by {finding.case} on {finding.operation}"
+        return
+    yield from finding.timeline
+    for each in finding.evidence:
+        yield from each.lines()
+    yield from (finding.replay, finding.reproduction)
 
 
 def _belongs(finding: FindingEntry, case: CaseEntry) -> bool:

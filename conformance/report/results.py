@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from conformance.cases import CaseResult
+from conformance.evidence import Shown
 from conformance.foreign import admit
 from conformance.report import extent, hidden
 from conformance.report.extent import Extent
@@ -91,6 +92,10 @@ class FindingEntry(Entry):
     extent: Extent = Field(default=Extent(), description="where it shows: what a gate remembers")
     search: bool = Field(
         default=False, description="only a random search shows it: no gate rests on it"
+    )
+    evidence: tuple[Shown, ...] = Field(default=(), description="exchanges that show it, in full")
+    reproduction: str = Field(
+        default="", description="a curl line or a program that shows it again, by itself"
     )
 
 
@@ -261,6 +266,8 @@ def _findings(
                 cause=cause,
                 extent=extent.of(group, api),
                 search=first.search,
+                evidence=first.evidence,
+                reproduction=first.reproduction,
             )
         )
     order = list(Level)

@@ -117,11 +117,17 @@ def _findings(
             f"{escape(name)}{escape(where)}: {escape(finding.message)}{times}",
             highlight=False,
         )
-        if finding.replay:
-            again = f"      [dim]{escape(finding.replay)}[/dim]"
-            console.print(again, highlight=False, soft_wrap=True)
+        for line in finding.evidence[-1].short() if finding.evidence else ():
+            console.print(f"      {escape(line)}", highlight=False)
+        if again := _again(finding):
+            console.print(f"      [dim]{escape(again)}[/dim]", highlight=False, soft_wrap=True)
     if len(pairs) > worst:
         console.print(f"  [dim]… and {len(pairs) - worst} more in the report[/dim]")
+
+
+def _again(finding: FindingEntry) -> str:
+    """Return the line that shows a finding again: one for a shell is better than a whole case."""
+    return finding.reproduction if finding.reproduction.startswith("curl ") else finding.replay
 
 
 _SIGNS = {

@@ -12,13 +12,14 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import specs
-from conformance.drivers import tables
+from conformance.drivers import matching, tables
 from conformance.drivers.environment import Environment, EnvironmentUnavailable, prepare
 from conformance.drivers.matching import (
     CLEAR,
@@ -61,6 +62,12 @@ class Draft:
     """Documented exception names that the package lacks."""
     models: Mapping[str, tuple[str, ...]]
     """Classes beside the client -> what their constructors need."""
+    exceptions_module: str = ""
+    """Where they are imported from, if not from `module`."""
+    news: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Role -> mode -> `module:Class` of which the option takes an object."""
+    twins: Mapping[str, str] = field(default_factory=dict)
+    """Method -> the async one of the same class, as `recall` and `arecall`."""
     unused: tuple[str, ...] = ()
     """Methods that no operation was found for."""
     warnings: tuple[str, ...] = ()
@@ -83,7 +90,7 @@ def draft(subject: str, contract: Contract) -> Draft:
     client.
     """
     environment = prepare(subject)
-    seen = look(environment)
+    seen = look(environment, [o.method for o in contract if o.method])
     classes = [c for c in seen["classes"] if not c["exception"]]
     ranked = sorted(
         classes,
@@ -96,7 +103,11 @@ def draft(subject: str, contract: Contract) -> Draft:
             f"{contract.api}'s operations; it has: {', '.join(c['name'] for c in ranked[:12])}"
         )
     chosen = next(iter(clients.values()))
-    methods = _merged([_method(m) for c in clients.values() for m in c["methods"]])
+    told = [_method(m) for c in clients.values() for m in c["methods"]]
+    twins = {} if "async" in clients else matching.twins(told)
+    methods = [m for m in _merged(told) if m.path not in twins.values()]
+    if twins:
+        clients["async"] = chosen
     module = _home(list(clients.values()))
     named = [c["name"] for c in seen["classes"] if c["exception"]]
     documented = _documented(contract)
@@ -109,6 +120,8 @@ def draft(subject: str, contract: Contract) -> Draft:
         for role in ROLES
         if (found := option(role, promised.get(role, ""), parameters)) is not None
     }
+    news = {r: _new(chosen, clients, n) for r, n in options.items() if r == "http-client"}
+    options = {role: name for role, name in options.items() if news.get(role) != {}}
     matches = tuple(match(contract, methods))
     used = {m.method.path for m in matches if m.method is not None}
     return Draft(
@@ -120,6 +133,9 @@ def draft(subject: str, contract: Contract) -> Draft:
         options=options,
         exceptions=tuple(n for n in documented if n in named),
         no_exceptions=tuple(n for n in documented if n not in named),
+        exceptions_module=_exceptions_home(seen["classes"], contract, module),
+        news=news,
+        twins=twins,
         models={
             c["name"]: tuple(p["name"] for p in c["constructor"] if p["required"])
             for c in classes if c["module"] == module
@@ -151,12 +167,15 @@ def doubts(each: Match, models: Mapping[str, tuple[str, ...]]) -> list[str]:
     return found
 
 
-def look(environment: Environment) -> dict[str, Any]:
-    """Return what `hosting/look.py` sees in an environment. Raises NothingFound."""
+def look(environment: Environment, documented: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what `hosting/look.py` sees in an environment. Raises NothingFound.
+
+    `documented`: expressions that a document names, which are looked up as they stand.
+    """
     modules = top_level(environment)
     if not modules:
         raise NothingFound(f"{environment.name} installs no importable module")
-    command = [environment.python, "-I", str(LOOK), *modules]
+    command = [environment.python, "-I", str(LOOK), *modules, "--", *documented]
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=LOOK_TIMEOUT, check=False,
@@ -198,7 +217,7 @@ def render(made: Draft) -> str:
     )  # fmt: skip
     lines = [head, "OPERATIONS = {"]
     for each in made.matches:
-        lines += _operation(each, made.models)
+        lines += _operation(each, made.models, made.twins)
     lines += ["}", "", "TABLES = (", "    Table("]
     lines += [
         f"        api={made.contract.api!r},",
@@ -207,16 +226,27 @@ def render(made: Draft) -> str:
         f"        clients={dict(made.clients)!r},",
         "        operations=OPERATIONS,",
         "        options={",
-        *(f"            {role!r}: Option({name!r})," for role, name in made.options.items()),
+        *(_option(role, name, made.news) for role, name in made.options.items()),
         "        },",
         f"        exceptions={made.exceptions!r},",
+        *(
+            [f"        exceptions_module={made.exceptions_module!r},"]
+            * bool(made.exceptions_module)
+        ),
         "    ),",
         ")",
     ]
     return re.sub(r"'([^'\"\\\n]*)'", r'"\1"', "\n".join(lines)) + "\n"
 
 
-def _operation(each: Match, models: Mapping[str, tuple[str, ...]]) -> list[str]:
+def _option(role: str, name: str, news: Mapping[str, Mapping[str, str]]) -> str:
+    new = f", new={dict(news[role])!r}" if news.get(role) else ""
+    return f"            {role!r}: Option({name!r}{new}),"
+
+
+def _operation(
+    each: Match, models: Mapping[str, tuple[str, ...]], twins: Mapping[str, str]
+) -> list[str]:
     id = each.operation.id
     if each.method is None:
         documented = each.operation.method or id
@@ -234,7 +264,17 @@ def _operation(each: Match, models: Mapping[str, tuple[str, ...]]) -> list[str]:
     spare = [n for n in shaped.left_over if n not in needed_names(each.operation)]
     if spare:
         said.append(f"    # no place found for: {', '.join(spare)}")
-    return [*said, f"    {id!r}: Operation(way({', '.join(words)})),"]
+    twin = twins.get(each.method.path)
+    if twin is None:
+        return [*said, f"    {id!r}: Operation(way({', '.join(words)})),"]
+    other = [repr(twin), *words[1:]]
+    return [
+        *said,
+        f"    {id!r}: Operation(",
+        f"        way({', '.join([*words, 'mode=' + repr('sync')])}),",
+        f"        also=(way({', '.join([*other, 'mode=' + repr('async')])}),),",
+        "    ),",
+    ]
 
 
 _HEAD = '''"""Driver table of `{package}` as a client of `{api}`, drafted from version {version}.
@@ -259,6 +299,39 @@ def _missing(made: Draft) -> str:
     if lacking:
         lines.append(f"The constructor seems to have no parameter for: {', '.join(lacking)}.")
     return "\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _new(
+    chosen: Mapping[str, Any], clients: Mapping[str, Mapping[str, Any]], name: str
+) -> dict[str, str]:
+    """Return by mode the class that an option takes an object of; nothing where that is unknown."""
+    found = {}
+    for mode, client in clients.items():
+        kinds = [p["type"] for p in client["constructor"] if p["name"] == name]
+        for word, (sync, asynchronous) in _HTTP_CLIENTS.items():
+            if kinds and re.search(rf"\b{re.escape(word)}\b", kinds[0]):
+                found[mode] = sync if mode == "sync" else asynchronous
+    return found
+
+
+_HTTP_CLIENTS = {
+    "httpx": ("httpx:Client", "httpx:AsyncClient"),
+    "requests": ("requests:Session", "requests:Session"),
+}
+"""Library in a parameter's type -> what a caller makes one of, blocking and async."""
+
+
+def _exceptions_home(classes: Sequence[Mapping[str, Any]], contract: Contract, module: str) -> str:
+    """Return where the documented exceptions are imported from; '' where it is the SDK's module."""
+    errors = contract.root.errors
+    if errors is None:
+        return ""
+    if errors.module is not None:
+        return errors.module if errors.module != module else ""
+    wanted = set(_documented(contract))
+    places = Counter(c["module"] for c in classes if c["exception"] and c["name"] in wanted)
+    best = max(places, key=lambda m: (places[m], -m.count(".")), default=module)
+    return best if places[best] > places[module] else ""
 
 
 def _promised(

@@ -155,6 +155,20 @@ def _asks_else(operation: Operation, method: Method) -> bool:
     return bool(_plain(plain) - _plain(wire_names(operation)))
 
 
+def twins(methods: Iterable[Method]) -> dict[str, str]:
+    """Return the methods of one class that have an async one beside them: `recall` -> `arecall`."""
+    known = {m.path: m.asynchronous for m in methods}
+    found = {}
+    for path, waits in known.items():
+        head, dot, name = path.rpartition(".")
+        for spelt in (f"a{name}", f"a_{name}", f"{name}_async"):
+            twin = f"{head}{dot}{spelt}"
+            if not waits and known.get(twin):
+                found[path] = twin
+                break
+    return found
+
+
 def raw(method: Method) -> bool:
     """True for a method that sends any request at all (`client.post(path, …)`)."""
     return bool(method.names) and snake(method.names[0]) in _RAW

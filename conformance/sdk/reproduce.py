@@ -215,10 +215,11 @@ def _way(table: Table, witness: Witness) -> Way:
     row = table.operations.get(witness.operation.id)
     if row is None or not row.ways:
         raise Unwritable("the table names no way to call it")
-    for way in row.ways:
+    ways = [w for w in row.ways if w.mode in ("", witness.mode)] or list(row.ways)
+    for way in ways:
         if witness.via is not None and way.expression == witness.via:
             return way
-    return row.ways[0]
+    return ways[0]
 
 
 def _keywords(table: Table, options: Mapping[str, Any], mode: str = "sync") -> str:

@@ -174,11 +174,11 @@ class Runner:
         An async client is looked at in the event loop, as it is used. Raises Unsupported.
         """
         if client.mode == "sync":
-            way, _, lacks = choose(client.instance, operation)
+            way, _, lacks = choose(client.instance, operation, client.mode)
             return way, lacks
 
         async def inside() -> tuple[Way, str | None]:
-            way, _, lacks = choose(client.instance, operation)
+            way, _, lacks = choose(client.instance, operation, client.mode)
             return way, lacks
 
         return self.loop.run_until_complete(inside())
@@ -263,7 +263,7 @@ class Runner:
         if known is None:
             return None, _plain("unsupported", f"the table has no operation {operation!r}")
         try:
-            way, method, missing = choose(client.target, known)
+            way, method, missing = choose(client.target, known, client.mode)
         except Unsupported as why:
             return None, _plain("unsupported", str(why))
         via = way.expression if missing else None

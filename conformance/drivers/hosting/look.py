@@ -1,6 +1,9 @@
 """What is in a package: its clients, their methods, its exceptions. Run in its environment.
 
-    python -I look.py MODULE...
+    python -I look.py MODULE... [-- METHOD...]
+
+A METHOD is an expression that a document names, `documents.get`: it is looked up on each client
+too, for what an object answers only when it is asked (`__getattr__`) is seen in no list.
 
 Prints one JSON object. Classes are listed with their constructor and methods; where one can be
 constructed without a connection, the objects that it carries (`client.memories`) are listed with
@@ -16,16 +19,19 @@ import json
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 MOST_CLASSES = 400
-MOST_METHODS = 300
+MOST_METHODS = 1500
+DEEPEST = 4
+"""Objects inside objects that are looked at: `client.beta.threads.runs.steps` has four."""
 _WRAPPERS = ("with_raw_response", "with_streaming_response", "qs", "timeout", "base_url")
 _URL = ("url", "endpoint", "host", "server")
 
 
-def look(names: list[str]) -> dict[str, Any]:
+def look(names: list[str], documented: Sequence[str] = ()) -> dict[str, Any]:
     """Return what the modules hold, and which could not be imported."""
     classes: dict[str, Any] = {}
     failed: dict[str, str] = {}
@@ -41,7 +47,7 @@ def look(names: list[str]) -> dict[str, Any]:
                         continue
                     known = getattr(module, item.__name__, None) is item  # not by an alias
                     called = item.__name__ if known else key
-                    classes[home] = _class(item, module.__name__, called)
+                    classes[home] = _class(item, module.__name__, called, documented)
                 except BaseException as error:  # what one class does is told of that class
                     failed[f"{module.__name__}.{key}"] = _said(error)
     return {"classes": list(classes.values()), "failed": failed}
@@ -95,7 +101,7 @@ def _modules(name: str, failed: dict[str, str]) -> list[ModuleType]:
     return found
 
 
-def _class(item: type, module: str, name: str) -> dict[str, Any]:
+def _class(item: type, module: str, name: str, documented: Sequence[str]) -> dict[str, Any]:
     exception = issubclass(item, BaseException)
     told: dict[str, Any] = {
         "name": name,
@@ -110,6 +116,23 @@ def _class(item: type, module: str, name: str) -> dict[str, Any]:
     instance = _instance(item)
     if instance is not None:
         told["methods"] += _groups(instance, str(item.__module__).split(".")[0], "", 0)
+        known = {m["path"] for m in told["methods"]}
+        told["methods"] += _named(instance, [path for path in documented if path not in known])
+    return told
+
+
+def _named(instance: Any, paths: list[str]) -> list[dict[str, Any]]:
+    """Return the methods that an object has by a documented name, seen in a list or not."""
+    told = []
+    for path in paths:
+        at = instance
+        try:
+            for part in path.split("."):
+                at = getattr(at, part)
+        except BaseException:  # noqa: S112 - it is not there
+            continue
+        if callable(at) and not isinstance(at, type):
+            told.append(_method(path, at, at, inspect.unwrap(at)))
     return told
 
 
@@ -131,7 +154,7 @@ def _groups(owner: Any, root: str, prefix: str, depth: int) -> list[dict[str, An
         if isinstance(value, type) or str(type(value).__module__).split(".")[0] != root:
             continue
         told += _methods(type(value), value, f"{prefix}{name}.")
-        if depth < 1:
+        if depth < DEEPEST:
             told += _groups(value, root, f"{prefix}{name}.", depth + 1)
     return told
 
@@ -188,15 +211,21 @@ def _methods(kind: type, target: Any, prefix: str) -> list[dict[str, Any]]:
         if name.startswith("_") or not inspect.isfunction(function):
             continue
         told.append(
-            {
-                "path": prefix + name,
-                "parameters": _parameters(getattr(target, name), skip_self=target is kind),
-                "asynchronous": inspect.iscoroutinefunction(function)
-                or inspect.isasyncgenfunction(function),
-                "summary": (inspect.getdoc(function) or "").split("\n")[0][:200],
-            }
+            _method(prefix + name, getattr(target, name), function, function, target is kind)
         )
     return told[:MOST_METHODS]
+
+
+def _method(
+    path: str, bound: Any, documented: Any, function: Any, skip_self: bool = False
+) -> dict[str, Any]:
+    return {
+        "path": path,
+        "parameters": _parameters(bound, skip_self),
+        "asynchronous": inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function),
+        "summary": (inspect.getdoc(documented) or "").split("\n")[0][:200],
+    }
 
 
 def _parameters(callable_: Any, skip_self: bool = False) -> list[dict[str, Any]]:
@@ -219,14 +248,16 @@ def _parameters(callable_: Any, skip_self: bool = False) -> list[dict[str, Any]]
 
 
 def _annotation(annotation: Any) -> str:
-    if isinstance(annotation, str):
-        return annotation[:200]
-    return str(getattr(annotation, "__name__", annotation))[:200]
+    if not isinstance(annotation, type) or annotation.__module__ == "builtins":
+        return str(getattr(annotation, "__name__", "") if isinstance(annotation, type)
+                   else annotation)[:200]  # fmt: skip
+    return f"{annotation.__module__}.{annotation.__name__}"[:200]
 
 
 if __name__ == "__main__":
     replies = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(replies, "wb") as told:
-        told.write(json.dumps(look(sys.argv[1:])).encode("ascii"))
+        given, _, paths = "\n".join(sys.argv[1:]).partition("\n--\n")
+        told.write(json.dumps(look(given.split("\n"), paths.split())).encode("ascii"))
     os._exit(0)  # not waiting for threads that the package may have started

@@ -121,6 +121,8 @@ class Way:
     shape: Shape = Shape()
     adapt: Callable[[ModuleType, Arguments], Built] | None = None
     """Makes the call's arguments where `shape` cannot say how."""
+    mode: str = ""
+    """`sync` or `async` where only that client has it, as `arecall` beside `recall`; '': both."""
 
     def build(self, module: ModuleType, arguments: Arguments) -> Built:
         """Return the call's arguments. Raises Unfit where they cannot be made."""
@@ -185,8 +187,12 @@ class Table:
 
 
 def way(expression: str, *first: str, rest: str = "keywords", **more: Any) -> Way:
-    """Return a way whose first arguments go by position: `way("get", "id")`."""
-    return Way(expression, Shape(first=first, rest=rest, **more))
+    """Return a way whose first arguments go by position: `way("get", "id")`.
+
+    `mode` and the other fields of `Way` and `Shape` may be given by name.
+    """
+    mode = more.pop("mode", "")
+    return Way(expression, Shape(first=first, rest=rest, **more), mode=mode)
 
 
 def find(client: Any, expression: str) -> Any:
@@ -206,17 +212,19 @@ def find(client: Any, expression: str) -> Any:
     return at
 
 
-def choose(client: Any, operation: Operation) -> tuple[Way, Any, str | None]:
-    """Return the first way that exists, its method, and why the documented one does not.
+def choose(client: Any, operation: Operation, mode: str = "") -> tuple[Way, Any, str | None]:
+    """Return the first way of a mode that exists, its method, and why the documented one does not.
 
     Raises Unsupported where none exists.
     """
     why = None
-    for candidate in operation.ways:
+    ways = [w for w in operation.ways if not mode or w.mode in ("", mode)]
+    for candidate in ways:
         try:
             method = find(client, candidate.expression)
         except Unsupported as missing:
             why = why or str(missing)
             continue
-        return candidate, method, why if candidate is not operation.documented else None
+        documented = operation.documented is not None and candidate is ways[0]
+        return candidate, method, None if documented else why
     raise Unsupported(why or "the table names no way to do it")

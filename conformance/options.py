@@ -291,7 +291,24 @@ def _reaching() -> Iterator[Option]:
 def _spending() -> Iterator[Option]:
     """What a run may do and spend."""
     backend = ("backend", "pytest")
-    yield Option("--read-only", Flag(), "", "send nothing that could change data", backend)
+    yield Option(
+        "--read-only", Flag(), "",
+        "send GET, HEAD and OPTIONS only, with plain values: nothing that could change data",
+        backend,
+    )  # fmt: skip
+    yield Option(
+        "--allow-hostile", Flag(), "",
+        "with --read-only, send values too that a server may choke on: half characters, NUL, "
+        "huge numbers, bodies that are not JSON", backend,
+    )  # fmt: skip
+    yield Option(
+        "--exclude", Text(), "OPERATION", "never send this operation", backend, repeatable=True
+    )
+    yield Option(
+        "--only", Text(), "OPERATION",
+        "send this operation and no other; sends one too that is left out for its name",
+        backend, repeatable=True,
+    )  # fmt: skip
     yield Option("--max-requests", Counted(1), "N", "stop after N requests", backend)
     yield Option(
         "--max-seconds", Number(above=0, high=31_536_000), "S", "stop after S seconds", backend

@@ -27,6 +27,7 @@ from conformance.report.notes import notes
 from conformance.report.results import SubjectEntry, summarise, vocabulary
 from conformance.verdict import Blame, Verdict
 from specs.catalogue import requirements
+from specs.exclusions import excluded
 from specs.reading import joined
 
 if TYPE_CHECKING:
@@ -135,13 +136,16 @@ def backend(given: Given) -> BackendSubject:
     also = words.also(given.get("also") or [])
     for name in also:
         contract(name)
+    judged = contract(given["api"])
     try:
         return BackendSubject(
-            contract(given["api"]),
+            judged,
             given["base-url"],
             given.get("api-key") or [],
             seed=given.get("seed") or 0,
             read_only=bool(given.get("read-only")),
+            hostile=bool(given.get("allow-hostile")) or None,
+            exclude=_left_out(judged, given),
             max_requests=given.get("max-requests"),
             max_seconds=given.get("max-seconds"),
             rate=given.get("rate"),
@@ -167,6 +171,25 @@ def _no_words(given: Given) -> None:
                 "--api-key: this key is an ordinary word of results.json, so that no report could "
                 "be kept free of it; give a key that nobody guesses"
             )
+
+
+def _left_out(judged: specs.Contract, given: Given) -> dict[str, str]:
+    """Return operation -> why it is not sent: by its contract, its name, or an option.
+
+    Raises Usage where an option names an operation that there is not.
+    """
+    only, exclude = given.get("only") or [], given.get("exclude") or []
+    for option, names in (("--only", only), ("--exclude", exclude)):
+        for name in names:
+            if name not in judged.operations:
+                known = ", ".join(sorted(judged.operations)[:40])
+                raise Usage(
+                    f"{option} {name!r}: {judged.api} has no such operation; it has {known}"
+                )
+    out = excluded(judged)
+    if only:
+        out = {o.id: "--only names others" for o in judged if o.id not in only}
+    return out | dict.fromkeys(exclude, "--exclude names it")
 
 
 def _backend_for_pytest(given: Given) -> Session:
@@ -253,6 +276,7 @@ def _backend_entry(
 
     leftovers = subject.close()
     shown: dict[str, Any] = {"foreign": subject.proof.details()} if subject.proof else {}
+    shown |= {"excluded": dict(subject.excluded)} if subject.excluded else {}
     shown |= {"leftovers": list(leftovers)} if leftovers else {}
     told = list(unjudged(subject.contract))
     shown |= {"unjudged": told} if told else {}

@@ -14,6 +14,7 @@ from itertools import chain
 from random import Random
 from typing import Any
 
+from conformance.backend.ownership import entry_markers
 from load.call import Inside, Origin, Slot, Template, compile_template, in_path
 from load.judge import PLAIN, Asked
 from load.plan import Need, Plan, Task, marked_property
@@ -187,6 +188,7 @@ class Lane:
             given[name] = [slot] if _is_array(operation, name) else slot
         if effect is not None and effect.kind == "create" and effect.target:
             given[effect.target] = Slot("new", "", effect.target)
+        self._disown(task, given)
         scope: dict[str, Any] = {}
         if effect is not None:
             for name, meaning in effect.scope.items():
@@ -201,6 +203,20 @@ class Lane:
         if marked is not None and marked in given:
             given[marked] = Inside(f"{given[marked]} ", Slot("mark"))
         return scope
+
+    def _disown(self, task: Task, given: dict[str, Any]) -> None:
+        """Let what may change something name nothing of anybody's: examples may be real ids."""
+        effect = task.operation.effect
+        if effect is None or task.operation.safe:
+            return
+        target = effect.target
+        if target and effect.kind != "create" and isinstance(given.get(target), str):
+            given[target] = f"{self.name}-x"
+        each = (effect.each or "/")[1:]
+        for entry in (given.get(each) or []) if effect.kind == "batch" else []:
+            for name in set(entry) - entry_markers(task.operation, each):
+                if isinstance(entry[name], str):
+                    entry[name] = f"{self.name}-x"
 
     def shoot(self, task: Task | None = None) -> Shot:
         """Return the next request; of `task` where given. Leases what it uses.

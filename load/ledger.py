@@ -146,10 +146,23 @@ def tidy(engine: Engine, connect: Callable[[], Wire]) -> None:
                 patience.told(False)
                 return
             patience.told(True)
+            gone = status < 300 or (status in (404, 410) and _absent(lane, wire, resource))
             numbers["cleaned"] += status < 300
-            numbers[f"left {resource.kind}"] -= status < 300 or status == 404
+            numbers[f"left {resource.kind}"] -= gone
 
         _in_parallel(connect, with_way, remove)
+
+
+def _absent(lane: Lane, wire: Wire, resource: Resource) -> bool:
+    """Return True where a read agrees that a record is gone; Trouble says nothing."""
+    reader = _reader(lane, resource.kind)
+    if reader is None:
+        return False
+    try:
+        status, _, _ = _exchange(wire, _request(lane, reader, resource))
+    except Trouble:
+        return False
+    return status in (404, 410)
 
 
 def _in_parallel(

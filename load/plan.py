@@ -13,6 +13,7 @@ from typing import Any
 from load.judge import Judge
 from load.profile import Profile
 from specs import Contract, Operation, effects
+from specs.exclusions import reason
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,9 @@ def make_plan(contract: Contract, profile: Profile) -> Plan:
         for o in contract
         if not weights[o.id]
     ]
+    harm = {o.id: _harm(o, wanted, profile) for o in wanted}
+    excluded += [Excluded(id, why) for id, why in harm.items() if why]
+    wanted = [o for o in wanted if not harm[o.id]]
     sources = {r for o in wanted for r in (*effects.makes(o), *effects.shows(o))}
     tasks: list[Task] = []
     for operation in wanted:
@@ -135,6 +139,23 @@ def make_plan(contract: Contract, profile: Profile) -> Plan:
         for resource in effects.shows(task.operation):
             makers.setdefault(resource, task)
     return Plan(contract, profile, tuple(tasks), tuple(excluded), makers)
+
+
+def _harm(operation: Operation, wanted: list[Operation], profile: Profile) -> str:
+    """Return why an operation could change what the run did not create; '' where it cannot."""
+    if operation.id not in profile.only and (why := reason(operation)):
+        return why
+    effect = operation.effect
+    if operation.safe or (effect is not None and effect.kind == "create"):
+        return ""
+    if effect is None:
+        fixed = operation.verb == "POST" and not operation.parameters_in("path")
+        return "" if fixed else "no effect says which records it changes"
+    made = {r for o in wanted for r in effects.makes(o)}
+    learned = {r for o in wanted for r in effects.shows(o)} - made
+    if effect.target and effect.resource in learned:
+        return f"nothing in the plan makes a {effect.resource} of the run's own"
+    return ""
 
 
 def _weight(operation: Operation, profile: Profile) -> int:

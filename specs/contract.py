@@ -129,6 +129,8 @@ class Operation:
     returns: Returns | None
     load: Load
     links: Mapping[str, Any] = field(default_factory=dict)
+    skip: str | None = None
+    """Why it is not called unless somebody asks for it."""
     bare: bool = False
     """True if nobody wrote an `x-conformance` for it: only its shapes are promised."""
 
@@ -464,6 +466,7 @@ def _operation(
         idempotency=x.idempotency,
         effect=x.effect,
         roles=x.roles,
+        skip=x.skip,
         refuses=x.refuses,
         relations=x.relations,
         tallies=x.tallies,

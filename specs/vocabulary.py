@@ -582,6 +582,7 @@ class OperationBehaviour(Stated):
     stream: Stream | None = None
     returns: Returns | None = None
     load: Load = Load()
+    skip: str | None = Field(default=None, description="why it is called by nothing and nobody")
 
 
 class Extension(Word):

@@ -122,9 +122,9 @@ def withheld(
 
     `arguments` are those of path, query and header; what the body names is read from its bytes.
     """
-    if request.method in SAFE:
-        return ""
     if operation is None or request.method != operation.verb:
+        if request.method in SAFE:
+            return ""
         return _undeclared(mine, operation, request, who)
     if operation.safe:
         return ""

@@ -47,6 +47,9 @@ class Head:
     quota: tuple[int, float] | None = None
     restart: bool = False
     also: tuple[str, ...] = ()
+    hostile: bool | None = None
+    excluded: Mapping[str, str] | None = None
+    """Operation -> why it was never sent; None in recordings that do not say."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,8 @@ def head_of(subject: BackendSubject) -> Head:
         (subject.quota.q, subject.quota.w) if subject.quota else None,
         subject.restart is not None,
         tuple(sibling.api_name for sibling in subject.siblings),
+        subject.limits.hostile,
+        dict(subject.excluded),
     )
 
 
@@ -280,6 +285,8 @@ def replayed(
         [_named(p) for p in head.principals],
         seed=head.seed,
         read_only=head.read_only,
+        hostile=head.hostile,
+        exclude=head.excluded,
         deep=head.deep,
         fast=head.fast,
         clock=clock,

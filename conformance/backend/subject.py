@@ -18,6 +18,7 @@ from typing import Any
 import specs
 from conformance.backend.effects import found_ids
 from conformance.backend.ownership import SAFE, Belongings, Withheld, withheld
+from conformance.backend.plain import hostile as odd_part
 from conformance.backend.requests import UNSET, Always, build, credentials, encode, redact
 from conformance.backend.standing import Proof, Standing
 from conformance.backend.transport import Answer, Origin, SocketTransport, Transport
@@ -33,6 +34,7 @@ from conformance.oracles.limits import Quota
 from conformance.redaction import hide
 from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
+from specs.exclusions import excluded
 
 MARK = "memconform"
 FAST_LEAVES = ("auth.expiry", "contract.generated", "limits.burst", "limits.exhaustion",
@@ -60,6 +62,9 @@ class Limits:
     rate: float | None = None
     """Requests per second at most."""
     read_only: bool = False
+    """Only safe methods leave (RFC 9110 section 9.2.1)."""
+    hostile: bool = True
+    """False: only plain values leave, see `plain.py`."""
     timeout: float = TIMEOUT
     """Seconds that one answer may take; fewer where some never came, see `patience`."""
 
@@ -82,6 +87,8 @@ class BackendSubject:
     part (`member`, `limited`, `expired`). `restart` ends the server's process and starts it anew;
     where it then listens elsewhere it returns the new base URL.
     `quota` is the limit that the backend is known to have, where its headers do not tell.
+    `hostile` values go out where the run may write, unless it is said; `exclude` maps operations
+    that are never sent to the reason, and is what the contract leaves out where it is not said.
     `also` says where other APIs of the same product are (API -> base URL): some show what only
     another one can make.
     `deep` asks for minutes instead of seconds: more seeds, longer walks, fuzzing. `fast` leaves
@@ -109,6 +116,8 @@ class BackendSubject:
         *,
         seed: int = 0,
         read_only: bool = False,
+        hostile: bool | None = None,
+        exclude: Mapping[str, str] | None = None,
         max_requests: int | None = None,
         max_seconds: float | None = None,
         rate: float | None = None,
@@ -129,15 +138,18 @@ class BackendSubject:
         self.deep, self.fast = deep, fast
         self.trust, self.always = trust, Always.of(extra, there)
         self.keys: Mapping[str, str] = principals(keys)
-        self.limits = Limits(max_requests, max_seconds, rate, read_only, timeout)
+        hostile = not read_only if hostile is None else hostile
+        self.limits = Limits(max_requests, max_seconds, rate, read_only, hostile, timeout)
+        self.excluded = excluded(contract) if exclude is None else exclude
         self.clock: Clock = clock or SystemClock()
         self.run_id = run_id or secrets.token_hex(4)
         self.restart, self.quota, self.origin = restart, quota, Origin.of(self.base_url)
         self.wire: Transport = transport or SocketTransport(self.origin, trust, self.clock)
         self._blank()
         options: dict[str, Any] = {
-            "seed": seed, "read_only": read_only, "rate": rate, "trust": trust, "extra": extra,
-            "timeout": timeout, "clock": clock, "run_id": self.run_id,
+            "seed": seed, "read_only": read_only, "hostile": hostile, "rate": rate,
+            "trust": trust, "extra": extra, "timeout": timeout, "clock": clock,
+            "run_id": self.run_id,
         }  # fmt: skip
         others = (also or {}).items()
         self.siblings = [BackendSubject(specs.load(a), url, keys, **options) for a, url in others]
@@ -330,6 +342,8 @@ class BackendSubject:
         `like` is the request that they are made of: what it may change they may. The exchange
         belongs to no operation; what it created all the same is remembered.
         """
+        if not self.limits.hostile:
+            raise Withheld("read-only sends what every client could send: --allow-hostile")
         self._admit(like, 1)
         line = data.split(b" ", 2)
         target = (line[1:2] or [b"/"])[0].decode("latin-1")
@@ -446,9 +460,13 @@ class BackendSubject:
         operation, method = prepared.operation, prepared.request.method
         # an operation's effect speaks for its own method only, not for another one tried on it
         own = operation is not None and method == operation.verb
-        safe = operation.safe if own and operation else method in SAFE
+        if operation is not None and own and operation.id in self.excluded:
+            raise Withheld(f"{operation.id} is left out: {self.excluded[operation.id]}")
+        safe = method in SAFE and (operation is None or not own or operation.safe)
         if self.limits.read_only and not safe:
             raise NotApplicable(f"read-only: this would send {method}")
+        if not self.limits.hostile and (odd := odd_part(prepared.request)):
+            raise Withheld(f"read-only sends plain values, and this has {odd}: --allow-hostile")
         if why := self.withheld(prepared):
             raise Withheld(why)
         left = self.requests_left

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 
+from conformance.backend.ownership import SAFE
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject, SubjectError
 from conformance.cases import Case, CaseResult, Interrupted, execute, instances
@@ -145,6 +146,9 @@ class Taker:
                 self._gone = str(why)
         if self._gone:
             return _untested(case, operation, mode, self._gone)
+        if operation is not None and operation.id in subject.excluded:
+            out = f"left out: {subject.excluded[operation.id]}"
+            return _untested(case, operation, mode, out, Verdict.NOT_APPLICABLE)
         first = subject.exchanged
         result = execute(case, subject, operation, mode, subject.clock)
         if _gone(subject, first):
@@ -184,11 +188,17 @@ def _ended(subject: BackendSubject, result: CaseResult, first: int) -> CaseResul
     return replace(result, verdict=Verdict.FAIL, reason="", findings=tuple(kept))
 
 
-def _untested(case: Case, operation: Operation | None, mode: str, why: str) -> CaseResult:
+def _untested(
+    case: Case,
+    operation: Operation | None,
+    mode: str,
+    why: str,
+    verdict: Verdict = Verdict.INCONCLUSIVE,
+) -> CaseResult:
     return CaseResult(
         case=case.id,
         requirements=case.requirements,
-        verdict=Verdict.INCONCLUSIVE,
+        verdict=verdict,
         reason=why,
         operation=operation.id if operation else None,
         mode=mode,
@@ -222,7 +232,11 @@ def _unreachable(subject: BackendSubject, failure: str) -> str:
 
 def _harmless(subject: BackendSubject) -> Iterator[Operation]:
     """Yield up to three safe operations that need no record, with and without a key."""
-    plain = [o for o in subject.contract if o.safe and not o.parameters_in("path")]
+    plain = [
+        o for o in subject.contract
+        if o.safe and not o.parameters_in("path") and o.id not in subject.excluded
+        and (o.verb in SAFE or not subject.limits.read_only)
+    ]  # fmt: skip
     for wanted in (True, False):
         yield from [o for o in plain if o.authenticated is wanted][: 2 if wanted else 1]
 

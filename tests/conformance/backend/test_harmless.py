@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from conformance import subjects
 from conformance.backend import suite
-from conformance.backend.ownership import Belongings, Withheld
+from conformance.backend.ownership import SAFE, Belongings, Withheld
+from conformance.backend.plain import hostile
 from conformance.backend.subject import BackendSubject
 from conformance.clock import VirtualClock
-from conformance.history import Response
+from conformance.history import Request, Response
 from conformance.report.notes import notes
 from conformance.report.results import SubjectEntry
 from conformance.verdict import Verdict
@@ -190,3 +192,104 @@ def test_a_run_says_what_became_of_the_records_that_were_there() -> None:
     assert said[0].startswith("GONE: thing 1")
     assert said[1].startswith("changed: thing 2")
     json.dumps(details)
+
+
+def _request(data: bytes) -> Request:
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, target, *_ = first.split(" ")
+    headers = tuple((n, v.strip()) for n, _, v in (line.partition(":") for line in lines))
+    return Request(method, target, headers, body)
+
+
+def test_a_read_only_run_sends_safe_methods_and_plain_values() -> None:
+    """Generated requests included: no NUL, no half character, no huge number, no broken JSON."""
+    server = Grudge()
+    suite.run(against(server, read_only=True, fast=False))
+    sent = [_request(data) for data in server.raw]
+    assert len(sent) > 20
+    assert {each.method for each in sent} <= set(SAFE)
+    assert [""] == list({hostile(each) for each in sent})
+
+
+def test_a_read_only_run_may_be_told_to_be_hostile() -> None:
+    """A NUL in a path stays at home with --read-only, and leaves with --allow-hostile too."""
+    server = Grudge()
+    with pytest.raises(Withheld, match="--allow-hostile"):
+        against(server, read_only=True).send("things.get", {"id": "a\x00b"})
+    assert [] == server.asked
+    against(server, read_only=True, hostile=True).send("things.get", {"id": "a\x00b"})
+    against(server).send("things.get", {"id": "a\x00b"})
+    assert 2 == len(server.asked)
+
+
+JSON = (("content-type", "application/json"),)
+
+
+@pytest.mark.parametrize(
+    ("request_", "odd"),
+    [
+        (Request("GET", "/things?q=caf%C3%A9%20%F0%9F%A7%A0"), False),
+        (Request("POST", "/find", JSON, '{"text": "Ελλάδα\\n", "limit": 5}'.encode()), False),
+        (Request("GET", "/things/a%00b"), True),
+        (Request("GET", "/things/%ED%A0%80"), True),
+        (Request("GET", "/things?limit=99999999999999999999"), True),
+        (Request("GET", "/things?q=" + "x" * 9000), True),
+        (Request("POST", "/find", JSON, b'{"text": "\\ud800"}'), True),
+        (Request("POST", "/find", JSON, b'{"text": "a\\u0000b"}'), True),
+        (Request("POST", "/find", JSON, b'{"days": 1242336831712680000}'), True),
+        (Request("POST", "/find", JSON, b'{"text": NaN'), True),
+        (Request("POST", "/find", JSON, b'{"a":' * 60 + b"1" + b"}" * 60), True),
+        (Request("POST", "/find", JSON, b"caf\xff"), True),
+    ],
+)
+def test_hostile_values_are_told_from_plain_ones(request_: Request, odd: bool) -> None:
+    """Text of any script is plain; what a server may choke on is not."""
+    assert odd is bool(hostile(request_))
+
+
+def test_operations_with_alarming_names_are_not_called() -> None:
+    """Restart, reindex and what the contract skips are left out with the reason; an update is not.
+
+    A run may name them, and may exclude others.
+    """
+    server = Grudge()
+    subject = against(server)
+    results = suite.run(subject, select=["contract.examples", "errors.", "auth."])
+    admin = [path for _, path in server.asked if path.startswith("/admin")]
+    assert [] == admin
+    assert {"admin.restart", "admin.reindex", "admin.refresh"} == set(subject.excluded)
+    told = {r.reason for r in results if r.operation == "admin.refresh"}
+    assert {"left out: it sends mail"} == told
+    assert any(method == "PATCH" for method, _ in server.asked)
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ({"only": ["admin.restart"]}, {"admin.restart"}),
+        ({"exclude": ["things.delete"]}, None),
+    ],
+)
+def test_a_person_chooses_the_operations(given: dict[str, Any], left: set[str] | None) -> None:
+    """--only sends what it names and nothing else, --exclude all but what it names."""
+    out = subjects._left_out(THINGS, given)
+    server = Grudge()
+    subject = against(server, exclude=out)
+    suite.run(subject, select=["contract.examples", "state.", "errors."])
+    subject.close()
+    if left is not None:
+        assert {"/admin/restart"} == {path for _, path in server.asked}
+    else:
+        assert not any(
+            method == "DELETE" and not path.endswith("/archive") and "unknown" not in path
+            for method, path in server.asked
+        )
+        assert any(method == "PATCH" for method, _ in server.asked)
+
+
+@pytest.mark.parametrize("option", ["only", "exclude"])
+def test_an_operation_that_there_is_not_is_told(option: str) -> None:
+    """A typo must not look like an exclusion."""
+    with pytest.raises(subjects.Usage, match=f"--{option} 'things.delet'"):
+        subjects._left_out(THINGS, {option: ["things.delet"]})

@@ -1,0 +1,49 @@
+"""Operations that nobody calls unless asked to: the contract says so, or their names are alarming.
+
+Pure. What an operation does to records that can be made is declared as its effect, and then its
+name says nothing more. Without one, a name such as `restart` is all there is to go by.
+"""
+
+from __future__ import annotations
+
+import re
+
+from specs.contract import Contract, Operation
+
+ALWAYS = frozenset({
+    "destroy", "drop", "erase", "purge", "reboot", "reindex", "reset", "restart", "shutdown",
+    "terminate", "truncate", "wipe",
+})  # fmt: skip
+"""Words that are left alone whatever the method is."""
+UNSAFE = ALWAYS | frozenset({
+    "clear", "clean", "cleanup", "compact", "delete", "flush", "import", "migrate", "rebuild",
+    "remove", "restore", "rollback", "rotate", "stop", "update", "upgrade", "vacuum",
+})  # fmt: skip
+"""Words that are left alone where the method may change something."""
+
+
+def reason(operation: Operation) -> str:
+    """Return why an operation is left out unless somebody asks for it; '' where it is not."""
+    if operation.skip:
+        return operation.skip
+    effect = operation.effect
+    if effect is not None and (effect.kind not in ("none", "action") or effect.target):
+        return ""
+    alarming = ALWAYS if operation.safe else UNSAFE
+    found = [word for word in _words(operation) if word in alarming]
+    if not found:
+        return ""
+    return f"its name says {found[0]!r}, and no effect on a record is declared for it"
+
+
+def excluded(contract: Contract) -> dict[str, str]:
+    """Return operation -> reason of everything that a contract leaves out by itself."""
+    found = {operation.id: reason(operation) for operation in contract}
+    return {id: why for id, why in found.items() if why}
+
+
+def _words(operation: Operation) -> list[str]:
+    """Return the words of an operation's id and of the fixed parts of its path, lower case."""
+    fixed = re.sub(r"\{[^}]*\}", " ", operation.path)
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", f"{operation.id} {fixed}")
+    return [word.lower() for word in re.split(r"[^A-Za-z]+", spaced) if word]

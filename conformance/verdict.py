@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from conformance.claims import Claim
 from conformance.evidence import Shown
 from specs import Basis
 from specs.catalogue import Level
@@ -82,10 +83,16 @@ class Finding:
     """`sync` or `async` for an SDK; '' elsewhere."""
     api: str = ""
     """The contract that it shows on, where a subject serves several; '' where it serves one."""
-    condition: str = ""
-    """What provoked it, in words that name no payload and differ from no seed to another."""
-    exception: str = ""
-    """The class that came out, `httpx.ReadError`; '' where none did or none matters."""
+    conditions: tuple[str, ...] = ()
+    """What provoked it, in words that name no payload and are the same for every seed."""
+    exceptions: tuple[str, ...] = ()
+    """The classes that came out, `httpx.ReadError`; () where none did or none matters."""
+    answers: tuple[str, ...] = ()
+    """What the attempts of the call met, in order: `503`, `reset`."""
+    claim: Claim | None = None
+    """What is stated, as a value; None where the words are all that there is."""
+    said: str = ""
+    """Basis and place of the promise, as the expectation quotes them."""
     search: bool = False
     """True where a random search showed it: another seed may not."""
     fault: str = ""
@@ -102,9 +109,42 @@ class Finding:
     reproduction: str = ""
     """A `curl` line, or a program of the standard library; '' where neither can show it."""
 
+    @classmethod
+    def of(
+        cls, requirement: str, claim: Claim, basis: Basis = Basis.DOCUMENTED, said: str = "",
+        **more: Any,
+    ) -> Finding:  # fmt: skip
+        """Return a finding with the words of its claim; `said` is where the promise stands."""
+        return cls(
+            requirement, claim.message, basis=basis, claim=claim, cause=claim.cause,
+            expected=f"{claim.expected} ({said})" if said else claim.expected,
+            actual=claim.actual, said=said, **more,
+        )  # fmt: skip
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The requirement and cause that name the mistake: findings of one are one."""
+        home = self.claim.home(self.requirement) if self.claim else self.requirement
+        return home, self.cause
+
     def at(self, **changes: Any) -> Finding:
         """Return a copy with fields filled in."""
         return replace(self, **changes)
+
+    def claiming(self, claim: Claim) -> Finding:
+        """Return a copy that states something else; where the promise stands is kept."""
+        fresh = Finding.of(self.requirement, claim, said=self.said)
+        return replace(
+            self, claim=claim, message=fresh.message, cause=fresh.cause, expected=fresh.expected,
+            actual=fresh.actual,
+        )  # fmt: skip
+
+    def and_(self, other: Finding) -> Finding:
+        """Return this finding, which also shows where another one of its cause does."""
+        return replace(
+            self, conditions=tuple(dict.fromkeys((*self.conditions, *other.conditions))),
+            exceptions=tuple(dict.fromkeys((*self.exceptions, *other.exceptions))),
+        )  # fmt: skip
 
 
 class Inconclusive(Exception):

@@ -20,6 +20,7 @@ TABLES = "conformance/drivers/tables/"
 
 # Inside conformance, a layer may import from itself and from layers above it in this list.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("claims",),
     ("history", "verdict", "clock", "cases", "progress", "foreign", "redaction", "evidence"),
     ("option_kinds", "options"),
     ("oracles",),

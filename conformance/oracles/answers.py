@@ -50,6 +50,11 @@ class Answer:
         """`503`, or `reset`: how causes and messages call it."""
         return self.network or str(self.status)
 
+    @property
+    def range(self) -> str:
+        """`5XX`, or `network`: how causes call all answers of one kind."""
+        return "network" if self.network else f"{(self.status or 0) // 100}XX"
+
     def header(self, name: str) -> str | None:
         """Return the first value of a header."""
         return header(self.headers, name)

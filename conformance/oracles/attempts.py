@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from conformance.claims import NoSpread, WrongOrder
 from conformance.history import Exchange, header
 from conformance.verdict import Finding
 from specs import Basis
@@ -116,21 +117,13 @@ def judge_order(
     if wanted > other:
         followed = followed and waited < wanted - SLACK
     if followed:
-        yield Finding(
-            requirement, f"lets {second} decide over {first}",
-            expected=f"a wait of {wanted:g} s, which {first} asks for",
-            actual=f"{waited:.1f} s, where {second} asks for {other:g} s",
-            basis=Basis.ASSUMED, cause=f"order:{second.replace(' ', '-')}",
-        )  # fmt: skip
+        claim = WrongOrder(first, second, wanted, other, waited)
+        yield Finding.of(requirement, claim, Basis.ASSUMED)
 
 
 def judge_spread(wish: float, waits: Sequence[float]) -> Iterator[Finding]:
     """Yield a finding where clients that were told the same come back together (RA10)."""
     obeyed = [w for w in waits if w >= wish - SLACK]
     if len(obeyed) >= 8 and len({round(w, 4) for w in obeyed}) == 1:
-        yield Finding(
-            "RA10", "comes back exactly when it was told to, together with all others",
-            expected=f"waits of {wish:g} s and a little more, each its own",
-            actual=f"{len(obeyed)} waits of {obeyed[0]:g} s", basis=Basis.ASSUMED,
-            cause="retry-after:no-spread",
-        )  # fmt: skip
+        claim = NoSpread(wish, len(obeyed), obeyed[0])
+        yield Finding.of("RA10", claim, Basis.ASSUMED)

@@ -12,6 +12,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from conformance.claims import (
+    InventedAttribute,
+    KeyShown,
+    Leaked,
+    MissingBases,
+    NoAttribute,
+    NoCause,
+    NoMessage,
+    Unpicklable,
+    Unsaid,
+    ValueInstead,
+    WrongAttribute,
+    WrongClass,
+)
 from conformance.history import Call, Raised
 from conformance.oracles.answers import Answer, envelope_value, error_code
 from conformance.verdict import Finding
@@ -83,11 +97,12 @@ def judge(
     told = promise(errors, answer)
     about = what(answer) + (f" with {words or f'an odd body ({odd})'}" if odd else "")
     if call.outcome.kind == "value":
-        return [_value_instead(told, answer, odd, about).at(condition=about)]
+        return [_value_instead(told, answer, odd, about).at(conditions=(about,))]
     if call.outcome.kind == "hang" or call.outcome.error is None:
         return []  # the retry oracle says so
     found = _raised(errors, told, call.outcome.error, answer, known, odd, about)
-    return [f.at(condition=about, exception=full_name(call.outcome.error)) for f in found]
+    came = (full_name(call.outcome.error),)
+    return [f.at(conditions=(about,), exceptions=came) for f in found]
 
 
 def _raised(
@@ -128,20 +143,36 @@ def _requirement(answer: Answer, odd: str) -> str:
 
 
 def _value_instead(told: Promise, answer: Answer, odd: str, about: str) -> Finding:
-    return Finding(
-        _requirement(answer, odd), f"returns a value for {about}",
-        expected=f"{told.exception} ({said(told.basis, told.source)})", actual="a value",
-        basis=told.basis, cause=f"value-for:{odd or answer.name}",
+    kind = f"odd-{_odd(answer)}" if odd and answer.network is None else answer.range
+    claim = ValueInstead(told.exception, about, kind, answer.range)
+    return Finding.of(
+        _requirement(answer, odd), claim, told.basis, said(told.basis, told.source)
     )  # fmt: skip
+
+
+def _odd(answer: Answer) -> str:
+    """Return how a body is odd: `text` where it is no JSON, else `shape`."""
+    try:
+        json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return "text"
+    return "shape"
+
+
+def plain(finding: Finding) -> tuple[str, ...]:
+    """Return what a finding about an odd body would be of, had the body been the declared one."""
+    claim = finding.claim
+    if isinstance(claim, WrongClass):
+        return "class", claim.exception, claim.place
+    if isinstance(claim, ValueInstead):
+        return "value", claim.status
+    return finding.cause, ""
 
 
 def _leak(errors: Errors, told: Promise, raised: Raised, about: str) -> Finding:
-    return Finding(
-        "ER9", _outside(raised, errors),
-        expected=f"{_or_base(told.exception, errors.base)} ({said(told.basis, told.source)})",
-        actual=f"{full_name(raised)} for {about}",
-        basis=errors.basis, cause=f"leak:{family(raised)}",
-    )  # fmt: skip
+    wanted = _or_base(told.exception, errors.base)
+    claim = Leaked(errors.base, full_name(raised), family(raised), about, wanted)
+    return Finding.of("ER9", claim, errors.basis, said(told.basis, told.source))
 
 
 def _or_base(exception: str, base: str) -> str:
@@ -152,8 +183,8 @@ def family(raised: Raised) -> str:
     """Return the kind of mistake that lets an exception out, so that one mistake is told once.
 
     `decoding`: a body was taken for text or JSON that it is not; `shape`: JSON was taken for an
-    object, or for one with certain members; `transport`: an error of the HTTP library was let
-    through; else the exception's own name.
+    object, or for one with certain members; `coding`: the HTTP library could not undo a content
+    coding; `transport`: another error of that library was let through; else the exception's name.
     """
     if raised.name in _DECODING or "UnicodeError" in raised.bases:
         return "decoding"
@@ -162,25 +193,17 @@ def family(raised: Raised) -> str:
     if raised.name in _SHAPE or raised.module.split(".")[0].startswith("pydantic"):
         return "shape"
     if raised.module.split(".")[0] in _TRANSPORTS:
-        return "transport"
+        return "coding" if raised.name in _CODING else "transport"
     return full_name(raised)
-
-
-def _outside(raised: Raised, errors: Errors) -> str:
-    """Return in words what is wrong with an exception that is none of the documented kind.
-
-    One that is neither the language's nor a known library's may well be the SDK's own.
-    """
-    name = full_name(raised)
-    if "." in name and family(raised) == name:
-        return f"raises an exception that is no {errors.base}: {name}"
-    return f"lets a foreign exception out: {name}"
 
 
 _TRANSPORTS = frozenset(
     {"httpx", "httpcore", "h11", "anyio", "requests", "urllib3", "aiohttp", "ssl", "socket"}
 )
 _DECODING = frozenset({"JSONDecodeError", "UnicodeDecodeError", "RecursionError"})
+_CODING = frozenset(
+    {"DecodingError", "ContentDecodingError", "DecodeError", "ContentEncodingError"}
+)
 _SHAPE = frozenset({"KeyError", "TypeError", "AttributeError", "IndexError"})
 
 
@@ -200,12 +223,12 @@ def _class(
     place = answer.name
     if told.rule is not None:
         place = told.rule.status or "network"
-    yield Finding(
-        _requirement(answer, odd),
-        f"raises another exception than {told.exception} for {about}",
-        expected=f"{told.exception} ({said(told.basis, told.source)})", actual=raised.name,
-        basis=told.basis,
-        cause=f"class:{told.exception}:{place}" + (f":{odd}" if odd else ""),
+    claim = WrongClass(
+        told.exception, raised.name, place, about,
+        _odd(answer) if odd and answer.network is None else "",
+    )  # fmt: skip
+    yield Finding.of(
+        _requirement(answer, odd), claim, told.basis, said(told.basis, told.source)
     )  # fmt: skip
 
 
@@ -214,11 +237,8 @@ def _bases(told: Promise, raised: Raised, known: Known) -> Iterator[Finding]:
         return
     lacking = [b for b in told.rule.bases if b not in raised.bases and b not in known.missing]
     if lacking:
-        yield Finding(
-            "ER10", f"{raised.name} does not have its documented base class",
-            expected=f"bases {', '.join(told.rule.bases)} ({said(told.basis, told.source)})",
-            actual=", ".join(raised.bases), basis=told.basis, cause=f"bases:{raised.name}",
-        )  # fmt: skip
+        claim = MissingBases(raised.name, tuple(told.rule.bases), tuple(raised.bases))
+        yield Finding.of("ER10", claim, told.basis, said(told.basis, told.source))
 
 
 def _attributes(
@@ -228,31 +248,21 @@ def _attributes(
         return
     for name, source in told.rule.attributes.items():
         if name not in raised.attributes:
-            yield Finding(
-                "ER11", f"{told.exception} lacks its documented attribute `{name}`",
-                expected=f"{told.exception}.{name} ({said(told.basis, told.source)})",
-                actual=f"attributes: {', '.join(sorted(raised.attributes)) or 'none'}",
-                basis=told.basis, cause=f"attribute-missing:{told.exception}.{name}",
-            )  # fmt: skip
+            lacks = NoAttribute(told.exception, name, tuple(sorted(raised.attributes)))
+            yield Finding.of("ER11", lacks, told.basis, said(told.basis, told.source))
             continue
         wanted = envelope_value(errors, source, answer)
         value = raised.attributes[name]
         if source == "requestId" and wanted is None and value and not _stands_in(answer, value):
-            yield Finding(
-                "ER11", f"{told.exception}.{name} is a request id that no answer gave",
-                expected="nothing, where the answer has none (assumed: an id is there to be asked "
-                "the server for)",
-                actual=_brief(value), basis=Basis.ASSUMED, cause=f"attribute-invented:{name}",
-            )  # fmt: skip
+            invented = InventedAttribute(told.exception, name, _brief(value))
+            yield Finding.of("ER11", invented, Basis.ASSUMED)
         if odd and source != "status":
             continue  # an odd body says nothing; only that the error is raised was promised
         if wanted is not None and not same_value(value, wanted):
-            yield Finding(
-                "ER11", f"{told.exception}.{name} does not have the answer's value",
-                expected=f"{_brief(wanted)}, from {source} ({said(told.basis, told.source)})",
-                actual=_brief(value), basis=told.basis,
-                cause=f"attribute-value:{told.exception}.{name}",
-            )  # fmt: skip
+            claim = WrongAttribute(
+                told.exception, name, wanted, _brief(wanted), source, _brief(value)
+            )
+            yield Finding.of("ER11", claim, told.basis, said(told.basis, told.source))
 
 
 def _stands_in(answer: Answer, value: Any) -> bool:
@@ -288,12 +298,8 @@ def _number(value: Any) -> float:
 def _message(raised: Raised, answer: Answer) -> Iterator[Finding]:
     text = raised.text or raised.message
     if not str(text).strip():
-        yield Finding(
-            "ER12", "raises an exception without any message",
-            expected="a text that says what went wrong",
-            actual=f"str() of {raised.name} is empty", basis=Basis.ASSUMED,
-            cause=f"message-empty:{'network' if answer.network else 'status'}",
-        )  # fmt: skip
+        kind = "network" if answer.network else "status"
+        yield Finding.of("ER12", NoMessage(raised.name, kind), Basis.ASSUMED)
 
 
 def _key(raised: Raised, known: Known) -> Iterator[Finding]:
@@ -305,32 +311,19 @@ def _key(raised: Raised, known: Known) -> Iterator[Finding]:
     }  # fmt: skip
     for place, text in places.items():
         if known.key in str(text):
-            yield Finding(
-                "AU7", f"shows the API key in the {place} of an exception",
-                expected="no credentials in anything that is printed or logged",
-                actual=f"the key stands in the {place} of {raised.name}",
-                cause=f"key-in:{place}",
-            )  # fmt: skip
+            yield Finding.of("AU7", KeyShown(place, raised.name))
 
 
 def _cause(raised: Raised, answer: Answer) -> Iterator[Finding]:
     if answer.network is not None and raised.cause is None:
-        yield Finding(
-            "ER14", "does not chain the cause of a network error",
-            expected="an exception raised from the transport's error", actual="no cause",
-            basis=Basis.ASSUMED, cause="no-cause",
-        )  # fmt: skip
+        yield Finding.of("ER14", NoCause(), Basis.ASSUMED)
 
 
 def _handling(raised: Raised) -> Iterator[Finding]:
     if raised.picklable is False or raised.copyable is False:
         how = "pickled" if raised.picklable is False else "copied"
-        yield Finding(
-            "ER13", f"its exceptions cannot be {how}",
-            expected="an exception that survives pickle and copy, as executors need",
-            actual=f"{raised.name}: {raised.fault or 'it fails'}", basis=Basis.ASSUMED,
-            cause="pickle",
-        )  # fmt: skip
+        claim = Unpicklable(raised.name, how, raised.fault or "it fails")
+        yield Finding.of("ER13", claim, Basis.ASSUMED)
 
 
 def judge_owned(operation: Operation, call: Call, condition: str) -> list[Finding]:
@@ -343,14 +336,11 @@ def judge_owned(operation: Operation, call: Call, condition: str) -> list[Findin
     errors, raised = operation.errors, call.outcome.error
     if errors is None or raised is None or owned(raised, errors):
         return []
-    return [
-        Finding(
-            "ER9", _outside(raised, errors),
-            expected=f"a value, or {errors.base} ({said(errors.basis, errors.source)})",
-            actual=f"{full_name(raised)} for {condition}", basis=errors.basis,
-            cause=f"leak:{family(raised)}", condition=condition, exception=full_name(raised),
-        )
-    ]  # fmt: skip
+    came = full_name(raised)
+    wanted = f"a value, or {errors.base}"
+    claim = Leaked(errors.base, came, family(raised), condition, wanted)
+    found = Finding.of("ER9", claim, errors.basis, said(errors.basis, errors.source))
+    return [found.at(conditions=(condition,), exceptions=(came,))]
 
 
 def _brief(value: Any) -> str:
@@ -375,12 +365,6 @@ def judge_said(operation: Operation, call: Call, answer: Answer) -> list[Finding
         if wanted is None or (rule is not None and source in rule.attributes.values()):
             continue
         if json.dumps(str(wanted))[1:-1] not in shown:
-            found.append(
-                Finding(
-                    "ER2", f"its exceptions do not tell the answer's {source}",
-                    expected=f"{_brief(wanted)} in an attribute or in the text",
-                    actual=f"{raised.name}: {raised.text[:60]}", basis=Basis.ASSUMED,
-                    cause=f"unsaid:{source}",
-                )
-            )  # fmt: skip
+            claim = Unsaid(source, wanted, _brief(wanted), raised.name, raised.text[:60])
+            found.append(Finding.of("ER2", claim, Basis.ASSUMED))
     return found

@@ -16,6 +16,21 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
 
+from conformance.claims import (
+    Early,
+    FailsAfterSuccess,
+    Hangs,
+    NoBackoff,
+    NotRetried,
+    Retried,
+    TooFew,
+    TooLong,
+    TooMany,
+    TooShort,
+    Unbounded,
+    ValueInstead,
+    WrongLastClass,
+)
 from conformance.history import Call, Exchange, header
 from conformance.oracles.answers import Answer, answer_of, error_code
 from conformance.oracles.answers import retry_after as read_retry_after
@@ -323,41 +338,34 @@ def _attempts(
     if sent > told.maximum or sent > len(told.rules):
         stop = told.rules[-1]
         if sent > told.maximum and stop.duty is not Duty.STOP:
-            yield Finding(
-                "RT1", "sends a call more often than allowed",
-                expected=f"at most {told.maximum} attempts ({_said(told.basis, told.source)})",
-                actual=f"{sent} attempts", basis=told.basis, witness=witness,
-                cause="attempts:too-many",
+            yield Finding.of(
+                "RT1", TooMany(told.maximum, sent), told.basis, _said(told.basis, told.source),
+                witness=witness,
             )  # fmt: skip
         else:
             yield _retried(operation, stop, told, sent, witness)
         return
     rule = told.rules[sent - 1]
-    network = told.answers[sent - 1].network is not None
-    first = sent == 1
-    requirement = ("RT19" if network else "RT5") if first else "RT1"
-    yield Finding(
-        requirement,
-        f"does not send again after {_kind(rule.pattern)}" if first
-        else "gives up before the allowed attempts are used",
-        expected=f"{_ways(told)} attempts after {', '.join(dict.fromkeys(names))} "
-        f"({_said(rule.basis, rule.source)})",
-        actual=f"{sent} attempt{'s' * (sent != 1)}, then {ending(call)}",
-        basis=rule.basis, witness=witness,
-        cause=f"not-retried:{rule.pattern}" if first else "attempts:too-few",
-    )  # fmt: skip
+    last = told.answers[sent - 1]
+    met = ", ".join(dict.fromkeys(names))
+    said = _said(rule.basis, rule.source)
+    if sent == 1:
+        requirement = "RT19" if last.network is not None else "RT5"
+        once = NotRetried(rule.pattern, _kind(rule.pattern), _ways(told), met, ending(call))
+        found = Finding.of(requirement, once, rule.basis, said, witness=witness)
+        yield found.at(conditions=(_kind(last.name),))
+        return
+    few = TooFew(told.least, _ways(told), met, sent, ending(call))
+    yield Finding.of("RT1", few, rule.basis, said, witness=witness)
 
 
 def _retried(
     operation: Operation, rule: Rule, told: Prediction, sent: int, witness: tuple[int, ...]
 ) -> Finding:
     unsafe = not operation.idempotent_method and rule.pattern != "2XX"
-    return Finding(
-        "RT5", f"sends again after {_kind(rule.pattern)}, which must not be retried",
-        expected=f"one attempt after {_kind(rule.pattern)} ({_said(rule.basis, rule.source)})",
-        actual=f"{sent} attempts" + (f" of a {operation.verb}" if unsafe else ""),
-        basis=rule.basis, witness=witness, cause=f"retried:{rule.pattern}",
-    )  # fmt: skip
+    claim = Retried(rule.pattern, _kind(rule.pattern), sent, operation.verb if unsafe else "")
+    said = _said(rule.basis, rule.source)
+    return Finding.of("RT5", claim, rule.basis, said, witness=witness)
 
 
 def _ways(told: Prediction) -> str:
@@ -386,50 +394,26 @@ def ending(call: Call) -> str:
 def _waits(prediction: Prediction, waits: Sequence[float]) -> Iterator[Finding]:
     for number, (allowed, waited) in enumerate(zip(prediction.waits, waits, strict=False), start=1):
         answer = prediction.answers[number - 1]
+        said = _said(allowed.basis, allowed.source)
         if waited < allowed.low - TOLERANCE:
-            asked = allowed.requirement == "RA4"
-            yield Finding(
-                allowed.requirement,
-                f"sends again before the Retry-After of {_whose(answer)} is over" if asked
-                else "waits less than its back-off promises",
-                expected=f"at least {allowed.low:.3g} s before attempt {number + 1}: "
-                f"{allowed.why} ({_said(allowed.basis, allowed.source)})",
-                actual=f"{waited:.3f} s", basis=allowed.basis,
-                cause=_early(answer) if asked else "backoff:too-short",
-            )  # fmt: skip
+            least, before = allowed.low, number + 1
+            claim = (
+                Early(before, least, allowed.why, waited, answer.status == 429)
+                if allowed.requirement == "RA4"
+                else TooShort(before, least, allowed.why, waited)
+            )
+            yield Finding.of(allowed.requirement, claim, allowed.basis, said)
         elif waited > allowed.high + max(TOLERANCE, 0.05 * allowed.high):
-            yield Finding(
-                "RT2", "waits longer than its back-off promises",
-                expected=f"at most {allowed.high:.3f} s before attempt {number + 1}: "
-                f"{allowed.why} ({_said(allowed.basis, allowed.source)})",
-                actual=f"{waited:.3f} s", basis=allowed.basis, cause="backoff:too-long",
-            )  # fmt: skip
+            long = TooLong(number + 1, allowed.high, allowed.why, waited)
+            yield Finding.of("RT2", long, allowed.basis, said)
         elif waited <= 0 and allowed.requirement == "RT2" and allowed.basis is not Basis.ASSUMED:
-            yield Finding(
-                "RT2", "sends again at once, without any back-off",
-                expected=f"a wait before attempt {number + 1} "
-                f"({_said(allowed.basis, allowed.source)})",
-                actual="no wait", basis=allowed.basis, cause="backoff:none",
-            )  # fmt: skip
-
-
-def _whose(answer: Answer) -> str:
-    return "a 429" if answer.status == 429 else "another answer than 429"
-
-
-def _early(answer: Answer) -> str:
-    return f"early:retry-after:{'429' if answer.status == 429 else 'other'}"
+            yield Finding.of("RT2", NoBackoff(number + 1), allowed.basis, said)
 
 
 def _bounded(call: Call) -> Iterator[Finding]:
     longest = max((s.seconds for s in call.sleeps), default=0.0)
     if longest > FOREVER:
-        yield Finding(
-            "RA5", "sleeps without bound because a server said so",
-            expected=f"a wait of at most {FOREVER:.0f} s, or an error at once",
-            actual=f"a sleep of {longest:.6g} s", basis=Basis.ASSUMED,
-            cause="retry-after:unbounded",
-        )  # fmt: skip
+        yield Finding.of("RA5", Unbounded(FOREVER, longest), Basis.ASSUMED)
 
 
 def _same(
@@ -506,22 +490,14 @@ def _ending(prediction: Prediction, call: Call, exchanges: Sequence[Exchange]) -
     last = answer_of(exchanges[-1])
     witness = (exchanges[-1].number,)
     if call.outcome.kind == "hang":
-        yield Finding(
-            "RB8", "never returns", expected="a value or an error", actual="no end of the call",
-            witness=witness, cause=f"hang:{last.name}",
-        )  # fmt: skip
+        yield Finding.of("RB8", Hangs("nothing" if last.status else "silence"), witness=witness)
     elif last.ok and len(exchanges) > 1 and call.outcome.kind == "error":
-        yield Finding(
-            "RT21", "raises although the last attempt succeeded",
-            expected="the value of the last attempt", actual=ending(call),
-            basis=prediction.basis, witness=witness, cause="raises-after-success",
-        )  # fmt: skip
+        claim = FailsAfterSuccess(ending(call))
+        yield Finding.of("RT21", claim, prediction.basis, witness=witness)
     elif not last.ok and (last.status or 500) >= 400 and call.outcome.kind == "value":
-        yield Finding(
-            "ER1", "returns a value although the last attempt failed",
-            expected=f"an error for {_kind(last.name)}", actual="a value",
-            witness=witness, cause=f"value-for:{last.name}",
-        )  # fmt: skip
+        kind = _kind(last.name)
+        value = ValueInstead("an error", kind, last.range, last.range)
+        yield Finding.of("ER1", value, witness=witness).at(conditions=(kind,))
 
 
 def judge_last(
@@ -543,15 +519,12 @@ def judge_last(
         return _last_status(contract, rule.attributes if rule else {}, call, exchanges, last)
     if errors.base not in (raised.name, *raised.bases):
         return []  # a foreign exception: the errors oracle says so
-    return [
-        Finding(
-            "RT21", "raises another exception after its retries than the last attempt calls for",
-            expected=f"{rule.exception} for {_kind(last.name)} "
-            f"({_said(rule.basis or errors.basis, rule.source or errors.source)})",
-            actual=raised.name, basis=rule.basis or errors.basis,
-            witness=(exchanges[-1].number,), cause="last-error:class",
-        )
-    ]  # fmt: skip
+    claim = WrongLastClass(rule.exception, raised.name, _kind(last.name))
+    basis, source = rule.basis or errors.basis, rule.source or errors.source
+    found = Finding.of(
+        "RT21", claim, basis, _said(basis, source), witness=(exchanges[-1].number,)
+    )  # fmt: skip
+    return [found.at(conditions=(_kind(last.name),), exceptions=(raised.name,))]
 
 
 def _last_status(

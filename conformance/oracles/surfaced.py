@@ -10,6 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from conformance.claims import (
+    InventedValue,
+    NotHandedOut,
+    NotRead,
+    WrongFigure,
+)
 from conformance.history import Call
 from conformance.oracles.answers import Answer
 from conformance.oracles.exceptions import said, same_value
@@ -140,7 +146,7 @@ def judge_invented(operation: Operation, call: Call, answer: Answer) -> list[Fin
         return []
     text = answer.body.decode("utf-8", "replace").strip()
     if body is None and text and isinstance(value, str) and value.strip() == text:
-        return [_invented(operation, "the raw text of an answer that is no JSON", "", value)]
+        return [_invented(operation, "", value)]
     fields = operation.returns.fields if operation.returns else {}
     found = []
     for path in fields or dict.fromkeys(properties):
@@ -149,17 +155,14 @@ def judge_invented(operation: Operation, call: Call, answer: Answer) -> list[Fin
         except LookupError:
             continue
         if got and got[0] and isinstance(got[0], str | int | float):
-            found.append(_invented(operation, "a value that no answer gave", path, got[0]))
+            found.append(_invented(operation, path, got[0]))
     return found
 
 
-def _invented(operation: Operation, what: str, path: str, got: Any) -> Finding:
-    return Finding(
-        "CT8", f"hands out {what}", operation=operation.id,
-        expected=f"an error, or no value ({said(operation.basis, operation.source)})",
-        actual=f"`{path or 'the result'}` is {str(got)[:60]!r}", basis=Basis.ASSUMED,
-        cause=f"invented:{operation.id}.{path}" if path else "invented:text",
-    )  # fmt: skip
+def _invented(operation: Operation, path: str, got: Any) -> Finding:
+    claim = InventedValue(operation.id, path, str(got)[:60])
+    said_ = said(operation.basis, operation.source)
+    return Finding.of("CT8", claim, Basis.ASSUMED, said_, operation=operation.id)
 
 
 def _unreachable(operation: Operation, path: str, basis: Basis, source: str) -> Finding:
@@ -220,12 +223,9 @@ def _figures(
             continue
         if not isinstance(place, Mapping) or place.get(holder) is None:
             lost.add(holder)
-            yield Finding(
-                requirement, f"does not hand out `{holder}` on the results of some operations",
-                operation=operation.id,
-                expected=f"`{path}` = {sent!r}, from {name} ({said(basis, source)})",
-                actual=f"no `{holder}` on the result", basis=basis,
-                cause=f"not-handed-out:{holder}",
+            absent = NotHandedOut(holder, path, name, sent)
+            yield Finding.of(
+                requirement, absent, basis, said(basis, source), operation=operation.id
             )  # fmt: skip
             continue
         try:
@@ -241,11 +241,9 @@ def _figures(
         if got is None:
             unread.setdefault((holder, basis), []).append((path, name, sent, source))
         elif not same_value(got, sent):
-            yield Finding(
-                requirement, f"hands out another value than the {name} header has",
-                operation=operation.id,
-                expected=f"`{path}` = {sent!r} ({said(basis, source)})",
-                actual=repr(got), basis=basis, cause=f"header-value:{name}:{path}",
+            wrong = WrongFigure(path, name, sent, repr(got))
+            yield Finding.of(
+                requirement, wrong, basis, said(basis, source), operation=operation.id
             )  # fmt: skip
     for (holder, basis), figures in unread.items():
         yield _unread(requirement, operation, holder, basis, figures)
@@ -261,15 +259,11 @@ def _unread(
     several at once.
     """
     path, _, sent, source = figures[0]
-    names = ", ".join(name for _, name, _, _ in figures)
-    return Finding(
-        requirement,
-        f"does not hand out the value of {'this header' if len(figures) == 1 else 'these headers'}"
-        f": {names}",
-        operation=operation.id, expected=f"`{path}` = {sent!r} ({said(basis, source)})",
-        actual="; ".join(f"`{path}` is None" for path, _, _, _ in figures), basis=basis,
-        cause=f"not-read:{holder}:{basis}",
+    claim = NotRead(
+        holder, str(basis), path, sent, tuple(name for _, name, _, _ in figures),
+        tuple(path for path, _, _, _ in figures),
     )  # fmt: skip
+    return Finding.of(requirement, claim, basis, said(basis, source), operation=operation.id)
 
 
 def promised(block: Block, surfaced: Surfaced) -> Iterator[tuple[str, str, Basis, str]]:

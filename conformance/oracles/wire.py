@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
+from conformance.claims import (
+    NoBody,
+    NoCredentials,
+    NotEncoded,
+    WrongBody,
+    WrongDefault,
+    WrongTarget,
+)
 from conformance.history import Request, header, header_all
 from conformance.oracles.contract import evaluated
 from conformance.oracles.exceptions import said, same_value
@@ -53,20 +61,18 @@ def _target(
         return
     template = templated(path, arguments)
     other = contract.match(request.method, path)
-    yield Finding(
-        "WR1", "sends the request to a method and path that are not declared for the operation",
-        expected=f"{operation.verb} {operation.path} "
-        f"({said(operation.wire_basis, operation.wire_source)})",
-        actual=f"{request.method} {template}"
-        + (f", which is {other.id}" if other is not None else ", which the contract does not have"),
-        basis=operation.wire_basis,
-        cause=_moved(operation, request.method, template) if other is None
-        else f"target:{operation.id}:{request.method} {template}",
+    sent = f"{request.method} {template}"
+    claim = WrongTarget(
+        f"{operation.verb} {operation.path}", sent, other.id if other is not None else "",
+        f"{operation.id}:{sent}" if other is not None
+        else _moved(operation, request.method, template),
     )  # fmt: skip
+    said_ = said(operation.wire_basis, operation.wire_source)
+    yield Finding.of("WR1", claim, operation.wire_basis, said_)
 
 
 def _moved(operation: Operation, method: str, sent: str) -> str:
-    """Return the cause of a target that no operation has: the part of the path that differs.
+    """Return what is wrong with a target that no operation has: the part of the path that differs.
 
     Operations that moved together, as from /v1 to /v6, are one cause. A path that shares no word
     with the declared one, and a method that differs, are the operation's own.
@@ -77,8 +83,8 @@ def _moved(operation: Operation, method: str, sent: str) -> str:
     shared = [*old[:start], *old[len(old) - end :]]
     before, after = ("/".join(p[start : len(p) - end]) for p in (old, new))
     if method != operation.verb or before == after or not any(map(_word, shared)):
-        return f"target:{operation.id}:{method} {sent}"
-    return f"target:/{before} -> /{after}"
+        return f"{operation.id}:{method} {sent}"
+    return f"/{before} -> /{after}"
 
 
 def _alike(some: list[str], others: list[str]) -> int:
@@ -129,16 +135,11 @@ def judge_encoded(
     wanted = operation.path
     for p in operation.parameters_in("path"):
         wanted = wanted.replace(f"{{{p.name}}}", quote(str(arguments[p.name]), safe=""))
-    return [
-        Finding(
-            "WR8", "puts path arguments into the URL without percent-encoding them",
-            expected=f"{operation.verb} {wanted}",
-            actual=f"{request.method} {request.target}, for "
-            + ", ".join(f"{p.name} = {arguments[p.name]!r}"
-                        for p in operation.parameters_in("path")),
-            basis=operation.wire_basis, cause="path-not-encoded",
-        )
-    ]  # fmt: skip
+    given = ", ".join(f"{p.name} = {arguments[p.name]!r}" for p in operation.parameters_in("path"))
+    claim = NotEncoded(
+        f"{operation.verb} {wanted}", f"{request.method} {request.target}", given
+    )  # fmt: skip
+    return [Finding.of("WR8", claim, operation.wire_basis)]
 
 
 # --- what the caller left out -----------------------------------------------------------------
@@ -165,13 +166,8 @@ def judge_defaults(
         if same_value(sent, default) or same_value(sent, text):
             continue
         basis = Basis(schema.get("x-basis", operation.basis))
-        found.append(
-            Finding(
-                "WR5", f"sends another `{name}` than the default where the caller gives none",
-                expected=f"{default!r}, or nothing ({said(basis, operation.source)})",
-                actual=repr(sent), basis=basis, cause=f"default:{operation.id}.{name}",
-            )
-        )  # fmt: skip
+        claim = WrongDefault(operation.id, name, default, repr(sent))
+        found.append(Finding.of("WR5", claim, basis, said(basis, operation.source)))
     return found
 
 
@@ -301,15 +297,9 @@ def _misplaced(
 ) -> list[Finding]:
     """One finding where the arguments of a declared body were sent elsewhere, as in a query."""
     where = "in the query" if request.query else "nowhere"
-    return [
-        Finding(
-            "WR3", "sends no body where the contract declares one",
-            expected=f"a JSON body with {', '.join(_body_arguments(operation, arguments))} "
-            f"({said(operation.basis, operation.source)})",
-            actual=f"no body; the arguments are {where}",
-            basis=operation.wire_basis, cause=f"body:none:{operation.id}",
-        )
-    ]  # fmt: skip
+    claim = NoBody(operation.id, ", ".join(_body_arguments(operation, arguments)), where)
+    said_ = said(operation.basis, operation.source)
+    return [Finding.of("WR3", claim, operation.wire_basis, said_)]
 
 
 def _body_arguments(operation: Operation, arguments: Mapping[str, Any]) -> list[str]:
@@ -335,29 +325,34 @@ def _shape(operation: Operation, body: Any) -> Iterator[Finding]:
     told = set()
     for error in check.iter_errors(body):
         place = "/".join("*" if isinstance(p, int) else str(p) for p in error.instance_path)
-        kind = str(error.kind.name)
-        name = _named(error.message) if kind in ("required", "additionalProperties") else ""
-        cause = f"body:{operation.id}:/{place}:{kind}{name}"
-        if error.message.startswith("null is not"):
-            cause = f"body:{operation.id}:nulls"
-        if cause in told:
-            continue
-        told.add(cause)
-        stated = along(operation.body.schema, evaluated(error), operation.wire_basis)
-        yield Finding(
-            "WR3", "sends a body that its declared schema does not allow",
-            operation=operation.id,
-            expected=f"a body valid under the schema of {operation.id} "
-            f"({said(operation.basis, operation.source)})",
-            actual=f"at /{place}: {error.message[:160]}",
-            basis=weaker(operation.wire_basis, stated),
-            cause=cause,
+        claim = WrongBody(
+            operation.id, f"/{place}", str(error.kind.name), tuple(sorted(_named(error))),
+            _null(error, body), error.message[:160],
         )  # fmt: skip
+        if claim.cause in told:
+            continue
+        told.add(claim.cause)
+        stated = along(operation.body.schema, evaluated(error), operation.wire_basis)
+        basis = weaker(operation.wire_basis, stated)
+        said_ = said(operation.basis, operation.source)
+        yield Finding.of("WR3", claim, basis, said_, operation=operation.id)
 
 
-def _named(message: str) -> str:
-    quoted = message.split('"')[1::2] or message.split("'")[1::2]
-    return ":" + ",".join(sorted(set(quoted))) if quoted else ""
+def _null(error: Any, body: Any) -> bool:
+    """True where what a schema refuses is a null."""
+    value = body
+    for step in error.instance_path:
+        value = value[step]
+    return value is None and error.kind.name in ("type", "enum", "oneOf", "anyOf", "const")
+
+
+def _named(error: Any) -> Sequence[str]:
+    """Return the members that an error is about: those that lack, or are too many."""
+    if error.kind.name == "required":
+        return [str(error.kind.property)]
+    if error.kind.name == "additionalProperties":
+        return [str(name) for name in error.kind.unexpected]
+    return []
 
 
 def _arguments(operation: Operation, arguments: Mapping[str, Any], body: Any) -> Iterator[Finding]:
@@ -417,15 +412,8 @@ def judge_auth(
     found = []
     if first not in shown:
         other = ", ".join(a.header for a in shown)
-        found.append(
-            Finding(
-                "AU1", "does not send its credentials in the declared header",
-                expected=f"{first.header}: {first.prefix}<key> "
-                f"({said(first.basis, first.source)})",
-                actual=f"only {other}" if other else "no credentials as declared",
-                basis=first.basis, cause=f"credentials:{first.header}",
-            )
-        )  # fmt: skip
+        claim = NoCredentials(first.header, first.prefix, other)
+        found.append(Finding.of("AU1", claim, first.basis, said(first.basis, first.source)))
     for each in contract.auth:
         if len(header_all(request.headers, each.header)) > 1:
             found.append(

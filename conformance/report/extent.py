@@ -55,8 +55,8 @@ def of(findings: Iterable[Finding], api: str) -> Extent:
         apis=_sorted(f.api or api for f in told),
         operations=_sorted(f.operation for f in told),
         modes=_sorted(f.mode for f in told),
-        conditions=_sorted(f.condition for f in told),
-        exceptions=_sorted(f.exception for f in told),
+        conditions=_sorted(c for f in told for c in f.conditions),
+        exceptions=_sorted(e for f in told for e in f.exceptions),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from conformance import claims
 from conformance.cases import CaseResult
 from conformance.evidence import Shown
 from conformance.foreign import admit
@@ -89,6 +90,15 @@ class FindingEntry(Entry):
     replay: str = ""
     count: int = 1
     cause: str = ""
+    requirements: tuple[str, ...] = Field(
+        default=(), description="all that it breaks; `requirement` is what it is told as"
+    )
+    claim: dict[str, Any] = Field(
+        default_factory=dict, description="what is stated, as a value: its name and its fields"
+    )
+    answers: tuple[str, ...] = Field(
+        default=(), description="what the attempts of the call met: `503`, `reset`"
+    )
     extent: Extent = Field(default=Extent(), description="where it shows: what a gate remembers")
     search: bool = Field(
         default=False, description="only a random search shows it: no gate rests on it"
@@ -211,7 +221,7 @@ def _requirements(
             verdict = result.verdict
             if verdict is Verdict.FAIL and requirement not in broken:
                 verdict = Verdict.PASS
-                if hidden.by_leak(requirement, [(f.requirement, f.cause) for f in result.findings]):
+                if hidden.by_leak(requirement, [f.claim for f in result.findings]):
                     verdict, result = Verdict.INCONCLUSIVE, replace(result, reason=_HIDDEN)
             seen.setdefault(requirement, []).append((verdict, result))
     entries = []
@@ -239,12 +249,14 @@ def _findings(
     groups: dict[tuple[str, str], list[Finding]] = {}
     for result in results:
         for finding in result.findings:
-            cause = finding.cause or f"{finding.case} {finding.operation or ''}".strip()
-            groups.setdefault((finding.requirement, cause), []).append(finding)
+            requirement, cause = finding.identity
+            cause = cause or f"{finding.case} {finding.operation or ''}".strip()
+            groups.setdefault((requirement, cause), []).append(finding)
     entries = []
     for (requirement, cause), group in groups.items():
         first = min(group, key=lambda f: f.search)
         basis = min((f.basis for f in group), key=list(Basis).index)
+        reach = extent.of(group, api)
         entries.append(
             FindingEntry(
                 id=finding_id(api, name, requirement, cause),
@@ -257,14 +269,17 @@ def _findings(
                 operations=tuple(dict.fromkeys(f.operation for f in group if f.operation)),
                 modes=tuple(dict.fromkeys(f.mode for f in group if f.mode)),
                 fault=first.fault,
-                message=first.message,
+                message=_message(first, reach),
                 expected=first.expected,
                 actual=first.actual,
                 timeline=first.timeline,
                 replay=first.replay,
                 count=len(group),
                 cause=cause,
-                extent=extent.of(group, api),
+                requirements=tuple(sorted({f.requirement for f in group}, key=natural)),
+                claim=claims.written(first.claim),
+                answers=first.answers,
+                extent=reach,
                 search=first.search,
                 evidence=first.evidence,
                 reproduction=first.reproduction,
@@ -274,6 +289,14 @@ def _findings(
     return tuple(
         sorted(entries, key=lambda e: (order.index(e.level), natural(e.requirement), e.id))
     )
+
+
+def _message(first: Finding, reach: Extent) -> str:
+    """Return a finding's sentence; where several exceptions came out, it names them all."""
+    many = first.claim.MANY if first.claim is not None else ""
+    if not many or len(reach.exceptions) < 2:
+        return first.message
+    return many.format(exceptions=", ".join(reach.exceptions))
 
 
 def natural(text: str) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from packaging.version import InvalidVersion, Version
 
+from conformance import claims
 from conformance.report import hidden
 from conformance.report.results import FindingEntry, SubjectEntry, natural
 from conformance.verdict import Verdict
@@ -181,10 +182,8 @@ def _state(subject: SubjectEntry, finding: FindingEntry) -> State:
 def _hidden(subject: SubjectEntry, finding: FindingEntry) -> bool:
     """True where other findings of a subject, on the same operations, leave one no way to show."""
     near = [
-        (f.requirement, f.cause)
+        claims.read(f.claim)
         for f in subject.findings
         if set(f.operations) & set(finding.operations)
     ]
-    return hidden.by_leak(finding.requirement, near) or hidden.by_giving_up(
-        finding.fault, finding.timeline, [cause for _, cause in near]
-    )
+    return hidden.by_leak(finding.requirement, near) or hidden.by_giving_up(finding.answers, near)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from conformance.cases import Function, Registry, Select
+from conformance.claims import Fails, Hangs
 from conformance.faults.classes import FaultClass
 from conformance.faults.script import Instruction, Playback, Script, Stage
 from conformance.history import Exchange
@@ -307,10 +308,10 @@ def judge_odd(
     options = without_retries(subject, operation, status)
     plain = Script.parse(f"{operation.id}#1+ {status}")
     usual = remembered(subject, operation, the_mode(made.mode), plain, options)
-    told = {f.cause for f in judge_error(subject, operation, usual)}
+    told = {exceptions.plain(f) for f in judge_error(subject, operation, usual)}
     return [
         f for f in judge_error(subject, operation, made, odd, words)
-        if f.cause.removesuffix(f":{odd}") not in told
+        if exceptions.plain(f) not in told
     ]  # fmt: skip
 
 
@@ -335,23 +336,17 @@ def judge_leak(
     if must and not found and made.call.outcome.kind == "error":
         raised = made.call.outcome.error
         assert raised is not None
-        found = [
-            Finding(
-                requirement, f"fails on {condition}",
-                expected="the value of the answer", actual=f"raised {raised.name}",
-                cause=f"fails:{condition}",
-            )
-        ]  # fmt: skip
+        claim = Fails(condition, raised.name)
+        found = [Finding.of(requirement, claim).at(conditions=(condition,))]
     return made.witnessed(found)
 
 
 def hanging(made: Play) -> Finding:
     """Return the finding that a call never returned."""
-    return Finding(
-        "RB8", "never returns", expected="a value or an error within the timeout",
-        actual=f"no end of the call after {made.call.ended - made.call.started:.0f} s",
-        cause=f"hang:{made.script.short().split(' ', 1)[-1][:60]}",
-    )  # fmt: skip
+    silent = any(i.effect.kind in ("stall", "trickle", "refuse") for i in made.script)
+    stage = "silence" if silent else "nothing"
+    claim = Hangs(stage, made.call.ended - made.call.started)
+    return Finding.of("RB8", claim).at(conditions=(made.script.brief(80),))
 
 
 def without_retries(
@@ -399,10 +394,14 @@ def is_wild(fault: FaultClass) -> bool:
 
 
 def once(findings: Iterable[Finding]) -> list[Finding]:
-    """Return findings of one case without repeats of a (requirement, cause), the first kept."""
+    """Return findings of one case without repeats of a (requirement, cause).
+
+    The first is kept, with the conditions and exceptions of all.
+    """
     kept: dict[tuple[str, str], Finding] = {}
     for finding in findings:
-        kept.setdefault((finding.requirement, finding.cause), finding)
+        key = (finding.requirement, finding.cause)
+        kept[key] = kept[key].and_(finding) if key in kept else finding
     return list(kept.values())
 
 

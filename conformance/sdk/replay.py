@@ -79,7 +79,7 @@ def _again(out: Console, entry: SubjectEntry, finding: FindingEntry, seed: int) 
             result: CaseResult = execute(played, made, chosen, mode if mode in case.modes else "")
             seen += [
                 f for f in result.findings
-                if (f.requirement, f.cause) == (finding.requirement, finding.cause)
+                if f.identity == (finding.requirement, finding.cause)
             ]  # fmt: skip
             decided = decided and result.verdict in (Verdict.PASS, Verdict.FAIL)
             if result.reason:

@@ -14,6 +14,8 @@ from http import HTTPStatus
 from itertools import groupby
 from typing import Any
 
+from conformance import claims
+from conformance.claims import Base
 from conformance.drivers.hosting.table import Built, Table, Way
 from conformance.faults.answers import AnswerBook, fill
 from conformance.faults.script import Effect, Instruction, Playback, Script, Stage
@@ -44,7 +46,7 @@ class Witness:
     dropped: tuple[str, ...]
     before: tuple[str | None, ...] = ()
     """Operations of the requests that had come before the call began."""
-    cause: str = ""
+    claim: Base | None = None
     """The finding's, and what it says was expected."""
     expected: str = ""
     sent: int = 0
@@ -125,9 +127,7 @@ def script(contract: Contract, table: Table, witness: Witness, title: str) -> st
     name = table.clients.get(witness.mode)
     if name is None:
         raise Unwritable(f"there is no {witness.mode} client")
-    about = telling.About(
-        witness.cause, witness.expected, _base(contract, witness), witness.sent, witness.raised
-    )
+    about = telling.About(witness.claim, _base(contract, witness), witness.sent, witness.raised)
     told = telling.told(about)
     answers = _answers(contract, witness)
     made = _TEMPLATE.format(
@@ -459,13 +459,12 @@ _LOOKS = {
 
 def lacking(tables: Sequence[Table], finding: FindingEntry, release: str) -> str | None:
     """Return a script that looks for a name which the SDK lacks; None for other findings."""
-    named = re.search(r"`([\w.]+)`", finding.message)
+    claim = claims.read(finding.claim)
     api, _, _ = (finding.operation or "").rpartition(":")
     table = next((t for t in tables if api in ("", t.api)), None)
-    kind = finding.cause.partition(":")[0]
-    if table is None or named is None or kind not in ("exception", "method", "methods", "option"):
+    if table is None or not isinstance(claim, claims.Lacks):
         return None
-    client = table.clients.get("sync")
+    kind, client = claim.kind, table.clients.get("sync")
     if finding.requirement not in _LOOKS or client is None:
         return None
     module = table.exceptions_module or table.module if kind == "exception" else table.module
@@ -473,7 +472,7 @@ def lacking(tables: Sequence[Table], finding: FindingEntry, release: str) -> str
         keywords = _keywords(table, {"api-key": KEY, "base-url": "http://127.0.0.1:9"})
     except Unwritable:
         return None
-    words = {"module": module, "client": client, "name": named[1], "keywords": keywords}
+    words = {"module": module, "client": client, "name": claim.sought, "keywords": keywords}
     look, seen = (text.format(**words) for text in _LOOKS[finding.requirement])
     title = f"{release}: {finding.requirement} {finding.cause} ({finding.id})"
     made = _LACKING.format(

@@ -22,6 +22,7 @@ from conformance.faults.script import Script
 from conformance.faults.session import BUDGET, Session
 from conformance.faults.testbench import Testbench
 from conformance.history import Call, Exchange, History, Outcome
+from conformance.oracles.answers import answer_of
 from conformance.oracles.exceptions import Known
 from conformance.oracles.retry import Context
 from conformance.report.results import finding_id
@@ -109,13 +110,15 @@ class Play:
         shown = call or self.call
         lines: tuple[str, ...] | None = None
         brief = ""
+        met: tuple[str, ...] = ()
         made = []
         for finding in findings:
             if lines is None:
                 lines = timeline(self.history, shown, self.script)
                 brief = self.script.brief(2000)
+                met = tuple(answer_of(e).name for e in self.history.during(shown))
             filled = finding.at(
-                fault=finding.fault or brief, timeline=lines,
+                fault=finding.fault or brief, timeline=lines, answers=met,
                 operation=finding.operation or shown.operation, mode=self.mode,
             )  # fmt: skip
             made.append(self.refiled(filled, call=shown))
@@ -135,13 +138,13 @@ class Play:
                       if c.number == shown.number), None)  # fmt: skip
         first = min(shown.exchanges, default=0)
         subject.witnesses.setdefault(
-            (changed.requirement, changed.cause),
+            changed.identity,
             Witness(
                 operation=subject.contract[shown.operation], mode=self.mode,
                 arguments=shown.arguments, options=self.options, script=self.script,
                 via=shown.via, dropped=reply.dropped if reply else (),
                 before=tuple(e.operation for e in self.history if e.number < first),
-                cause=changed.cause, expected=str(changed.expected), sent=len(shown.exchanges),
+                claim=changed.claim, expected=str(changed.expected), sent=len(shown.exchanges),
                 raised=shown.outcome.error.name if shown.outcome.error else None,
             ),
         )  # fmt: skip
@@ -150,7 +153,7 @@ class Play:
 
 def replay_command(subject: SdkSubject, finding: Finding) -> str:
     """Return the command line that shows a finding again."""
-    made = finding_id(subject.reported_as, subject.name, finding.requirement, finding.cause)
+    made = finding_id(subject.reported_as, subject.name, *finding.identity)
     return f"memconform replay {made}"
 
 
@@ -175,7 +178,7 @@ class SdkSubject:
     plays: dict[tuple[str, Mode, Script, str], Play] = field(default_factory=dict, repr=False)
     """Plays that several cases look at."""
     witnesses: dict[tuple[str, str], Witness] = field(default_factory=dict, repr=False)
-    """(requirement, cause) -> the first call that showed it."""
+    """A finding's identity -> the first call that showed it."""
     case: str = ""
     """The case that is running; '' where nobody said."""
     mode: str = ""

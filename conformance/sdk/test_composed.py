@@ -63,7 +63,7 @@ def test_scripts(subject: SdkSubject, mode: str) -> list[Finding]:
     known = set(subject.witnesses)
     for script in _composed(subject, operations):
         for finding in once(judged(subject, operations, ready, script)):
-            key = (finding.requirement, finding.cause)
+            key = finding.identity
             new = key not in known
             known.add(key)
             shown = _shortest(subject, operations, ready, script, key) if new else None
@@ -115,7 +115,7 @@ def _shortest(
         if not playable(candidate):
             return None
         found = judged(subject, operations, mode, candidate)
-        return next((f for f in found if (f.requirement, f.cause) == key), None)
+        return next((f for f in found if f.identity == key), None)
 
     best = reduced(script, lambda candidate: shown(candidate) is not None, TRIES)
     return shown(best)
@@ -151,7 +151,7 @@ def _judge(subject: SdkSubject, ask: Ask, made: Play, call: Call) -> list[Findin
         found = [f for f in found if not f.cause.startswith(("attempts:too-few", "not-retried:"))]
     odd = "composed" if _odd(made, call) and last.network is None else ""
     mapped = exceptions.judge(ask.operation, call, last, subject.known, odd=odd)
-    return found + [f.at(cause=f.cause.removesuffix(":composed")) for f in mapped]
+    return found + mapped
 
 
 def _explained(subject: SdkSubject, operation: Operation, call: Call, last: Answer) -> bool:

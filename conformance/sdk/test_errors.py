@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 
+from conformance.claims import WrongClass
 from conformance.faults.answers import error_body, put
 from conformance.faults.classes import FaultClass
 from conformance.faults.script import Script
@@ -197,13 +198,11 @@ def _words_of_others(errors: Errors, status: int, own: str | None) -> str:
 
 def _by_words(finding: Finding, words: str) -> Finding:
     """Return a finding that shows only where a message has certain words."""
-    return replace(
-        finding,
-        requirement="ER1",
-        basis=Basis.ASSUMED,
-        message=f"{finding.message} whose message says {words!r}, and not otherwise",
-        cause=f"{finding.cause}:words",
-    )
+    claim = finding.claim
+    if not isinstance(claim, WrongClass):
+        return finding.at(requirement="ER1", basis=Basis.ASSUMED)
+    told = finding.claiming(replace(claim, words=words))
+    return told.at(requirement="ER1", basis=Basis.ASSUMED)
 
 
 @CASES.case("errors.network", "ER15", "ER9", "ER12", "ER13", "ER14", each=every, modes=MODES)

@@ -62,7 +62,7 @@ def test_problems(subject: SdkSubject, operation: Operation, mode: str) -> list[
             body = {k: v for k, v in {**whole, **members}.items() if v is not DROP}
             made = _play(subject, operation, mode, status, body)
             found += [
-                f.at(requirement=requirement, cause=f"problem:{name}")
+                f.at(requirement=requirement, cause=f"problem:{name}", claim=None)
                 for f in _told(subject, operation, made, name)
             ]
             if requirement in ("PD4", "PD5") and _ended(made) != _ended(usual):

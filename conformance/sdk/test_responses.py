@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from conformance.claims import FailsOnDeclared, FailsOnSuccess, WrongType
 from conformance.faults.classes import FaultClass
 from conformance.faults.lists import ended
 from conformance.faults.script import Instruction, Script, Stage, respond
@@ -61,22 +62,15 @@ def _type(operation: Operation, made: Play) -> Iterator[Finding]:
         return
     kind = value.get("$type") if isinstance(value, dict) else type(value).__name__
     if kind != returns.type:
-        yield Finding(
-            "CT8", "returns another type than documented", operation=operation.id,
-            expected=f"{returns.type} ({returns.basis}: {returns.source})", actual=str(kind),
-            basis=returns.basis, cause=f"type:{operation.id}",
-        )  # fmt: skip
+        claim = WrongType(operation.id, returns.type, str(kind))
+        yield Finding.of("CT8", claim, returns.basis, f"{returns.basis}: {returns.source}")
 
 
 def _raises(operation: Operation, made: Play) -> Iterator[Finding]:
     raised = made.call.outcome.error
     if raised is not None:
-        yield Finding(
-            "CT8", "raises on the declared answer", operation=operation.id,
-            expected=f"a value ({operation.basis}: {operation.source})",
-            actual=f"{raised.name}: {raised.message[:80]}",
-            basis=operation.basis, cause=f"raises:{operation.id}",
-        )  # fmt: skip
+        claim = FailsOnDeclared(operation.id, f"{raised.name}: {raised.message[:80]}")
+        yield Finding.of("CT8", claim, operation.basis, f"{operation.basis}: {operation.source}")
 
 
 def _shape(name: str) -> Any:
@@ -146,14 +140,9 @@ def test_other_success(subject: SdkSubject, operation: Operation, mode: str) -> 
         made = play(subject, operation, mode, script)
         raised = made.call.outcome.error
         if raised is not None and str(status) != operation.success.status:
-            found += made.witnessed([
-                Finding(
-                    "ER1", "takes another success than the declared one for a failure",
-                    expected="the answer's value (RFC 9110 § 15.3: the class says that it is well)",
-                    actual=f"raised {raised.name} for status {status}", basis=Basis.ASSUMED,
-                    cause="fails:success",
-                )
-            ])  # fmt: skip
+            claim = FailsOnSuccess(status, raised.name)
+            told = Finding.of("ER1", claim, Basis.ASSUMED)
+            found += made.witnessed([told.at(conditions=(f"status {status}",))])
     return once(found)
 
 

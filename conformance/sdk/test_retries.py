@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from conformance.claims import NoJitterAtCap, NotRetried, WrittenTwice
 from conformance.faults.classes import FaultClass
 from conformance.faults.script import Script
 from conformance.oracles import retry
@@ -77,28 +79,29 @@ def failing(operation: Operation, status: int | None = None, times: str = "+") -
 def test_statuses(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
     """Every status that is promised to be retried is, as often as promised, and no other."""
     found: list[Finding] = []
-    ended: dict[str, list[int]] = {}
+    met: dict[str, set[int]] = {}
     for fault in chosen(subject, operation, mode, _is_status):
         made = play(subject, operation, mode, fault, None)
         judged = judge_retries(subject, operation, made)
-        for cause in {f.cause for f in judged} or {""}:
-            ended.setdefault(cause, []).append(int(fault.id.partition("-")[2]))
+        for pattern in {f.claim.pattern for f in judged if isinstance(f.claim, NotRetried)} or {""}:
+            met.setdefault(pattern, set()).add(int(fault.id.partition("-")[2]))
         found += judged + _unlisted(operation, made)
-    return [_naming(f, ended) for f in once(found)]
+    return [_naming(f, met) for f in once(found)]
 
 
-def _naming(finding: Finding, ended: Mapping[str, Sequence[int]]) -> Finding:
+def _naming(finding: Finding, met: Mapping[str, set[int]]) -> Finding:
     """Return a finding that says which statuses are not retried, where not all of a range are.
 
-    `ended`: cause, '' for none -> the statuses that showed it.
+    `met`: row of the contract that was broken, '' for none -> the statuses that showed it.
     """
-    first, _, pattern = finding.cause.partition(":")
-    inside = {s for each in ended.values() for s in each if f"{s // 100}XX" == pattern}
-    missed = sorted(ended.get(finding.cause, ()))
-    if first != "not-retried" or not inside - {*missed}:
+    claim = finding.claim
+    if not isinstance(claim, NotRetried):
         return finding
-    names = ", ".join(map(str, missed))
-    return finding.at(message=f"does not send again after some of the {pattern}: {names}")
+    inside = {s for each in met.values() for s in each if f"{s // 100}XX" == claim.pattern}
+    missed = met.get(claim.pattern, set())
+    if not inside - missed:
+        return finding
+    return finding.claiming(replace(claim, missed=tuple(sorted(missed))))
 
 
 def _is_status(fault: FaultClass) -> bool:
@@ -345,13 +348,9 @@ def _at_cap(retries: Retries, cap: float, late: list[float], calls: int) -> Iter
             actual=f"{max(late):.2f} s", basis=basis, cause="cap:passed",
         )  # fmt: skip
     elif said.jitter not in (None, False, "none") and len({round(w, 6) for w in late}) == 1:
-        yield Finding(
-            "RT4", "loses its jitter at the longest wait: all clients come back at once",
-            expected=f"waits that differ at {cap:g} s too "
-            f"({said.basis or retries.basis}: {said.source or retries.source})",
-            actual=f"{len(late)} waits of exactly {late[0]:g} s, in {calls} calls",
-            basis=said.basis or retries.basis, cause="cap:no-jitter",
-        )  # fmt: skip
+        basis = said.basis or retries.basis
+        claim = NoJitterAtCap(cap, len(late), late[0], calls)
+        yield Finding.of("RT4", claim, basis, f"{basis}: {said.source or retries.source}")
 
 
 # --- the network ----------------------------------------------------------------------------------
@@ -408,15 +407,7 @@ def test_duplicates(subject: SdkSubject, operation: Operation, mode: str) -> lis
         if rule_for(operation.retries, lost).duty is Duty.RETRY:
             promised.append(f"{fault}: {stored} effects stored")
         elif stored > 1:
-            found += made.witnessed([
-                Finding(
-                    "RT6", "does a write twice when the answer is lost",
-                    expected="one effect: a POST without a key is not sent again "
-                    "(RFC 9110 § 9.2.2)",
-                    actual=f"{stored} effects stored", basis=Basis.ASSUMED,
-                    cause="duplicate-write",
-                )
-            ])  # fmt: skip
+            found += made.witnessed([Finding.of("RT6", WrittenTwice(stored), Basis.ASSUMED)])
     if not found and len(promised) == len(LOST):
         raise NotApplicable(
             "the contract wants a write sent again whose answer was lost, so only a key could keep "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from conformance.claims import Leaked, LeakedOnRetryAfter, Unbounded
 from conformance.faults.answers import error_body, put
 from conformance.faults.classes import FaultClass
 from conformance.faults.script import Instruction, Script, respond
+from conformance.oracles.retry import FOREVER
 from conformance.sdk.judging import (
     CASES,
     MODES,
@@ -68,11 +70,14 @@ def _retry_after(
             found += made.witnessed([_never(requirement)])
             continue
         leaks = judge_leak(operation, made, server(fault), requirement)
-        kind = "a date" if requirement == "RA3" else "no wait"
         for leak in leaks:
-            words = f"fails on a Retry-After that is {kind}: {leak.message.rpartition(': ')[2]}"
-            message = words if requirement in ("RA3", "RA5") else leak.message
-            found.append(made.refiled(leak, message=message, cause="retry-after:leak"))
+            claim = leak.claim
+            if requirement in ("RA3", "RA5") and isinstance(claim, Leaked):
+                unread = LeakedOnRetryAfter(
+                    claim.base, claim.exception, claim.condition, claim.wanted
+                )
+                leak = made.refiled(leak.claiming(unread))
+            found.append(leak)
         for finding in judge_retries(subject, operation, made):
             if finding.requirement in judged:
                 dated = requirement == "RA3" and finding.requirement == "RA4"
@@ -141,11 +146,7 @@ def _deaf(subject: SdkSubject, operation: Operation, mode: str) -> frozenset[int
 
 
 def _never(requirement: str) -> Finding:
-    return Finding(
-        requirement, "sleeps without bound because a server said so",
-        expected="a bounded wait, or an error at once", actual="the call never returned",
-        basis=Basis.ASSUMED, cause="retry-after:unbounded",
-    )  # fmt: skip
+    return Finding.of(requirement, Unbounded(FOREVER, None), Basis.ASSUMED)
 
 
 def repeated(contract: Contract) -> list[Operation]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from conformance.claims import SlowBody, UnfollowedRedirect
 from conformance.faults.answers import put
 from conformance.faults.classes import FaultClass
 from conformance.faults.script import Script
@@ -85,11 +86,9 @@ def _unfollowed(made: Play, call: Call) -> Iterator[Finding]:
     sent = made.history.during(call)
     status = (sent[-1].status or 0) if sent else 0
     if 300 <= status < 400:
-        yield Finding(
-            "ER1", "returns a value for a redirect that it does not follow",
-            expected="an error: a redirect is not what was asked for (RFC 9110 § 15.4)",
-            actual=f"a value for status {status}", basis=_assumed(), cause="value-for:3XX",
-        )  # fmt: skip
+        yield Finding.of("ER1", UnfollowedRedirect(status), _assumed()).at(
+            conditions=(f"status {status}",)
+        )
 
 
 def _only(made: Play, number: int) -> Play:
@@ -109,13 +108,7 @@ def test_slow_body(subject: SdkSubject, operation: Operation, mode: str) -> list
     made = play(subject, operation, mode, script, options=options, timeout=6.0)
     if made.call.ended - made.call.started < 4 * SHORT:
         return []
-    return made.witnessed([
-        Finding(
-            "RB8", "waits on for a body that comes byte by byte, long past its timeout",
-            expected=f"an end soon after {SHORT:g} s", actual="more than four times as long",
-            basis=_assumed(), cause="timeout:not-overall",
-        )
-    ])  # fmt: skip
+    return made.witnessed([Finding.of("RB8", SlowBody(SHORT), _assumed())])
 
 
 @CASES.case("robust.slow-connect", "RB8", "ER9", each=every, modes=MODES)

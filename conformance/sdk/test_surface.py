@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from conformance.claims import Lacks, MissingBases, OwnClient
 from conformance.faults.script import Script
 from conformance.oracles.exceptions import same_value
 from conformance.sdk.judging import CASES, MODES, every, needs_option
@@ -27,25 +28,18 @@ def test_methods(subject: SdkSubject, operation: Operation) -> Iterator[Finding]
         for mode in subject.hello.unopened:
             raise Inconclusive(subject.unmade(mode) or missing)
         via = f"; `{found.via}` does the same" if found is not None and found.via else ""
-        cause = _lacking(operation.id, operation.method, missing)
-        group = cause.removeprefix("methods:")
-        lacks = (
-            f"`{group}`, and so no `{operation.method}`"
-            if group != cause
-            else (f"method `{operation.method}`")
-        )
-        yield Finding(
-            "WR6", f"has no {lacks}",
-            expected=f"`{operation.method}` ({operation.basis}: {operation.source})",
-            actual=missing + via, basis=operation.basis,
-            cause=cause,
-        )  # fmt: skip
+        claim = _lacking(operation.id, operation.method, missing, missing + via)
+        said = f"{operation.basis}: {operation.source}"
+        yield Finding.of("WR6", claim, operation.basis, said)
 
 
-def _lacking(operation: str, method: str, why: str) -> str:
-    """Return the cause of a missing method: its whole group, where that is what is missing."""
+def _lacking(operation: str, method: str, why: str, seen: str) -> Lacks:
+    """Return the claim of a missing method: its whole group, where that is what is missing."""
     group, dot, _ = method.partition(".")
-    return f"methods:{group}" if dot and why.endswith(f"`{group}`") else f"method:{operation}"
+    if dot and why.endswith(f"`{group}`"):
+        says = f"has no `{group}`, and so no `{method}`"
+        return Lacks("methods", method, group, group, says, seen)
+    return Lacks("method", method, method, operation, f"has no method `{method}`", seen)
 
 
 @CASES.case("surface.clients", "WR9")
@@ -95,11 +89,10 @@ def test_options(subject: SdkSubject) -> Iterator[Finding]:
         found = subject.hello.options.get(option.role)
         if found is None or found.missing is None:
             continue
-        yield Finding(
-            "WR7", f"its constructor has no option `{option.name}`",
-            expected=f"`{option.name}` ({option.basis}: {option.source})", actual=found.missing,
-            basis=option.basis, cause=f"option:{option.name}",
-        )  # fmt: skip
+        name = option.name
+        says = f"its constructor has no option `{name}`"
+        claim = Lacks("option", name, name, name, says, found.missing)
+        yield Finding.of("WR7", claim, option.basis, f"{option.basis}: {option.source}")
 
 
 @CASES.case("surface.defaults", "WR7")
@@ -172,13 +165,8 @@ def test_own_client(subject: SdkSubject, mode: str) -> list[Finding]:
     if call.outcome.kind == "value":
         return []
     error = call.outcome.error
-    found = Finding(
-        "WR7", f"does not reach its base URL where `{option.name}` is given",
-        expected="the same answer as without it (assumed: the document names both options and no "
-        "exception to either)",
-        actual=error.text or error.name if error else call.outcome.kind,
-        basis=Basis.ASSUMED, cause=f"own-client:{option.name}", mode=mode,
-    )  # fmt: skip
+    seen = error.text or error.name if error else call.outcome.kind
+    found = Finding.of("WR7", OwnClient(option.name, seen), Basis.ASSUMED, mode=mode)
     return made.witnessed([found], call)
 
 
@@ -213,24 +201,20 @@ def _exception(
     if found is None:
         return
     if found.found is None or not (found.exported or anywhere):
-        yield Finding(
-            "ER16",
+        says = (
             f"has no exception `{name}`" if found.found is None
-            else f"does not export `{name}` from where the document imports it",
-            expected=f"`{name}` ({basis}: {source})",
-            actual=f"it is at {found.found}" if found.found else "no module has it",
-            basis=basis, cause=f"exception:{name}",
+            else f"does not export `{name}` from where the document imports it"
         )  # fmt: skip
+        why = f"it is at {found.found}" if found.found else "no module has it"
+        claim = Lacks("exception", name, name, name, says, why)
+        yield Finding.of("ER16", claim, basis, f"{basis}: {source}")
         return
     lacking = [b for b in bases if b not in found.bases]
     there = subject.hello.exceptions
     lacking = [b for b in lacking if b not in there or there[b].found is not None]
     if lacking:
-        yield Finding(
-            "ER10", f"`{name}` does not have its documented base class",
-            expected=f"bases {', '.join(bases)} ({basis}: {source})",
-            actual=", ".join(found.bases), basis=basis, cause=f"bases:{name}",
-        )  # fmt: skip
+        bare = MissingBases(name, bases, tuple(found.bases))
+        yield Finding.of("ER10", bare, basis, f"{basis}: {source}")
 
 
 @CASES.case("surface.context-manager", "RB10")

@@ -13,8 +13,8 @@ from conformance.verdict import Finding, Verdict
 from specs.catalogue import requirements
 
 LEAK = Finding("ER9", "lets an exception out", cause="leak", operation="add", mode="sync")
-EMPTY = LEAK.at(condition="status 200 without a body", exception="json.JSONDecodeError")
-PAGE = LEAK.at(condition="status 200 with HTML", exception="ValueError", operation="list")
+EMPTY = LEAK.at(conditions=("status 200 without a body",), exceptions=("json.JSONDecodeError",))
+PAGE = LEAK.at(conditions=("status 200 with HTML",), exceptions=("ValueError",), operation="list")
 
 
 def entry(*findings: Finding) -> FindingEntry:

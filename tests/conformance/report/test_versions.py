@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from conformance.cases import CaseResult
+from conformance.claims import Early, Leaked, NotRetried, WrongClass
 from conformance.report import html, markdown, text
 from conformance.report.exit import decide
 from conformance.report.results import Results, SubjectEntry, summarise
@@ -103,14 +105,12 @@ def test_reports_of_one_release_have_no_such_part() -> None:
     assert "Between releases" not in html.render(made, decide(made))
 
 
-LEAK = Finding("ER9", "leaks", operation="add", cause="leak:transport")
-CLASS = Finding("ER15", "another class", operation="add", cause="class:NetworkError:network")
-ONCE = Finding("RT5", "gives up", operation="add", cause="not-retried:429")
-RANGE = Finding("RT5", "gives up", operation="add", cause="not-retried:5XX")
-HASTY = Finding(
-    "RA4", "too early", operation="add", cause="early:retry-after:429", fault="add#1 429",
-    timeline=("+0.000 POST /add #1 → 429", "+1.000 POST /add #2 → 200"),
-)  # fmt: skip
+LEAK = Finding.of("ER9", Leaked("E", "httpx.ReadError", "transport", "a reset", "E"))
+CLASS = Finding.of("ER15", WrongClass("NetworkError", "E", "network", "a reset"))
+ONCE = Finding.of("RT5", NotRetried("429", "status 429", "3", "status 429", "raised E"))
+RANGE = ONCE.claiming(NotRetried("5XX", "status 5XX", "3", "status 503", "raised E"))
+HASTY = Finding.of("RA4", Early(2, 2.0, "", 1.0, True)).at(answers=("429", "200"))
+LEAK, CLASS, ONCE, RANGE, HASTY = (f.at(operation="add") for f in (LEAK, CLASS, ONCE, RANGE, HASTY))
 
 
 def found_in(version: str, finding: Finding) -> SubjectEntry:
@@ -128,10 +128,10 @@ def found_in(version: str, finding: Finding) -> SubjectEntry:
         (LEAK, CLASS, Change.UNCLEAR),
         (ONCE, HASTY, Change.UNCLEAR),
         (RANGE, HASTY, Change.NEW),
-        (RANGE, HASTY.at(fault="add#1 503"), Change.UNCLEAR),
+        (RANGE, HASTY.at(answers=("503", "200")), Change.UNCLEAR),
         (LEAK, HASTY, Change.NEW),
         (LEAK.at(operation="get"), CLASS, Change.NEW),
-        (LEAK.at(cause="leak:shape"), CLASS, Change.NEW),
+        (LEAK.claiming(replace(LEAK.claim, family="shape")), CLASS, Change.NEW),
     ],
 )
 def test_what_another_finding_hides_is_not_new(

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import specs
+from conformance import claims as c
+from conformance.claims import Base
 from conformance.drivers.environment import EnvironmentUnavailable, prepare
 from conformance.drivers.hosting.table import Operation as Row
 from conformance.drivers.hosting.table import Option, Shape, Table, Way
@@ -50,11 +52,15 @@ class AsyncClaivClient(ClaivClient):
 """
 
 
-def witness(text: str, mode: str = "sync", cause: str = "value-for:503") -> Witness:
+VALUE = c.ValueInstead("ClaivError", "status 503", "5XX", "5XX")
+LEAK = c.Leaked("ClaivError", "OSError", "OSError", "a reset", "ClaivError")
+
+
+def witness(text: str, mode: str = "sync", claim: Base = VALUE) -> Witness:
     """Return a call of `ingest` under a fault script."""
     return Witness(
         CLAIV["ingest"], mode, {"user_id": "u", "content": "hé"}, {"max-retries": 0},
-        Script.parse(text), None, (), cause=cause, expected="ClaivError (documented)", sent=1,
+        Script.parse(text), None, (), claim=claim, expected="ClaivError (documented)", sent=1,
     )  # fmt: skip
 
 
@@ -88,7 +94,10 @@ FAULTS = ["* before-accept refuse", "ingest reset", "ingest stall", "",
 def test_scripts_are_short(text: str, mode: str) -> None:
     """Every script fits on a screen and compiles, whatever its server has to do."""
     made = script(
-        CLAIV, TABLE, witness(text, mode, {"sync": "pickle", "async": "leak:x"}[mode]), "title"
+        CLAIV,
+        TABLE,
+        witness(text, mode, {"sync": c.Unpicklable("E", "pickled", "…"), "async": LEAK}[mode]),
+        "title",
     )
     compile(made, "show.py", "exec")
     assert made.count("\n") <= LONGEST
@@ -122,7 +131,7 @@ def test_a_script_answers_as_the_call_was_answered() -> None:
 def test_a_refused_connection_is_shown_at_a_closed_port(tmp_path: Path) -> None:
     """Where nobody listens, the script closes its server before it calls."""
     (tmp_path / "claiv.py").write_text(FAKE)
-    text = script(CLAIV, TABLE, witness("* before-accept refuse", cause="leak:x"), "title")
+    text = script(CLAIV, TABLE, witness("* before-accept refuse", claim=LEAK), "title")
     assert "Thread" not in text
     code, line = shown(text, tmp_path)
     assert (code, "ConnectionRefusedError" in line) == (1, True)
@@ -133,7 +142,7 @@ def test_a_redirect_points_to_the_script_itself(tmp_path: Path) -> None:
     (tmp_path / "claiv.py").write_text(
         FAKE.replace("answer.read()", "answer.getheader('location')")
     )
-    given = witness('ingest 302 location="{base}{target}" body=""', cause="value-for:3XX")
+    given = witness('ingest 302 location="{base}{target}" body=""', claim=c.UnfollowedRedirect(302))
     code, line = shown(script(CLAIV, TABLE, given, "title"), tmp_path)
     assert code == 1
     assert re.search(r"returned \(302, 'http://127.0.0.1:\d+/moved'\)$", line)
@@ -154,33 +163,33 @@ def test_what_a_socket_server_cannot_show(text: str) -> None:
         script(CLAIV, TABLE, witness(text), "title")
 
 
-LOOKED: list[tuple[str, str, str]] = [
-    ("early:retry-after:429", "at least 2 s before attempt 3: …", "sum(waits[1:2]) < 1.99"),
-    ("backoff:too-long", "at most 2.000 s before attempt 2: …", "sum(waits[0:1]) > 2.1"),
-    ("attribute-value:E.retry_after", '"7", from header:retry-after (d)',
+LOOKED: list[tuple[Base | None, str]] = [
+    (c.Early(3, 2.0, "", 1.0, True), "sum(waits[1:2]) < 1.99"),
+    (c.TooLong(2, 2.0, "", 3.0), "sum(waits[0:1]) > 2.1"),
+    (c.WrongAttribute("E", "retry_after", "7", '"7"', "header:retry-after", "null"),
      "getattr(error, 'retry_after', None) not in ['7', 7.0]"),
-    ("target:get:GET /v6/a/{id}", "GET /v1/a/{id} (observed)",
+    (c.WrongTarget("GET /v1/a/{id}", "GET /v6/a/{id}", "", "get:GET /v6/a/{id}"),
      "not re.match('GET /v1/a/[^/ ]+[ ?]', requests[0][0][0])"),
-    ("body:create:/:additionalProperties:ttl", "",
+    (c.WrongBody("create", "/", "additionalProperties", ("ttl",), False, "…"),
      "bool({'ttl'} & set(json.loads(requests[0][1])))"),
-    ("header-value:x-plan:usage.plan", "`usage.plan` = 'pro'",
+    (c.WrongFigure("usage.plan", "x-plan", "pro", "None"),
      "str(getattr(getattr(result, 'usage', None), 'plan', None)) != 'pro'"),
-    ("not-read:usage:observed", "`usage.plan` = 'pro' (observed)",
+    (c.NotRead("usage", "observed", "usage.plan", "pro", ("x-plan",), ("usage.plan",)),
      "str(getattr(getattr(result, 'usage', None), 'plan', None)) != 'pro'"),
-    ("attribute-value:E.detail", '"cut off …, from message (d)',
+    (c.WrongBody("create", "/tags", "minItems", (), False, "…"),
      "len(requests) == 2 and names[0] == 'Odd'"),
-    ("default:search.threshold", "0.3, or nothing (documented: §)", "str(given) != '0.3'"),
-    ("invented:add.success", "an error, or no value",
+    (c.WrongDefault("search", "threshold", 0.3, "0.5"), "str(given) != '0.3'"),
+    (c.InventedValue("add", "success", "yes"),
      "error is None and bool(getattr(result, 'success', None))"),
-    ("invented:text", "an error, or no value", "isinstance(result, str)"),
-    ("something-new", "", "len(requests) == 2 and names[0] == 'Odd'"),
+    (c.InventedValue("add", "", "<html>"), "isinstance(result, str)"),
+    (None, "len(requests) == 2 and names[0] == 'Odd'"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("cause", "expected", "shows"), LOOKED, ids=[c for c, _, _ in LOOKED])
-def test_what_is_looked_at(cause: str, expected: str, shows: str) -> None:
-    """Each kind of cause has its own look; a new kind is seen by how the call ends."""
-    made = told(About(cause, expected, "Base", sent=2, raised="Odd"))
+@pytest.mark.parametrize(("claim", "shows"), LOOKED, ids=repr)
+def test_what_is_looked_at(claim: Base | None, shows: str) -> None:
+    """Each claim has its own look; one without is seen by how the call ends."""
+    made = told(About(claim, "Base", sent=2, raised="Odd"))
     assert made.shows == shows
     compile(made.seen, "seen", "eval")
     compile(made.shows, "shows", "eval")

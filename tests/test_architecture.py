@@ -224,6 +224,56 @@ def test_no_unfinished_marks() -> None:
     assert [] == found
 
 
+WORDS = frozenset({"message", "reason", "expected", "actual"})
+"""Fields that hold sentences of ours."""
+READING = frozenset({
+    "startswith", "endswith", "partition", "rpartition", "removeprefix", "removesuffix", "split",
+    "match", "search", "fullmatch", "findall", "finditer", "sub",
+})  # fmt: skip
+RENDERERS = ("conformance/report/", "conformance/claims/", "load/web.py")
+OTHERS_WORDS = {"conformance/oracles/exceptions.py": "'integer string' in raised.message"}
+"""What the interpreter says of a number that is too long, and has no class of its own for."""
+
+
+def test_nothing_parses_a_sentence() -> None:
+    """What a finding or a result states is a value: its words are for people, outside renderers."""
+    wrong = []
+    for path in SOURCES:
+        name = relative(path)
+        if name.startswith(RENDERERS):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if _reads_words(node) and ast.unparse(node) != OTHERS_WORDS.get(name):
+                wrong.append(f"{name}:{node.lineno}: {ast.unparse(node)[:80]}")  # type: ignore[attr-defined]
+    assert [] == wrong
+
+
+def _reads_words(node: ast.AST) -> bool:
+    """True for a string method, a regex or `in` over a field of words."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        texts = [node.func.value, *(node.args if ast.unparse(node.func.value) == "re" else ())]
+        return node.func.attr in READING and any(map(_words, texts))
+    if isinstance(node, ast.Compare):
+        inside = any(isinstance(op, ast.In | ast.NotIn) for op in node.ops)
+        return inside and any(map(_words, node.comparators))
+    return False
+
+
+def _words(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr in WORDS
+
+
+def test_sentences_that_are_parsed_are_seen() -> None:
+    """The rule above bites on each way of reading a sentence, and lets values be."""
+    bad = (
+        "finding.message.startswith('x')", "re.search('a', f.reason)", "'x' in case.reason",
+        "kind.actual.partition(':')",
+    )  # fmt: skip
+    good = ("finding.cause.startswith('x')", "re.search('a', text)", "f.reason == ''")
+    seen = [any(map(_reads_words, ast.walk(ast.parse(text)))) for text in (*bad, *good)]
+    assert [True] * len(bad) + [False] * len(good) == seen
+
+
 @pytest.mark.parametrize(
     "pattern",
     [r"(?<![\w.])/(work|root|home/\w+)/", r"https?://[\w.-]*(pypi|pythonhosted|npmjs|debian)\.\w+"],

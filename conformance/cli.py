@@ -26,8 +26,8 @@ from conformance.options import Given, secrets
 from conformance.progress import INTERRUPTED
 
 if TYPE_CHECKING:
-    from conformance.report.baseline import Baseline
     from conformance.report.results import Results, SubjectEntry
+    from conformance.report.waiver import Baseline
 
 app = typer.Typer(
     name="memconform",
@@ -99,13 +99,19 @@ def _usage_errors() -> Iterator[None]:
         raise _usage(error) from None
 
 
-def finish(results: Results, out: Path | None, baseline: Baseline | None = None) -> None:
+def finish(
+    results: Results, out: Path | None, baseline: Baseline | None = None, fail_on: str | None = None
+) -> None:
     """Write a run's files, print its report, and leave with its exit code."""
     from conformance.report import text, write
     from conformance.report.baseline import compare
     from conformance.report.exit import decide
+    from conformance.report.waiver import FailOn
 
-    comparison = compare(results, baseline) if baseline is not None else None
+    accepted = baseline or results.baseline
+    bar = FailOn(fail_on) if fail_on else results.fail_on
+    results = results.model_copy(update={"baseline": accepted, "fail_on": bar})
+    comparison = compare(results, accepted) if accepted is not None else None
     decision = decide(results, comparison)
     if out is not None:
         write.reports(out, results, decision, comparison)
@@ -143,7 +149,7 @@ def _judged(make: Callable[[], Sequence[SubjectEntry]], given: Given) -> None:
         secrets=secrets(given),
         complete=complete,
     )
-    finish(results, out, accepted)
+    finish(results, out, accepted, given["fail-on"])
 
 
 @command(app, "run", short_help="Judge all that ships: backend, SDK releases, load.")
@@ -169,7 +175,7 @@ def run(given: Given) -> None:
             watch=watch,
             fast=given["fast"],
         )
-    finish(results, given["out"], accepted)
+    finish(results, given["out"], accepted, given["fail-on"])
 
 
 @command(app, "backend", short_help="Judge a backend: does it keep its document?")
@@ -213,42 +219,16 @@ def report(given: Given) -> None:
 
     with _usage_errors():
         accepted = known.read(given["baseline"]) if given["baseline"] else None
-        finish(_read(given["results"]), given["out"], accepted)
-
-
-@command(baseline_app, "write", place="baseline write")
-def baseline_write(given: Given) -> None:
-    """Accept the findings of a run as known deviations."""
-    from conformance.report import baseline as known
-    from conformance.report import write
-
-    results, to = given["results"], given["to"]
-    made = _read(results)
-    if not made.run.complete:
-        raise _usage(
-            f"{results} is not complete ({made.run.reason}): nothing may be accepted from it"
-        )
-    text = known.dump(known.of(made))
-    if to is None:
-        console.out(text, end="")
-    else:
-        write.file(to, text, "--to")
-        console.print(f"{sum(len(s.findings) for s in made.subjects)} findings accepted in {to}")
+        finish(_read(given["results"]), given["out"], accepted, given["fail-on"])
 
 
 def _read(path: Path) -> Results:
-    from pydantic import ValidationError
-
-    from conformance.report.results import Results
+    from conformance.report import write
 
     try:
-        return Results.model_validate_json(path.read_text("utf-8"))
-    except OSError as error:
-        raise _usage(f"{path} cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise _usage(f"{path} is not a results.json: {where}: {first['msg']}") from None
+        return write.read(path)
+    except ValueError as error:
+        raise _usage(error) from None
 
 
 @command(app, "teeth", short_help="Prove on seeded defects that the suites can fail.")
@@ -279,9 +259,10 @@ def teeth(given: Given) -> None:
 
 def _late_commands() -> None:
     """Attach the commands that live beside what they command."""
-    from conformance import commands
+    from conformance import commands, waiving
 
     commands.attach(app, spec_app, driver_app)
+    waiving.attach(baseline_app)
     root(app, lambda: importlib.metadata.version("memconform"))
 
 

@@ -195,6 +195,8 @@ def _row(option: Option, place: str) -> str:
     return f"| `{shown.replace('|', chr(92) + '|')}` | {text}.{env} |"
 
 
+_OF_RESULTS = ("report", "baseline write", "baseline update", "baseline prune")
+_OF_BASELINE = ("baseline update", "baseline prune", "baseline check", "baseline show")
 _JUDGING = ("backend", "sdk", "load")
 _KEYS = (
     "key to call with; a second one, of another tenant, tests isolation; member=KEY, "
@@ -398,8 +400,10 @@ def _results() -> Iterator[Option]:
     )
     yield Option("RECORDING", File(), "RECORDING", "file that --record wrote", ("judge",),
                  required=("judge",))  # fmt: skip
-    yield Option("RESULTS", File(), "RESULTS", "a results.json", ("report", "baseline write"),
-                 required=("report", "baseline write"))  # fmt: skip
+    yield Option("RESULTS", File(), "RESULTS", "a results.json", _OF_RESULTS,
+                 required=_OF_RESULTS)  # fmt: skip
+    yield Option("FILE", File(), "FILE", "a baseline, JSON or TOML", _OF_BASELINE,
+                 required=_OF_BASELINE)  # fmt: skip
     yield Option(
         "--sensitivity", Flag(), "", "say which damage this run would have noticed",
         ("backend", "judge", "pytest"),
@@ -410,11 +414,16 @@ def _results() -> Iterator[Option]:
     yield Option(
         "--out", File(), "DIR", "folder for results.json and the reports",
         (*_JUDGING, "run", "judge", "report", "pytest", "locust"), required=("report",),
-        defaults={"run": File.path("memconform-out")},
+        defaults=dict.fromkeys((*_JUDGING, "run", "judge"), File.path("memconform-out")),
     )  # fmt: skip
     yield Option(
         "--baseline", File(), "FILE", "known deviations to compare with",
         (*_JUDGING, "run", "judge", "report"),
+    )  # fmt: skip
+    yield Option(
+        "--fail-on", Choice("must", "should", "may", "new"), "LEVEL",
+        "findings without a waiver that fail the run: from this level on, or all that are new",
+        (*_JUDGING, "run", "judge", "report"), shown="must; with --baseline: new",
     )  # fmt: skip
     yield Option(
         "--no-baseline", Flag(), "", "judge by the promises alone, with no known deviations",

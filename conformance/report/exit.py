@@ -5,10 +5,12 @@ The first line of this table that is true decides.
 | code | when |
 |---|---|
 | 3 | an error of ours, an interrupted run, or a part that is missing |
-| 1 | a broken MUST; with a baseline, any finding that it does not list |
+| 1 | a broken MUST; with a baseline, a finding that is new, wider or whose waiver expired |
 | 5 | too little evidence: nothing was judged, or less than half of what applies |
 | 4 | the baseline lists findings that are gone |
 | 0 | none of these |
+
+`fail_on` moves the bar for 1: `must`, `should`, `may`, or `new` (any finding without a waiver).
 
 2 is for usage and never follows from results. A subject whose run as a whole says too little,
 however many cases passed, says so itself in `details.undecided`: a slow load generator, for one.
@@ -17,14 +19,14 @@ however many cases passed, says so itself in `details.undecided`: a slow load ge
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from conformance.report.baseline import Comparison
-from conformance.report.results import CaseEntry, Results, SubjectEntry
+from conformance.report.baseline import Comparison, label
+from conformance.report.results import CaseEntry, FindingEntry, Results, SubjectEntry
+from conformance.report.waiver import FailOn
 from conformance.verdict import Blame, Verdict
-from specs.catalogue import Level
 
 
 class Exit(IntEnum):
@@ -46,28 +48,37 @@ class Decision:
     reason: str
 
 
-def decide(results: Results, comparison: Comparison | None = None) -> Decision:
-    """Return the exit code of a run; `comparison` where it was held against a baseline."""
-    for rule in (_broken_run, _deviates, _evidence, _stale):
-        decision = rule(results, comparison)
+def decide(
+    results: Results, comparison: Comparison | None = None, fail_on: FailOn | None = None
+) -> Decision:
+    """Return the exit code of a run; `comparison` if it was held against a baseline."""
+    bar = fail_on or results.fail_on or (FailOn.MUST if comparison is None else FailOn.NEW)
+    decisions = (
+        _broken_run(results),
+        _deviates(results, comparison, bar),
+        _evidence(results),
+        _stale(comparison),
+    )
+    for decision in decisions:
         if decision is not None:
             return decision
-    judged = f"{_many(len(results.subjects), 'subject')} judged"
+    judged = f"{many(len(results.subjects), 'subject')} judged"
     found = sum(len(s.findings) for s in results.subjects)
     if comparison and comparison.known:
-        judged += f"; {_many(len(comparison.known), 'known deviation')}, none new"
-    elif found:
-        judged += f"; {_many(found, 'finding')}, none of what a document promises"
+        known = f"with {many(len(comparison.known), 'known deviation')}"
+        return Decision(Exit.CONFORMS, f"{known}, none new; {judged}")
+    if found:
+        judged += f"; {many(found, 'finding')}, none of what a document promises"
     return Decision(Exit.CONFORMS, judged)
 
 
-def _many(count: int, noun: str, one: str = "", more: str = "") -> str:
+def many(count: int, noun: str, one: str = "", more: str = "") -> str:
     """Return a count with its noun and, where given, the verb that follows."""
     verb = one if count == 1 else more
     return f"{count} {noun}{'' if count == 1 else 's'}{' ' * bool(verb)}{verb}"
 
 
-def _broken_run(results: Results, _: Comparison | None) -> Decision | None:
+def _broken_run(results: Results) -> Decision | None:
     if not results.run.complete:
         return Decision(Exit.ERROR, f"the run is not complete: {results.run.reason}")
     errors = [(s, c) for s in results.subjects for c in s.cases if c.verdict is Verdict.ERROR]
@@ -76,7 +87,7 @@ def _broken_run(results: Results, _: Comparison | None) -> Decision | None:
         blame = case.blame or Blame.HARNESS
         return Decision(
             Exit.ERROR,
-            f"{_many(len(errors), 'case')} ended in an error of {_WHOSE[blame]}, the first being "
+            f"{many(len(errors), 'case')} ended in an error of {_WHOSE[blame]}, the first being "
             f"{case.case} on {subject.name}: {case.reason}",
         )
     return None
@@ -96,28 +107,53 @@ def _gravest(errors: Sequence[tuple[SubjectEntry, CaseEntry]]) -> tuple[SubjectE
     return min(errors, key=lambda each: _GRAVEST.index(each[1].blame or Blame.HARNESS))
 
 
-def _deviates(results: Results, comparison: Comparison | None) -> Decision | None:
-    if comparison is not None:
-        if not comparison.new:
-            return None
-        name, finding = comparison.new[0]
+def _deviates(results: Results, comparison: Comparison | None, bar: FailOn) -> Decision | None:
+    for count, one, more, (name, finding, why) in _failing(results, comparison, bar):
         return Decision(
             Exit.DEVIATES,
-            f"{_many(len(comparison.new), 'finding', 'is', 'are')} new, the first being "
-            f"{finding.requirement} on {name}: {finding.message}",
+            f"{many(count, one, 'is', 'are')} {more}, the first being "
+            f"{finding.requirement} on {name}: {finding.message}{why}",
         )
-    broken = [(s, f) for s in results.subjects for f in s.findings if f.level is Level.MUST]
-    if not broken:
-        return None
-    subject, finding = broken[0]
-    return Decision(
-        Exit.DEVIATES,
-        f"{_many(len(broken), 'promise', 'is', 'are')} broken, the first being "
-        f"{finding.requirement} on {subject.name}: {finding.message}",
-    )
+    return None
 
 
-def _evidence(results: Results, _: Comparison | None) -> Decision | None:
+def _failing(
+    results: Results, comparison: Comparison | None, bar: FailOn
+) -> Iterator[tuple[int, str, str, tuple[str, FindingEntry, str]]]:
+    """Yield each kind of findings that fail a run: how many, in words, and the first."""
+    if comparison is None:
+        found = [(label(s), f, "") for s in results.subjects for f in s.findings]
+        kinds = [
+            (
+                "promise" if bar is FailOn.MUST else "finding",
+                "broken" if bar is FailOn.MUST else f"at or above --fail-on {bar}",
+                found,
+            )
+        ]
+    else:
+        kinds = [
+            ("finding", "new", [(n, f, "") for n, f in comparison.new]),
+            (
+                "finding",
+                "wider than waived",
+                [(n, f, f" (now also {added})") for n, f, added in comparison.wider],
+            ),
+            (
+                "waiver",
+                "expired",
+                [
+                    (n, f, f" (until {w.expires}, owner {w.owner or 'nobody'})")
+                    for n, f, w in comparison.expired
+                ],
+            ),
+        ]
+    for noun, state, seen in kinds:
+        failing = [each for each in seen if bar.fails(each[1].level)]
+        if failing:
+            yield len(failing), noun, state, failing[0]
+
+
+def _evidence(results: Results) -> Decision | None:
     if not results.subjects:
         return Decision(Exit.TOO_LITTLE_EVIDENCE, "no subject was judged")
     for subject in results.subjects:
@@ -147,12 +183,13 @@ def evidence(subject: SubjectEntry) -> tuple[int, int]:
     return judged, judged + counts[Verdict.INCONCLUSIVE]
 
 
-def _stale(_: Results, comparison: Comparison | None) -> Decision | None:
-    if comparison is None or not comparison.vanished:
+def _stale(comparison: Comparison | None) -> Decision | None:
+    if comparison is None or not comparison.gone:
         return None
-    name, known = comparison.vanished[0]
+    name, waiver = comparison.gone[0]
     return Decision(
         Exit.STALE_BASELINE,
-        f"{_many(len(comparison.vanished), 'known deviation', 'is', 'are')} gone, the first being "
-        f"{known.requirement} on {name}; write the baseline anew to keep it honest",
+        f"{many(len(comparison.gone), 'known deviation', 'is', 'are')} gone, the first being "
+        f"{waiver.requirement} on {name}: {waiver.message}; "
+        "`memconform baseline prune RESULTS FILE` removes them",
     )

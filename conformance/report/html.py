@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from conformance.foreign import page, through
 from conformance.report import charts, load
 from conformance.report.baseline import Comparison, label
+from conformance.report.differences import differences, to_act_on, waiver_lines
 from conformance.report.exit import Decision, Exit, evidence
 from conformance.report.matrix import build
 from conformance.report.notes import notes
@@ -58,7 +59,7 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
         lstrip_blocks=True,
     )
     environment.filters["value"] = _value
-    new = {(name, f.id) for name, f in comparison.new} if comparison else set()
+    states = to_act_on(comparison)
     return environment.get_template("report.html.j2").render(
         run=results.run,
         subjects=results.subjects,
@@ -67,13 +68,14 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
         states=_STATES,
         decision=decision,
         word=_WORDS[decision.code],
-        comparison=comparison,
         label=label,
         anchor=_anchor,
         evidence=evidence,
         signs=_SIGNS,
         statements={r.id: r for r in requirements().values()},
-        is_new=lambda subject, finding: (label(subject), finding.id) in new,
+        to_act_on=lambda subject, finding: states.get((label(subject), finding.id), ""),
+        differences=differences(comparison) if comparison else "",
+        waivers=list(waiver_lines(comparison)) if comparison else [],
         notes=notes,
         load_charts=_load_charts,
         load_tables=load.tables,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conformance.foreign import markdown
 from conformance.report.baseline import Comparison, label
+from conformance.report.differences import to_act_on, waiver_lines
 from conformance.report.exit import Decision
 from conformance.report.matrix import build
 from conformance.report.notes import notes
@@ -32,6 +33,7 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
         "",
         *_notes(results),
         *_releases(results),
+        *_waivers(comparison),
         *_findings(results, comparison),
     ]
     return "\n".join(lines) + "\n"
@@ -73,27 +75,34 @@ def _releases(results: Results) -> list[str]:
     return ["## Between releases", "", *lines, ""] if lines else []
 
 
+def _waivers(comparison: Comparison | None) -> list[str]:
+    lines: list[str] = []
+    for head, each in waiver_lines(comparison) if comparison else ():
+        lines += [f"## {head[:1].upper()}{head[1:]}", "", *(f"- {markdown(s)}" for s in each), ""]
+    return lines
+
+
 def _name(api: str, name: str) -> str:
     return name if api in name else f"{name} ({api})"
 
 
 def _findings(results: Results, comparison: Comparison | None) -> list[str]:
-    new = {(name, f.id) for name, f in comparison.new} if comparison else set()
+    new = to_act_on(comparison)
     lines = []
     for subject in results.subjects:
         if not subject.findings:
             continue
         name = label(subject)
         lines += [f"## {markdown(_name(subject.api, name))}", ""]
-        lines += [_line(finding, (name, finding.id) in new) for finding in subject.findings]
+        lines += [_line(finding, new.get((name, finding.id), "")) for finding in subject.findings]
         lines.append("")
     return lines
 
 
-def _line(finding: FindingEntry, new: bool) -> str:
+def _line(finding: FindingEntry, state: str) -> str:
     where = f" {markdown(finding.operation)}" if finding.operation else ""
     times = f" (×{finding.count})" if finding.count > 1 else ""
-    mark = " **new**" if new else ""
+    mark = f" **{state}**" if state else ""
     return (
         f"- **{finding.level} {finding.requirement}**{where}{mark}: "
         f"{markdown(finding.message)}{times} `{finding.id}`"

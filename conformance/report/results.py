@@ -20,6 +20,7 @@ from conformance.evidence import Shown
 from conformance.foreign import admit
 from conformance.report import extent, hidden
 from conformance.report.extent import Extent
+from conformance.report.waiver import Baseline, FailOn
 from conformance.verdict import Blame, Finding, Verdict, binding, merge
 from specs import Basis
 from specs.catalogue import Level, Requirement
@@ -68,6 +69,9 @@ class RequirementEntry(Entry):
     verdict: Verdict
     reason: str = ""
     cases: dict[Verdict, int] = Field(default_factory=dict)
+    operations: dict[str, Verdict] = Field(
+        default_factory=dict, description="operation -> verdict; empty name: no single operation"
+    )
 
 
 class FindingEntry(Entry):
@@ -79,6 +83,7 @@ class FindingEntry(Entry):
     basis: Basis
     source: str = Field(default="", description="where it is promised: document and section")
     case: str
+    cases: tuple[str, ...] = Field(default=(), description="every case that showed it")
     operation: str | None = None
     operations: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
@@ -148,6 +153,10 @@ class Results(Entry):
     schema_: Literal["memconform.results/1"] = Field(default="memconform.results/1", alias="schema")
     run: Run
     subjects: tuple[SubjectEntry, ...] = ()
+    baseline: Baseline | None = Field(
+        default=None, description="the waivers that the run was compared with"
+    )
+    fail_on: FailOn | None = Field(default=None, description="which findings fail the run")
 
 
 def vocabulary() -> frozenset[str]:
@@ -180,7 +189,8 @@ def summarise(
     """Return one subject's entry. Raises KeyError where a case names an unknown requirement."""
     requirements = _requirements(results, catalogue)
     verdicts = Counter(r.verdict for r in results)
-    findings = _findings(api, name, results, catalogue)
+    # A backend is its API: where it answers says nothing about what it does.
+    findings = _findings(api, "" if kind == "backend" else name, results, catalogue)
     return SubjectEntry(
         kind=kind,
         api=api,
@@ -238,9 +248,17 @@ def _requirements(
                 verdict=verdict,
                 reason=next((r.reason for v, r in pairs if v is verdict and r.reason), ""),
                 cases=dict(Counter(v for v, _ in pairs)),
+                operations=_by_operation(pairs),
             )
         )
     return tuple(entries)
+
+
+def _by_operation(pairs: Iterable[tuple[Verdict, CaseResult]]) -> dict[str, Verdict]:
+    grouped: dict[str, list[Verdict]] = {}
+    for verdict, result in pairs:
+        grouped.setdefault(result.operation or "", []).append(verdict)
+    return {name: merge(verdicts) for name, verdicts in grouped.items()}
 
 
 def _findings(
@@ -265,6 +283,7 @@ def _findings(
                 basis=basis,
                 source=next((f.source for f in group if f.basis is basis), ""),
                 case=first.case,
+                cases=tuple(dict.fromkeys(f.case for f in group)),
                 operation=first.operation,
                 operations=tuple(dict.fromkeys(f.operation for f in group if f.operation)),
                 modes=tuple(dict.fromkeys(f.mode for f in group if f.mode)),

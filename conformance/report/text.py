@@ -14,7 +14,8 @@ from rich.text import Text
 
 from conformance.foreign import terminal, through
 from conformance.report.baseline import Comparison, label
-from conformance.report.exit import Decision, Exit
+from conformance.report.differences import differences, to_act_on, waiver_lines
+from conformance.report.exit import Decision, Exit, many
 from conformance.report.matrix import Cell, build
 from conformance.report.notes import notes
 from conformance.report.results import FindingEntry, Results
@@ -96,20 +97,22 @@ def _draw(cell: Cell) -> Text:
 def _findings(
     console: Console, results: Results, comparison: Comparison | None, worst: int
 ) -> None:
-    new = {(name, f.id) for name, f in comparison.new} if comparison else set()
+    new = to_act_on(comparison)
     pairs: list[tuple[str, FindingEntry]] = [
         (label(s), f) for s in results.subjects for f in s.findings
     ]
+    if comparison is not None:
+        _waivers(console, comparison)
     pairs.sort(key=lambda pair: ((pair[0], pair[1].id) not in new, _weight(pair[1])))
     if not pairs:
         return
-    title = f"{len(pairs)} findings"
+    title = many(len(pairs), "finding")
     if comparison is not None:
-        title += f": {len(comparison.known)} known, {len(comparison.new)} new"
-        title += f"; {len(comparison.vanished)} of the baseline gone" if comparison.vanished else ""
+        title += f": {differences(comparison)}"
     console.print(f"[bold]{title}[/bold]")
     for name, finding in _spread(pairs, worst):
-        status = "[red]new[/red] " if (name, finding.id) in new else ""
+        state = new.get((name, finding.id), "")
+        status = f"[red]{state}[/red] " if state else ""
         times = f" (×{finding.count})" if finding.count > 1 else ""
         where = f" {finding.operation}" if finding.operation else ""
         console.print(
@@ -128,6 +131,14 @@ def _findings(
 def _again(finding: FindingEntry) -> str:
     """Return the line that shows a finding again: one for a shell is better than a whole case."""
     return finding.reproduction if finding.reproduction.startswith("curl ") else finding.replay
+
+
+def _waivers(console: Console, comparison: Comparison) -> None:
+    """Print the waivers that a person must look at, by name."""
+    for head, lines in waiver_lines(comparison):
+        console.print(f"[bold]{head}[/bold]", highlight=False)
+        for line in lines:
+            console.print(f"  {line}", markup=False, highlight=False)
 
 
 _SIGNS = {

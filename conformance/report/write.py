@@ -7,6 +7,8 @@ import os
 import shlex
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from conformance.report import html, junit, markdown
 from conformance.report.baseline import Comparison
 from conformance.report.exit import Decision
@@ -31,7 +33,7 @@ def reports(
     """Write every report of a run into a folder, results first. Raises OutputError."""
     results(out, made)
     shown = replayable(made, out)
-    _write(out, "junit.xml", junit.render(shown))
+    _write(out, "junit.xml", junit.render(shown, decision, comparison))
     _write(out, "summary.md", markdown.render(shown, decision, comparison))
     _write(out, "report.html", html.render(shown, decision, comparison))
 
@@ -64,6 +66,18 @@ def by_id(finding: FindingEntry) -> bool:
 def schema() -> str:
     """Return the JSON Schema of `results.json`."""
     return json.dumps(Results.model_json_schema(by_alias=True), indent=1) + "\n"
+
+
+def read(path: Path) -> Results:
+    """Return the results in a file. Raises ValueError, which names the file and what is wrong."""
+    try:
+        return Results.model_validate_json(path.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ValueError(f"{path} is not a results.json: {where}: {first['msg']}") from None
 
 
 def probe(out: Path) -> None:

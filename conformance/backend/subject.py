@@ -382,6 +382,23 @@ class BackendSubject:
         """Return what goes out for a request; histories lack what goes out with every one."""
         return encode(self.always.added(request), self.origin.authority)
 
+    def then(self, head: Prepared, after: Prepared) -> tuple[Exchange, Exchange | None]:
+        """Send a HEAD, and another request on the same connection; None where that was closed.
+
+        Raises NotApplicable where there are no connections, as in a recording.
+        """
+        if not isinstance(self.wire, SocketTransport):
+            raise NotApplicable("a recording has no connections")
+        for each in (head, after):
+            self._admit(each, 2)
+        authority = self.origin.authority
+        first, second = self.wire.then(
+            encode(head.request, authority), encode(after.request, authority), self.patience
+        )
+        done = self._record(head, first)
+        # what its connection spoils is not this operation's: the case says whose it is
+        return done, self._record(replace(after, operation=None), second) if second else None
+
     def together(self, prepared: Sequence[Prepared]) -> list[Exchange]:
         """Release several requests at the same moment and return their exchanges in order."""
         for each in prepared:

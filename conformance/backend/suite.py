@@ -24,6 +24,7 @@ MODULES = (
     "test_auth",
     "test_errors",
     "test_robustness",
+    "test_lawful",
     "test_pagination",
     "test_changing_lists",
     "test_idempotency",

@@ -141,11 +141,15 @@ def test_generated_invalid(subject: BackendSubject, operation: Operation) -> Ite
         yield from judge_all(subject, [exchange], also=frozenset({404, 414}))
         if exchange.status in (404, 414):
             continue
-        yield from envelope.provoked(
-            operation, exchange, "invalid", f"an invalid request ({_topic(made.about)})",
-            requirement="CT4", cause=f"generated-invalid {operation.id} {_topic(made.about)}",
-            basis=broken_basis(operation, arguments, body),
-        )  # fmt: skip
+        what, topic = f"an invalid request ({_topic(made.about)})", _topic(made.about)
+        shape: Any = {
+            "requirement": "CT4", "cause": f"generated-invalid {operation.id} {topic}",
+            "basis": broken_basis(operation, arguments, body),
+        }  # fmt: skip
+        if operation.body is not None and not exchange.request.body:
+            yield from envelope.without_body(operation, exchange, what, **shape)
+        else:
+            yield from envelope.provoked(operation, exchange, "invalid", what, **shape)
     if not judged:
         raise NotApplicable("its schemas leave nothing to get wrong")
 

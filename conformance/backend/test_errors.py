@@ -22,10 +22,9 @@ from conformance.oracles import envelope
 from conformance.oracles.found import found, ok, weaker
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Contract, Operation
-from specs.constraints import Kind, of_body, resting
+from specs.constraints import Kind, resting
 from specs.vocabulary import Provocation
 
-WITHOUT_BODY: tuple[Provocation, ...] = ("invalid", "malformed")
 ALSO = frozenset({400, 404, 405, 413, 414, 415, 422})
 
 
@@ -41,7 +40,10 @@ def test_invalid(subject: BackendSubject, operation: Operation) -> Iterable[Find
         exchange = subject.attempt(operation, valid, body=b"")
         if exchange is not None:
             yield from judge_all(subject, [exchange], also=ALSO)
-            yield from _without_body(operation, exchange)
+            yield from envelope.without_body(
+            operation, exchange, "a request without its body", requirement="CT4",
+            cause=f"missing-body {operation.id}", basis=operation.basis,
+        )  # fmt: skip
     for mutation in table:
         exchange = subject.attempt(operation, mutation.arguments)
         if exchange is None:
@@ -52,23 +54,6 @@ def test_invalid(subject: BackendSubject, operation: Operation) -> Iterable[Find
             operation, exchange, "invalid", f"a request with {mutation.what}", requirement="CT4",
             cause=f"{mutation.kind} {operation.id} {mutation.place}", basis=mutation.basis,
         )  # fmt: skip
-
-
-def _without_body(operation: Operation, exchange: Exchange) -> Iterable[Finding]:
-    """Judge the answer to a request whose required body is empty.
-
-    HTTP does not tell an empty body from none (RFC 9110 section 8.6), so it is a required one
-    that is missing; and it is no JSON text (RFC 8259 section 2). Either answer is right.
-    """
-    readings = [
-        list(envelope.provoked(
-            operation, exchange, reading, "a request without its body", requirement="CT4",
-            cause=f"missing-body {operation.id}", basis=of_body(operation),
-        ))
-        for reading in WITHOUT_BODY
-    ]  # fmt: skip
-    if all(readings):
-        yield from readings[0]
 
 
 def _with_target(contract: Contract) -> list[Operation]:

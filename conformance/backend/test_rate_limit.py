@@ -251,7 +251,7 @@ def test_burst(subject: BackendSubject, operation: Operation) -> Iterable[Findin
     yield from findings
 
 
-@CASES.case("limits.recovery", "RL18", each=limited)
+@CASES.case("limits.recovery", "RL18", "RL20", each=limited)
 def test_recovery(subject: BackendSubject, operation: Operation) -> Iterable[Finding]:
     """Who waits as long as the first refusal said is let in, whatever was refused meanwhile."""
     spending, turned = _spent(subject, operation)
@@ -268,6 +268,8 @@ def test_recovery(subject: BackendSubject, operation: Operation) -> Iterable[Fin
     subject.wait(max(0.0, seconds - passed), "waiting as a refusal said")
     after = spending.ask()
     yield from limits.recovery(operation, spending.limit, [first.exchange], after.exchange)
+    yield from limits.reset_reached(operation, spending.limit, spending.quota(), first, after)
+    yield from limits.reset_falls(operation, spending.limit, spending.asks)
 
 
 def _refused_again(

@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -186,8 +186,13 @@ class SocketTransport:
                 return Answer(None, _failure(error), answer.sent, self.clock.monotonic())
         return answer
 
-    def _ask(self, connection: _Connection, data: bytes, timeout: float, fresh: bool) -> Answer:
+    def _ask(
+        self, connection: _Connection, data: bytes, timeout: float, fresh: bool, had: bytes = b""
+    ) -> Answer:
+        """Send a request and read its answer; `had` came before on this connection."""
         reader = _Reader()
+        if had:
+            reader.feed(had)
         failure: Failure | None = None
         sent = self.clock.monotonic()
         try:
@@ -222,6 +227,39 @@ class SocketTransport:
             sent.append(self.clock.monotonic())
             connection.socket.sendall(each[-1:])
         return self._gather(opened, sent, timeout)
+
+    def then(self, head: bytes, after: bytes, timeout: float) -> tuple[Answer, Answer | None]:
+        """Send a HEAD and then another request on one connection, and read both answers.
+
+        The first ends with its header, whatever length it tells. None where the server closes.
+        """
+        sent = self.clock.monotonic()
+        try:
+            connection = self._open(timeout)
+        except (OSError, ValueError) as error:
+            return Answer(None, _failure(error), sent, self.clock.monotonic()), None
+        reader, data = _Reader(), b""
+        try:
+            connection.socket.settimeout(timeout)
+            connection.socket.sendall(head)
+            while b"\r\n\r\n" not in data and len(data) < MAX_HEAD:
+                more = connection.socket.recv(65536)
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            connection.socket.close()
+            return Answer(None, _failure(error), sent, self.clock.monotonic()), None
+        first, _, rest = data.partition(b"\r\n\r\n")
+        reader.feed(first + b"\r\n\r\n")
+        response = reader.response()
+        whole = replace(response, body=b"", complete=True) if response else None
+        failure: Failure | None = None if whole else "closed"
+        answer = Answer(whole, failure, sent, self.clock.monotonic(), connection.number)
+        if whole is None or (whole.header("connection") or "").lower() == "close":
+            connection.socket.close()
+            return answer, None
+        return answer, self._ask(connection, after, timeout, True, rest)
 
     def close(self) -> None:
         """Close every idle connection."""

@@ -254,5 +254,26 @@ def provoked(
         )  # fmt: skip
 
 
+WITHOUT_BODY: tuple[Provocation, ...] = ("invalid", "malformed")
+
+
+def without_body(
+    operation: Operation, exchange: Exchange, what: str, *, requirement: str, cause: str,
+    basis: Basis | None = None,
+) -> list[Finding]:  # fmt: skip
+    """Return what is wrong with the answer to a request whose required body is empty.
+
+    HTTP does not tell an empty body from none (RFC 9110 section 8.6), so it is a required one
+    that is missing; and it is no JSON text (RFC 8259 section 2). Either answer is right.
+    """
+    readings = [
+        list(provoked(
+            operation, exchange, reading, what, requirement=requirement, cause=cause, basis=basis
+        ))
+        for reading in WITHOUT_BODY
+    ]  # fmt: skip
+    return readings[0] if all(readings) else []
+
+
 def _kind(value: Any) -> str:
     return "nothing" if value is MISSING else type(value).__name__

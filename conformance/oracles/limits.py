@@ -324,6 +324,51 @@ def recovery(
         )  # fmt: skip
 
 
+def reset_reached(
+    operation: Operation, limit: RateLimit, quota: Quota | None, refusal: Ask, after: Ask
+) -> Iterator[Finding]:
+    """RL20: who was refused in a window that is said to last for hours is not let in seconds later.
+
+    A reset may say when all of a quota is back, and one request is back sooner; but not by more
+    than the quota's number of times. What lies further is a mistaken unit.
+    """
+    reading = refusal.reading
+    if not after.admitted or reading is None or reading.reset is None:
+        return
+    passed = after.received - refusal.sent
+    apart = FIXED_APART if limit.algorithm == "fixed-window" else FIXED_APART + 3 * (
+        quota.q if quota else 0)  # fmt: skip
+    if reading.reset > apart * (passed + 1):
+        yield found(
+            "RL20", "the window is over long before its reset, read in the declared unit",
+            refusal.exchange, after.exchange, cause="reset-unit", operation=operation,
+            basis=limit.reset_basis or limit.basis, expected=quotas.unit(limit),
+            actual=f"a reset {reading.reset:.0f} s ahead, and let in after {passed:.1f} s",
+        )  # fmt: skip
+
+
+FIXED_APART = 100
+"""Times that a reset may be further away than the end of its window without being in another unit:
+units differ by a thousand, or by the age of the epoch."""
+
+
+def reset_falls(operation: Operation, limit: RateLimit, asks: Sequence[Ask]) -> Iterator[Finding]:
+    """RL20: a reset in seconds from now comes no closer than by the seconds that pass."""
+    read = [a for a in sorted(asks, key=lambda a: a.sent) if a.reading and a.reading.reset]
+    for one, two in pairwise(read):
+        assert one.reading is not None
+        assert two.reading is not None
+        fallen = (one.reading.reset or 0.0) - (two.reading.reset or 0.0)
+        if fallen > FIXED_APART * (two.received - one.sent + 1):
+            yield found(
+                "RL20", "the reset comes closer a hundred times as fast as time passes",
+                one.exchange, two.exchange, cause="reset-unit", operation=operation,
+                basis=limit.reset_basis or limit.basis, expected=quotas.unit(limit),
+                actual=f"{fallen:.0f} s closer within {two.received - one.sent:.1f} s",
+            )  # fmt: skip
+            return
+
+
 def partitioned(
     operation: Operation, limit: RateLimit, spent: Exchange, others: Sequence[Exchange]
 ) -> Iterator[Finding]:

@@ -34,12 +34,17 @@ class Endpoint:
         if scope["type"] != "http":
             return
         raw, oversized = await _read(receive, scope, self._service.settings.max_body)
+        chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+        if chunked and "robust.chunks-unread" in self._service.defects:
+            raw = b""
         if self._service.settings.delay:
             await asyncio.sleep(self._service.settings.delay)
         job = Job(self._service, self._damage, scope, raw, oversized)
         if job.defects.active:
             await job.interleave()
         status, headers, body, events = job.answer()
+        if job.verb == "HEAD" and "method.head-has-body" in job.defects:
+            scope["method"] = "GET"  # what serves us leaves the body of an answer to HEAD out
         start = {
             "type": "http.response.start",
             "status": status,

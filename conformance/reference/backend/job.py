@@ -300,6 +300,8 @@ class Job:
             return None
         media = self.headers.get(b"content-type", b"").decode("latin-1").lower()
         kind, _, rest = media.partition(";")
+        if rest and "accept.charset-refused" in self.defects:
+            raise Problem("media-type", f"the body must be {declared.media_type}")
         utf8 = "charset=" not in rest or rest.replace('"', "").strip() == "charset=utf-8"
         readable = kind.strip() == declared.media_type and utf8
         if not readable:

@@ -113,13 +113,17 @@ def standard_keys() -> dict[str, KeySpec]:
 
 
 def presented(
-    auth: Sequence[AuthHeader], headers: Mapping[bytes, bytes], *, last_wins: bool = False
+    auth: Sequence[AuthHeader],
+    headers: Mapping[bytes, bytes],
+    *,
+    last_wins: bool = False,
+    exact: bool = False,
 ) -> str | None:
     """Return the key that a request shows, by the contract's precedence; None where it shows none.
 
     `headers` maps lower-case names to values. A header whose prefix does not fit counts as a
     malformed key, not as an absent one, so a lower-ranked header never rescues it. `last_wins`
-    is a defect: the order of precedence turned round.
+    is a defect: the order of precedence turned round; so is `exact`: the scheme's case counts.
     """
     ranked = tuple(reversed(auth)) if last_wins else tuple(auth)
     for rule in ranked:
@@ -128,7 +132,8 @@ def presented(
             continue
         value = raw.decode("latin-1")
         prefix = rule.prefix
-        if prefix and value[: len(prefix)].lower() != prefix.lower():
+        given = value[: len(prefix)]
+        if given.lower() != prefix.lower() or (exact and given != prefix):
             return ""
         return value[len(prefix) :].strip()
     return None

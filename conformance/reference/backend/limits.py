@@ -230,6 +230,14 @@ def _figure(change: Callable[[quotas.Figures], Mapping[str, float]], refused: bo
     return turn
 
 
+def _thousandfold(fields: list[tuple[str, str]], declared: RateLimit) -> list[tuple[str, str]]:
+    """Give a reset that counts from now in milliseconds."""
+    name = quotas.parts(declared).get("reset")
+    if not (quotas.unit(declared) or "").startswith("delta"):
+        return fields
+    return [(n, f"{int(float(v) * 1000)}" if n == name else v) for n, v in fields]
+
+
 DECLARED: Mapping[str, Turn] = {"limit.reset-in-another-unit": _another_unit}
 FIGURES: Mapping[str, Turn] = {
     "limit.remaining-stuck": _figure(lambda said: {"remaining": said.limit}),
@@ -242,6 +250,7 @@ FIGURES: Mapping[str, Turn] = {
     "retry-after.before-reset": _figure(lambda said: {"reset": said.reset + 30}, refused=True),
 }
 FIELDS: Mapping[str, Turn] = {
+    "limit.reset-in-milliseconds": _thousandfold,
     "limit.headers-missing": lambda fields, declared: [],
     "limit.remaining-missing": lambda fields, declared: [
         pair for pair in fields if pair[0] != quotas.parts(declared).get("remaining")

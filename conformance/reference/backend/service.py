@@ -102,7 +102,10 @@ class Service:
     def principal(self, headers: Mapping[bytes, bytes]) -> Principal | None:
         """Return who is behind the key that a request shows; None where nobody is."""
         key = presented(
-            self.contract.auth, headers, last_wins="auth.precedence-reversed" in self.defects
+            self.contract.auth,
+            headers,
+            last_wins="auth.precedence-reversed" in self.defects,
+            exact="auth.scheme-exact" in self.defects,
         )
         if not key:
             return None

@@ -34,12 +34,31 @@ def _whole_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) else value
 
 
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: inner for name, inner in value.items() if inner is not None}
+    return value
+
+
+def _names_split(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    made: dict[str, Any] = {}
+    for name, inner in value.items():
+        first, dot, rest = name.partition(".")
+        made[first] = {rest: inner} if dot else inner
+    return made
+
+
 SPOILS: dict[str, Spoil] = {
     "text.normalised": _texts(lambda text: unicodedata.normalize("NFKC", text)),
     "text.escaped": _texts(html.escape),
     "text.ascii-only": _texts(lambda text: text.encode("ascii", "replace").decode()),
     "text.cut": _texts(lambda text: text[:SHORT]),
+    "text.trimmed": _texts(str.strip),
     "values.numbers-as-text": _numbers_as_text,
+    "values.nulls-lost": _without_nulls,
+    "values.names-split": _names_split,
     "values.fractions-lost": _whole_numbers,
 }
 
@@ -56,8 +75,15 @@ def spoilt(defects: Defects, body: Body) -> Body:
 
 
 def _deep(change: Spoil, value: Any) -> Any:
+    """Return a value with every text, number and inner object changed; the document stays one."""
     if isinstance(value, dict):
-        return {name: _deep(change, inner) for name, inner in value.items()}
+        return {name: _inside(change, inner) for name, inner in value.items()}
+    return _inside(change, value)
+
+
+def _inside(change: Spoil, value: Any) -> Any:
+    if isinstance(value, dict):
+        return change(_deep(change, value))
     if isinstance(value, list):
-        return [_deep(change, inner) for inner in value]
+        return [_inside(change, inner) for inner in value]
     return change(value)

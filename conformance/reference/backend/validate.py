@@ -174,6 +174,8 @@ def parse(raw: bytes, defects: Defects) -> Any:
         json.loads(raw)
     if b"\\u0000" in raw and "robust.nul-fails" in defects:
         raise RuntimeError("a string holds NUL")
+    if _UNBOUNDED.search(raw) and "robust.infinite-fails" in defects:
+        raise RuntimeError("a number has no end")
     try:
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
             _check_depth(raw, defects)
@@ -190,6 +192,9 @@ def parse(raw: bytes, defects: Defects) -> Any:
             raise RuntimeError("a member is named twice") from why
         raise Problem("malformed", "the body is not usable as JSON") from why
     return value
+
+
+_UNBOUNDED = re.compile(rb":\s*(NaN|-?Infinity|\d+e\d{3})")
 
 
 def _finite(digits: str) -> float:

@@ -5,6 +5,7 @@ Computed once per contract; serving is then a matter of looking up.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,6 +128,7 @@ class Routes:
         `path` is as it stood on the wire, so an encoded slash stays inside its argument. Literal
         paths win over templates; no verbs at all means an unknown path.
         """
+        path = _ESCAPE.sub(_unreserved, path) if b"%" in path else path
         allowed: set[str] = set()
         verbs = self._literal.get(path)
         if verbs is not None:
@@ -142,6 +144,15 @@ class Routes:
                 return verbs[verb], arguments, allowed
             allowed.update(verbs)
         return None, {}, allowed
+
+
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+def _unreserved(escape: re.Match[bytes]) -> bytes:
+    """Return what an escape stands for where that needs none (RFC 3986 section 6.2.2.2)."""
+    byte = bytes.fromhex(escape[1].decode())
+    return byte if byte.isalnum() or byte in b"-._~" else escape[0]
 
 
 def _fit(parts: tuple[bytes, ...], given: list[bytes]) -> dict[str, str] | None:

@@ -11,7 +11,10 @@ import asyncio
 import json
 import re
 
+from conformance.history import Response
+from conformance.reference import wrong_answers
 from conformance.reference.defects import Defect, Defects
+from conformance.reference.wrong_answers import ANSWERS
 from load.relay import Ask, Behaviour, Forward, Relay, Reply
 from specs import Contract, effects, pointer
 from specs.examples import example_response
@@ -50,7 +53,41 @@ def _every(wrong: Wrong, n: int, what: str = "") -> bool:
     return True
 
 
-# --- what goes wrong, one function for each defect ----------------------------------------------
+# --- answers that are wrong by themselves -------------------------------------------------------
+
+
+def _answers(change: wrong_answers.Wrong, n: int = 1) -> Behaviour:
+    """Return the behaviour that makes one answer in `n` wrong, of those that can be."""
+
+    async def behaviour(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
+        reply = await forward()
+        answer = Response(reply.status, tuple(reply.headers), reply.body)
+        made = change(ask.operation, answer) if ask.operation else None
+        if made is not None and _every(wrong, n):
+            reply.status, reply.headers, reply.body = made.status, list(made.headers), made.body
+        return reply
+
+    return behaviour
+
+
+_WAIT = wrong_answers.named("retry-after")
+_LIMITED = wrong_answers.only(429)
+wrong_body = _answers(ANSWERS["a required field gone"], 1000)
+wrong_reset = _answers(ANSWERS["reset in the past"], 50)
+remaining_over_limit = _answers(ANSWERS["remaining above the quota"], 50)
+missing_limit_header = _answers(ANSWERS["no remaining header"], 50)
+fails_now_and_then = _answers(ANSWERS["accepted becomes 500"], 40)
+overload_page = _answers(
+    wrong_answers.raw(b"<html>Please wait</html>", "text/html", wrong_answers.only(200)), 40
+)
+bare_refusals = _answers(
+    wrong_answers.raw(b"<html>Too many requests</html>", "text/html", _LIMITED)
+)
+early_retry_after = _answers(wrong_answers.fields(_WAIT, lambda v: "1", _LIMITED))
+no_retry_after = _answers(wrong_answers.fields(_WAIT, lambda v: None, _LIMITED))
+
+
+# --- what goes wrong, one function for each other defect ----------------------------------------
 
 
 async def leak(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
@@ -58,23 +95,6 @@ async def leak(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     wrong.exercise()
     await asyncio.sleep(ask.number * 0.0004)
     return await forward()
-
-
-async def wrong_body(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
-    """One body in 1,000 lacks a required property."""
-    reply = await forward()
-    value = reply.json()
-    required = _required(ask, reply)
-    if isinstance(value, dict) and required and _every(wrong, 1000):
-        value.pop(required[0], None)
-        reply.body = json.dumps(value).encode()
-    return reply
-
-
-def _required(ask: Ask, reply: Reply) -> list[str]:
-    response = ask.operation.response(reply.status) if ask.operation else None
-    schema = response.schema if response is not None and reply.status < 300 else None
-    return list((schema or {}).get("required", ()))
 
 
 async def lost_write(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
@@ -170,36 +190,6 @@ async def slow_operation(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
         wrong.exercise()
         await asyncio.sleep(0.3)
     return await forward()
-
-
-async def wrong_reset(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
-    """One answer in 50 carries a reset that lies an hour in the past."""
-    reply = await forward()
-    limit = ask.operation.rate_limit if ask.operation else None
-    name = (limit.reset or "").lower() if limit is not None else ""
-    given = reply.header(name)
-    if given is not None and _every(wrong, 50):
-        _set(reply, name, str(int(float(given)) - 3600))
-    return reply
-
-
-async def remaining_over_limit(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
-    """One answer in 50 promises more than the whole quota."""
-    reply = await forward()
-    limit = ask.operation.rate_limit if ask.operation else None
-    quota = reply.header((limit.limit or "").lower()) if limit is not None else None
-    if limit is not None and quota is not None and _every(wrong, 50):
-        _set(reply, (limit.remaining or "").lower(), str(int(quota) + 7))
-    return reply
-
-
-async def missing_limit_header(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
-    """One answer in 50 comes without its rate-limit headers."""
-    reply = await forward()
-    limit = ask.operation.rate_limit if ask.operation else None
-    if limit is not None and limit.remaining and _every(wrong, 50):
-        _set(reply, limit.remaining.lower(), None)
-    return reply
 
 
 async def repeated_request_id(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
@@ -303,23 +293,6 @@ async def garbage(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     return reply
 
 
-async def fails_now_and_then(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
-    """One request in 40 is answered 500."""
-    reply = await forward()
-    if _every(wrong, 40):
-        body = json.dumps({"error": {"code": "internal_error", "message": "failed"}}).encode()
-        return Reply(500, [("content-type", "application/json")], body)
-    return reply
-
-
-async def overload_page(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
-    """Under load a proxy's HTML page comes with status 200."""
-    reply = await forward()
-    if reply.body and reply.status == 200 and _every(wrong, 40):
-        return Reply(200, [("content-type", "text/html")], b"<html>Please wait</html>")
-    return reply
-
-
 async def one_at_a_time(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     """Requests are served one after the other, 100 ms each: the planned rate is out of reach."""
     async with wrong.memory.lock:
@@ -384,16 +357,6 @@ async def turns_many_away(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
             return reply
         kept = [h for h in reply.headers if h[0].lower() not in headers]
         return Reply(status, [*kept, *headers.items()], json.dumps(body).encode())
-    return reply
-
-
-async def bare_refusals(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
-    """Who is turned away gets a proxy's page instead of the declared envelope."""
-    reply = await forward()
-    if reply.status == 429:
-        wrong.exercise()
-        _set(reply, "content-type", "text/html")
-        reply.body = b"<html>Too many requests</html>"
     return reply
 
 
@@ -466,24 +429,6 @@ async def turns_away_early(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     return reply
 
 
-async def early_retry_after(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
-    """Retry-After says one second however long the window still is."""
-    reply = await forward()
-    if reply.status == 429 and reply.header("retry-after") is not None:
-        wrong.exercise()
-        _set(reply, "retry-after", "1")
-    return reply
-
-
-async def no_retry_after(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
-    """Whoever is turned away is not told how long to wait."""
-    reply = await forward()
-    if reply.status == 429:
-        wrong.exercise()
-        _set(reply, "retry-after", None)
-    return reply
-
-
 async def nothing(wrong: Wrong, ask: Ask, forward: Forward) -> Reply:
     """The relay itself does right; what goes wrong is elsewhere."""
     return await forward()
@@ -498,7 +443,14 @@ def _defect(
 
 _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.leak-that-slows", "octamem", "LD1", "drift", leak),
-    _defect("load.wrong-body-in-1000", "sovant", "LD5", "answers", wrong_body),
+    _defect(
+        "load.wrong-body-in-1000",
+        "sovant",
+        "LD5",
+        "answers",
+        wrong_body,
+        "One body in 1,000 lacks a required property.",
+    ),
     _defect("load.lost-write", "sovant", "LD6", "lost", lost_write),
     _defect("load.altered-write", "sovant", "LD12", "altered", altered_write),
     _defect("load.forgotten-delete", "sovant", "LD12", "altered", forgotten_delete),
@@ -507,9 +459,30 @@ _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.stall-1s", "octamem", "LD1", "latency", stall),
     _defect("load.closes-connections", "octamem", "LD2", "errors", closes_connections),
     _defect("load.slow-operation", "sovant", "LD1", "latency", slow_operation),
-    _defect("load.wrong-reset", "sovant", "LD5", "answers", wrong_reset),
-    _defect("load.remaining-over-limit", "memsy", "LD5", "answers", remaining_over_limit),
-    _defect("load.missing-limit-header", "memsy-control", "LD5", "answers", missing_limit_header),
+    _defect(
+        "load.wrong-reset",
+        "sovant",
+        "LD5",
+        "answers",
+        wrong_reset,
+        "One answer in 50 carries a reset that lies in the past.",
+    ),
+    _defect(
+        "load.remaining-over-limit",
+        "memsy",
+        "LD5",
+        "answers",
+        remaining_over_limit,
+        "One answer in 50 promises more than the whole quota.",
+    ),
+    _defect(
+        "load.missing-limit-header",
+        "memsy-control",
+        "LD5",
+        "answers",
+        missing_limit_header,
+        "One answer in 50 comes without a rate-limit header.",
+    ),
     _defect("load.repeated-request-id", "sovant", "LD5", "answers", repeated_request_id),
     _defect("load.foreign-answer", "sovant", "LD5", "answers", foreign_answer),
     _defect("load.swapped-answers", "sovant", "LD5", "answers", swapped_answers),
@@ -519,20 +492,55 @@ _TABLE: tuple[tuple[Defect, Behaviour], ...] = (
     _defect("load.truncates", "claiv", "LD2", "errors", truncates),
     _defect("load.bytes-after-body", "octamem", "LD2", "errors", bytes_after_body),
     _defect("load.garbage", "octamem", "LD2", "errors", garbage),
-    _defect("load.fails-now-and-then", "claiv", "LD2", "errors", fails_now_and_then),
-    _defect("load.overload-page", "octamem", "LD5", "answers", overload_page),
+    _defect(
+        "load.fails-now-and-then",
+        "claiv",
+        "LD2",
+        "errors",
+        fails_now_and_then,
+        "One request in 40 is answered 500.",
+    ),
+    _defect(
+        "load.overload-page",
+        "octamem",
+        "LD5",
+        "answers",
+        overload_page,
+        "Under load a proxy's HTML page comes with status 200.",
+    ),
     _defect("load.one-at-a-time", "octamem", "LD3", "throughput", one_at_a_time),
     _defect("load.slow-tail", "claiv", "LD1", "latency", slow_tail),
     _defect("load.turns-valid-away", "claiv", "LD2", "errors", turns_valid_away),
     _defect("load.turns-many-away", "octamem", "LD10", "evidence", turns_many_away),
-    _defect("load.bare-refusals", "sovant", "LD5", "answers", bare_refusals),
+    _defect(
+        "load.bare-refusals",
+        "sovant",
+        "LD5",
+        "answers",
+        bare_refusals,
+        "Who is turned away gets a proxy's page instead of the declared envelope.",
+    ),
     _defect("load.slower-than-before", "octamem", "LD1", "against", slower_than_before),
     _defect("load.drops-page-ends", "sovant", "LD5", "pages", drops_page_ends),
     _defect("load.repeats-items", "sovant", "LD5", "pages", repeats_items),
     _defect("load.over-admits", "sovant", "LD9", "admission", over_admits),
     _defect("load.turns-away-early", "memsy", "LD9", "admission", turns_away_early),
-    _defect("load.early-retry-after", "memsy-control", "LD9", "admission", early_retry_after),
-    _defect("load.no-retry-after", "sovant", "LD5", "answers", no_retry_after),
+    _defect(
+        "load.early-retry-after",
+        "memsy-control",
+        "LD9",
+        "admission",
+        early_retry_after,
+        "Retry-After says one second however long the window still is.",
+    ),
+    _defect(
+        "load.no-retry-after",
+        "sovant",
+        "LD5",
+        "answers",
+        no_retry_after,
+        "Whoever is turned away is not told how long to wait.",
+    ),
     _defect("load.breaks-early", "octamem", "LD3", "breakpoint", breaks_early),
     _defect("load.slows-with-data", "octamem", "LD3", "breakpoint", slows_with_data),
     _defect("load.bytes-after-body-to-sdks", "claiv", "LD2", "errors", longer_than_said),

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from conformance.reference.backend import idempotency, limits
 from conformance.reference.backend.calls import Call, Problem, Reply
+from conformance.reference.backend.damage import Damage, Rendered
 from conformance.reference.backend.keys import Principal
 from conformance.reference.backend.meter import Traffic
 from conformance.reference.backend.plan import Plan, envelope
@@ -26,8 +27,6 @@ from specs import Contract
 from specs.vocabulary import Effect, Policy, Refusal
 
 Headers = list[tuple[str, str]]
-Rendered = tuple[int, Headers, bytes, Sequence[bytes] | None]
-"""Status, headers, body and, where the answer is streamed, its events."""
 
 ANONYMOUS = "anonymous"
 _LOG = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class Job:
     def __init__(
         self,
         service: Service,
-        damage: Callable[[Job, Plan | None, Reply], None],
+        damage: Damage,
         scope: MutableMapping[str, Any],
         raw: bytes,
         oversized: bool,
@@ -438,28 +437,25 @@ class Job:
     # -- the wire ---------------------------------------------------------------------------
 
     def _rendered(self, reply: Reply, call: Call | None) -> Rendered:
-        plan, defects = self.plan, self.defects
         reply.headers.extend(self._about())
-        if defects.active:
-            self.damage(self, plan, reply)
-        status = reply.status or 500
+        status, headers = reply.status or 500, reply.headers
+        body = b""
+        events: list[bytes] | None = None
         if reply.events is not None:
             events = [f"data: {encode(event)}\n\n".encode() for event in reply.events]
-            headers = [("content-type", "text/event-stream; charset=utf-8"), *reply.headers]
+            headers = [("content-type", "text/event-stream; charset=utf-8"), *headers]
             headers.append(("cache-control", "no-store"))
-            self._count(status, sum(map(len, events)))
-            return status, headers, b"", events
-        if reply.encoded is not None:
-            body = reply.encoded
-        else:
-            body = b"" if status in (204, 304) else encode(reply.body).encode()
-        headers = reply.headers
-        if status not in (204, 304):
+        elif status not in (204, 304):
+            body = encode(reply.body).encode() if reply.encoded is None else reply.encoded
             if not any(name == "content-type" for name, _ in headers):
                 headers.append(("content-type", "application/json"))
+        if self.defects.active:
+            operation = self.plan.operation if self.plan else None
+            status, headers, body, events = self.damage(operation, (status, headers, body, events))
+        if events is None and status not in (204, 304):
             headers.append(("content-length", str(len(body))))
-        self._count(status, len(body))
-        return status, headers, body, None
+        self._count(status, len(body) + sum(map(len, events or ())))
+        return status, headers, body, events
 
     def _about(self) -> Headers:
         """Return the headers that every answer carries: request id, quota, usage."""

@@ -99,20 +99,21 @@ def _usage_errors() -> Iterator[None]:
         raise _usage(error) from None
 
 
-def finish(
-    results: Results, out: Path | None, baseline: Baseline | None = None, fail_on: str | None = None
-) -> None:
+def finish(results: Results, given: Given, baseline: Baseline | None = None) -> None:
     """Write a run's files, print its report, and leave with its exit code."""
     from conformance.report import text, write
-    from conformance.report.baseline import compare
+    from conformance.report.baseline import beside, compare
     from conformance.report.exit import decide
     from conformance.report.waiver import FailOn
 
     accepted = baseline or results.baseline
-    bar = FailOn(fail_on) if fail_on else results.fail_on
+    bar = FailOn(given["fail-on"]) if given["fail-on"] else results.fail_on
     results = results.model_copy(update={"baseline": accepted, "fail_on": bar})
     comparison = compare(results, accepted) if accepted is not None else None
+    if given["against"] is not None and any(s.kind != "load" for s in results.subjects):
+        comparison = beside(results, _read(given["against"]))
     decision = decide(results, comparison)
+    out = given["out"]
     if out is not None:
         write.reports(out, results, decision, comparison)
     text.show(console, results, decision, comparison, out)
@@ -149,7 +150,7 @@ def _judged(make: Callable[[], Sequence[SubjectEntry]], given: Given) -> None:
         secrets=secrets(given),
         complete=complete,
     )
-    finish(results, out, accepted, given["fail-on"])
+    finish(results, given, accepted)
 
 
 @command(app, "run", short_help="Judge all that ships: backend, SDK releases, load.")
@@ -175,7 +176,7 @@ def run(given: Given) -> None:
             watch=watch,
             fast=given["fast"],
         )
-    finish(results, given["out"], accepted, given["fail-on"])
+    finish(results, given, accepted)
 
 
 @command(app, "backend", short_help="Judge a backend: does it keep its document?")
@@ -219,7 +220,7 @@ def report(given: Given) -> None:
 
     with _usage_errors():
         accepted = known.read(given["baseline"]) if given["baseline"] else None
-        finish(_read(given["results"]), given["out"], accepted, given["fail-on"])
+        finish(_read(given["results"]), given, accepted)
 
 
 def _read(path: Path) -> Results:

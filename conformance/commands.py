@@ -15,6 +15,7 @@ def attach(app: typer.Typer, spec: typer.Typer, driver: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     command(spec, "check", "spec check", "Check specs and the sources that they cite.")(spec_check)
     command(spec, "schema", "spec schema")(spec_schema)
+    command(spec, "show", "spec show", "Show what an API promises.")(spec_show)
     command(spec, "trace", "spec trace", "Print which cases test each promise.")(spec_trace)
     command(driver, "check", "driver check")(driver_check)
     short = "Write a first driver table for a Python SDK."
@@ -22,6 +23,7 @@ def attach(app: typer.Typer, spec: typer.Typer, driver: typer.Typer) -> None:
     command(driver, "protocol", "driver protocol")(driver_protocol)
     command(app, "serve", short_help="Serve the reference backend, perfect or wrong.")(serve)
     command(app, "replay", short_help="Show one finding again.")(replay)
+    command(app, "explain", short_help="Explain any id that a report shows.")(explain)
 
 
 def spec_check(given: Given) -> None:
@@ -38,6 +40,32 @@ def spec_schema(_: Given) -> None:
     from specs import schema
 
     typer.echo(schema.render(), nl=False)
+
+
+def spec_show(given: Given) -> None:
+    """Show the operations, methods, exceptions and headers that a spec promises."""
+    import specs
+    from conformance.showing import show
+
+    try:
+        typer.echo(show(specs.load(given["api"])), nl=False)
+    except specs.SpecError as error:
+        typer.echo(f"memconform: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def explain(given: Given) -> None:
+    """Explain a requirement, case, defect, exit code, option, word or finding."""
+    from conformance import explain as told
+    from conformance.report import write
+
+    file = given["results"]
+    try:
+        made = write.read(file) if file.is_file() else None
+        typer.echo(told.explain(given["id"], made), nl=False)
+    except ValueError as error:
+        typer.echo(f"memconform: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def spec_trace(_: Given) -> None:

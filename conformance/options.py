@@ -409,7 +409,11 @@ def _results() -> Iterator[Option]:
         ("backend", "judge", "pytest"),
     )  # fmt: skip
     yield Option(
-        "--against", File(), "FILE", "earlier results.json to compare with", ("load", "locust")
+        "--against",
+        File(),
+        "FILE",
+        "earlier results.json to compare with: new findings fail",
+        (*_JUDGING, "run", "judge", "report", "locust"),
     )
     yield Option(
         "--out", File(), "DIR", "folder for results.json and the reports",
@@ -459,10 +463,12 @@ def _tools() -> Iterator[Option]:
         "--schema", Flag(), "", "print the JSON Schema of every message instead",
         ("driver protocol",),
     )  # fmt: skip
-    yield Option("ID", Text(), "ID", "a finding's id, as reports show it", ("replay",),
-                 required=("replay",))  # fmt: skip
+    yield Option("API", Text(), "API", "an API's name, or a spec's path or URL", ("spec show",),
+                 required=("spec show",))  # fmt: skip
+    yield Option("ID", Text(), "ID", "a finding's id, as reports show it; `explain` takes any id",
+                 ("replay", "explain"), required=("replay", "explain"))  # fmt: skip
     yield Option(
-        "--results", File(), "FILE", "results.json that holds the finding", ("replay",),
+        "--results", File(), "FILE", "results.json that holds the finding", ("replay", "explain"),
         File.path("memconform-out/results.json"),
     )  # fmt: skip
 

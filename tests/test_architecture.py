@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("faults", "drivers", "reference"),
     ("report",),
     ("backend", "sdk"),
-    ("teeth", "subjects", "children", "run", "live", "trace"),
+    ("teeth", "subjects", "children", "run", "live", "trace", "explain", "showing"),
     ("plugin", "cli", "commanding", "commands", "waiving", "__main__"),
 )
 # A suite brings what `teeth` asks of it, in `teeth`'s words.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class Comparison:
     """Waivers whose case did not run, or was inconclusive."""
     unmatched: tuple[Waiver, ...] = ()
     """Waivers for subjects or versions that are not in the run."""
+    strict: bool = True
+    """False if what is gone is good news: a branch beside another, not a list to keep."""
     waived: dict[tuple[str, str], Waiver] | None = None
     """(subject, finding id) -> the waiver that covers it."""
 
@@ -219,6 +221,11 @@ def compare(results: Results, baseline: Baseline, today: date | None = None) -> 
         unmatched=tuple(w for n, w in enumerate(named.waivers) if n not in matched),
         waived=waived,
     )
+
+
+def beside(results: Results, earlier: Results) -> Comparison:
+    """Return how a run differs from an earlier one: new, gone, unchanged, not observed."""
+    return replace(compare(results, of(earlier)), strict=False)
 
 
 def _passed(subject: SubjectEntry, waiver: Waiver) -> bool:

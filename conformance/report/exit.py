@@ -40,6 +40,21 @@ class Exit(IntEnum):
     TOO_LITTLE_EVIDENCE = 5
 
 
+MEANING = {
+    Exit.CONFORMS: "the subjects conform, or deviate only as the baseline accepts.",
+    Exit.DEVIATES: "a documented promise is broken; with a baseline, a finding is new, reaches "
+    "further than its waiver, or its waiver has expired. `--fail-on` moves the bar.",
+    Exit.USAGE: "the command line, a spec, a baseline or a results file is wrong; the message "
+    "shows the value, why, and what to type.",
+    Exit.ERROR: "an error of memconform's own or of what surrounds it, an interrupted run, or a "
+    "part that is missing. It never accuses the subject.",
+    Exit.STALE_BASELINE: "the baseline waives findings that are gone: their case ran and passed. "
+    "`memconform baseline prune RESULTS FILE` removes them.",
+    Exit.TOO_LITTLE_EVIDENCE: "nothing was judged, or less than half of what applies.",
+}
+"""What each code means, a sentence or two."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """An exit code and why."""
@@ -184,7 +199,7 @@ def evidence(subject: SubjectEntry) -> tuple[int, int]:
 
 
 def _stale(comparison: Comparison | None) -> Decision | None:
-    if comparison is None or not comparison.gone:
+    if comparison is None or not comparison.strict or not comparison.gone:
         return None
     name, waiver = comparison.gone[0]
     return Decision(

@@ -178,3 +178,11 @@ def test_the_commands_keep_a_baseline(tmp_path: Path) -> None:
     run.write_text(results(subject(case("a.b"))).model_dump_json(by_alias=True))
     assert "1 removed, 0 kept" in typed(app, ["baseline", "prune", str(run), str(file)]).stdout
     assert () == known.read(file).waivers
+
+
+def test_a_branch_is_held_beside_another() -> None:
+    """Beside an earlier run, what is new fails, and what is gone is good news."""
+    better, worse = results(subject(case("a.b"))), results(subject(case("a.b", finding("two"))))
+    assert Exit.CONFORMS == decide(better, known.beside(better, ONE)).code
+    assert 1 == len(known.beside(better, ONE).gone)
+    assert Exit.DEVIATES == decide(worse, known.beside(worse, ONE)).code

@@ -16,6 +16,7 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 
 from conformance.verdict import Finding
+from load import reports
 from specs import Basis
 
 LONGEST = 24 * 3600 * 1_000_000
@@ -24,6 +25,8 @@ SERIES_MAX = 600
 """Points of the time series; a longer run halves their number and doubles their width."""
 
 
+MOST_FINDINGS = 10_000
+"""Findings of one report that are read."""
 EXACT = 2048
 """Microseconds below which every value stands for itself."""
 
@@ -306,28 +309,61 @@ def pack(tally: Tally) -> dict[str, Any]:
     }
 
 
-def unpack(raw: Mapping[str, Any]) -> Tally:
-    """Return the tally that `pack` made plain. Raises KeyError, TypeError where it is not one."""
+def unpack(raw: Any) -> Tally:
+    """Return the tally that `pack` made plain. Raises NoReport where it is not one."""
+    try:
+        return _unpacked(reports.table(raw, "the report"))
+    except (KeyError, TypeError, ValueError, AttributeError) as why:
+        if isinstance(why, reports.NoReport):
+            raise
+        raise reports.NoReport(f"the report lacks or garbles {why}") from why
+
+
+def _unpacked(raw: Mapping[str, Any]) -> Tally:
     made = Tally()
-    for name, values in raw["operations"].items():
-        sent, good, wrong, limited, refused, received = values["counts"]
-        made.operations[name] = OperationTally(
-            sent, good, wrong, limited, refused, received, Counter(values["errors"]),
-            Histogram(values["response"]), Histogram(values["service"]),
+    for name, values in reports.table(raw["operations"], "operations", 10_000).items():
+        counts = [reports.count(each, f"{name}.counts") for each in values["counts"]]
+        sent, good, wrong, limited, refused, received = counts
+        made.operations[str(name)] = OperationTally(
+            sent, good, wrong, limited, refused, received, _names(values["errors"], "errors"),
+            _histogram(values["response"]), _histogram(values["service"]),
         )  # fmt: skip
-    made.lag = Histogram(raw["lag"])
-    made.series = Series(raw["series"]["width"])
-    for index, (sent, answered, failed, limited, times) in raw["series"]["points"].items():
-        counted = Counter({int(k): v for k, v in times.items()})
-        made.series.points[int(index)] = Point(sent, answered, failed, limited, counted)
-    for each in raw["findings"]:
-        seen = _unpack_finding(each)
+    made.lag = _histogram(raw["lag"])
+    width = reports.count(raw["series"]["width"], "series.width", reports.WIDEST_POINT)
+    made.series = Series(max(width, 1))
+    points = reports.table(raw["series"]["points"], "series.points", SERIES_MAX)
+    for index, (sent, answered, failed, limited, times) in points.items():
+        for each in (sent, answered, failed, limited):
+            reports.count(each, "series.points")
+        at = reports.index(index, "series.points", SERIES_MAX - 1)
+        made.series.points[at] = Point(
+            sent, answered, failed, limited, _histogram(times).counts
+        )  # fmt: skip
+    for each in raw["findings"][:MOST_FINDINGS]:
+        seen = _unpack_finding(reports.plain(each, "findings"))
         made.findings[seen.finding.requirement, seen.finding.cause] = seen
-    made.numbers = Counter(raw["numbers"])
-    made.stages = Counter(raw["stages"])
-    made.notes = list(raw["notes"])
-    made.facts = dict(raw["facts"])
+    made.numbers = Counter(
+        {str(k): reports.number(v, f"numbers.{k}")
+         for k, v in reports.table(raw["numbers"], "numbers", 10_000).items()}
+    )  # fmt: skip
+    made.stages = _names(raw["stages"], "stages")
+    made.notes = reports.texts(raw["notes"], "notes")
+    made.facts = dict(reports.plain(reports.table(raw["facts"], "facts"), "facts"))
     return made
+
+
+def _names(raw: Any, where: str) -> Counter[str]:
+    """Return counts by name."""
+    known = reports.table(raw, where, 10_000)
+    return Counter({str(name): reports.count(value, where) for name, value in known.items()})
+
+
+def _histogram(raw: Any) -> Histogram:
+    """Return a histogram whose durations and counts are in range."""
+    known = reports.table(raw, "a histogram").items()
+    return Histogram(
+        {reports.index(k, "a duration", LONGEST): reports.count(v, "its count") for k, v in known}
+    )
 
 
 def _pack_finding(seen: Seen) -> dict[str, Any]:
@@ -339,4 +375,4 @@ def _unpack_finding(raw: Mapping[str, Any]) -> Seen:
         k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k != "count"
     }
     values["basis"] = Basis(values["basis"])
-    return Seen(Finding(**values), raw["count"])
+    return Seen(Finding(**values), reports.count(raw["count"], "a finding's count"))

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from load.gates import Figures
 from load.lane import Lane
 from load.plan import Plan, make_plan
 from load.profile import Profile, length, load_profile, within
-from load.record import Tally, pack, unpack
+from load.record import Tally, unpack
 from load.result import entry
 from load.schedule import Schedule, from_profile
 from load.transport_fast import Connection
@@ -87,6 +88,15 @@ def read(given: Given, base_url: str) -> Options:
         secrets=(*secrets(given), *Credentials.of(base_url).secrets),
         **keys_of(given["api-key"]),
     )
+
+
+SHARED = ("api", "profile", "seed", "quota", "seconds", "timeout")
+"""Options in which workers follow their master."""
+
+
+def told_by_master(options: Options, plan: Mapping[str, Any]) -> Options:
+    """Return a worker's options with those that the master settles."""
+    return replace(options, **{name: plan[name] for name in SHARED})
 
 
 def keys_of(given: Sequence[str]) -> dict[str, Any]:
@@ -241,9 +251,11 @@ class Session:
             raise RuntimeError(ended.stderr.decode("utf-8", "replace")[-600:])
         engine.tally.merge(unpack(json.loads(ended.stdout.splitlines()[-1])))
 
-    def report(self, worker: str, raw: Mapping[str, Any], final: bool) -> None:
-        """Take a worker's tally: the last one counts, earlier ones are for looking at."""
-        (self.reports if final else self.live)[worker] = unpack(raw)
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What the master tells every worker, beside who takes part: no key, no place."""
+        options = self.options
+        return {name: getattr(options, name) for name in SHARED}
 
     def figures(self, running: bool = False) -> Figures:
         """Return all workers' counts, merged, with what they are judged against.
@@ -259,7 +271,7 @@ class Session:
             self._add_search(tally)
         else:
             for part in parts.values():
-                tally.merge(unpack(pack(part)))
+                tally.merge(deepcopy(part))
         request_ids.compare(self.contract, tally, parts.values())
         tally.numbers["planned"] = self._planned(tally)
         if self.profile.kind == "breakpoint":
@@ -283,7 +295,7 @@ class Session:
 
     def _add_search(self, tally: Tally) -> None:
         """Add the counts of the best step of a search, and what all its steps cost."""
-        tally.merge(unpack(pack(self.referee.best)))
+        tally.merge(deepcopy(self.referee.best))
         for part in self.reports.values():
             tally.numbers["cpu-micros"] += part.numbers["cpu-micros"]
             tally.numbers["problems"] += part.numbers["problems"]

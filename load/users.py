@@ -24,12 +24,14 @@ from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 from conformance.foreign import lines
 from conformance.options import Option, at, checked
 from conformance.report import write
+from load import cluster
 from load.engine import Fresh
 from load.plan import settling
 from load.profile import ProfileError, length
 from load.record import Tally, pack, unpack
+from load.reports import NoReport
 from load.result import exit_code, sentences
-from load.session import Options, Session, read
+from load.session import Options, Session, read, told_by_master
 from specs import SpecError
 
 USAGE = 2
@@ -79,7 +81,9 @@ class ProfileShape(LoadTestShape):
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_options(parser: Any) -> None:
-    """Add memconform's options to Locust's."""
+    """Add memconform's options to Locust's, whose page and master stay on this machine."""
+    parser.set_defaults(web_host=LOOPBACK, master_bind_host=LOOPBACK)
+    _share_secret()
     for row in at("locust"):
         settings: dict[str, Any] = {"help": row.help_at("locust").replace("%", "%%")}
         if row.flag:
@@ -96,6 +100,26 @@ def add_options(parser: Any) -> None:
         )  # fmt: skip
 
 
+def _share_secret() -> None:
+    """Have a secret before processes fork and workers connect; exit 2 where one is needed.
+
+    A master and workers of one command make one up; joined commands must be given one.
+    """
+    joined = {"--master", "--worker"} & set(sys.argv) or any(
+        os.environ.get(f"LOCUST_MODE_{part}") for part in ("MASTER", "WORKER")
+    )
+    forked = any(word.startswith("--processes") for word in sys.argv)
+    if not (joined or forked or os.environ.get("LOCUST_PROCESSES")):
+        return
+    try:
+        cluster.secret(shared=bool(joined))
+    except cluster.NoSecret as why:
+        print(f"memconform: {why}", file=sys.stderr, flush=True)  # noqa: T201 - a usage error
+        sys.exit(USAGE)
+
+
+LOOPBACK = "127.0.0.1"
+"""Where Locust listens unless `--web-host` or `--master-bind-host` name another address."""
 DEST = "memconform_"
 """Begins the names of our options among Locust's."""
 
@@ -114,6 +138,7 @@ def _typed(given: Any, row: Option) -> Any:
 def prepare(environment: Any, **_: Any) -> None:
     """Read spec and profile once; say in words what cannot be used, and exit 2."""
     runner = environment.runner
+    _alone(environment)
     if isinstance(runner, MasterRunner):
         runner.register_message("memconform.done", _worker_done)
         runner.register_message("memconform.step", _worker_step)
@@ -137,6 +162,22 @@ def prepare(environment: Any, **_: Any) -> None:
         extend(environment)
 
 
+def _alone(environment: Any) -> None:
+    """Take from Locust's options what no message may carry; have a secret where one is needed.
+
+    Locust sends all of its options to every worker that connects.
+    """
+    parsed = environment.parsed_options
+    try:
+        _options(environment)
+        if isinstance(environment.runner, MasterRunner | WorkerRunner):
+            environment.memconform_secret = cluster.secret(shared=True)
+    except (KeyError, ValueError):
+        return  # told when the session is made
+    for row in at("locust"):
+        setattr(parsed, DEST + row.identifier, None)
+
+
 def _terminate(environment: Any) -> None:
     """End the run as it stands: the result is partial and says so."""
     environment.memconform.interrupted = "ended by SIGTERM"
@@ -147,17 +188,23 @@ def _terminate(environment: Any) -> None:
 
 
 def _options(environment: Any) -> Options:
-    """Return what the command line says. Raises ValueError where a value cannot be used."""
+    """Return what the command line says, read once: nobody who connects can change it.
+
+    Raises ValueError where a value cannot be used.
+    """
+    known: Options | None = getattr(environment, "memconform_options", None)
+    if known is not None:
+        return known
     parsed = environment.parsed_options
     assert parsed is not None
     given = checked("locust", lambda row: _typed(parsed, row))
     if not given["api"]:
         raise ValueError("give --api NAME (an id in specs/ or a path to an OpenAPI file)")
-    host = getattr(environment, "memconform_host", None) or environment.host or parsed.host
-    environment.memconform_host = host  # the first one stays: no web page may name another
+    host = environment.host or parsed.host
     if not host:
         raise ValueError("give --host URL (the API's base URL)")
-    return read(given, host)
+    environment.memconform_options = made = read(given, host)
+    return made
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
@@ -170,18 +217,25 @@ def on_start(environment: Any, **_: Any) -> None:
         environment.memconform = session = Session(_options(environment))
         clients = sorted(c.id for c in runner.clients.ready)
         session.workers = max(len(clients), given.expect_workers or 1)
-        given.memconform_plan = {"run": session.run_id, "clients": clients}
+        plan = {"run": session.run_id, "clients": clients, **session.shared}
+        secret = environment.memconform_secret
+        given.memconform_plan = cluster.sealed(secret, "plan", "master", "", plan)
+        environment.memconform_clients = clients
         session.steps = {}
         gevent.spawn(_await_workers, environment, session)
         return
-    environment.memconform = session = Session(_options(environment))
-    feed = Feed(environment)
     if isinstance(runner, WorkerRunner):
-        plan = given.memconform_plan
+        secret = environment.memconform_secret
+        plan = cluster.opened(secret, "plan", "master", "", given.memconform_plan)
+        environment.memconform = session = Session(told_by_master(_options(environment), plan))
+        session.run_id = plan["run"]
+        feed = Feed(environment)
         index = plan["clients"].index(runner.client_id)
         session.make_engine(plan["run"], index, len(plan["clients"]), feed)
-        session.decide = _ask_master(runner)
+        session.decide = _ask_master(environment)
     else:
+        environment.memconform = session = Session(_options(environment))
+        feed = Feed(environment)
         session.make_engine(session.run_id, on_flush=feed)
 
 
@@ -213,7 +267,7 @@ def _drive(environment: Any, session: Session) -> None:
     finally:
         telling.kill()
     if isinstance(runner, WorkerRunner):
-        runner.send_message("memconform.done", pack(tally))
+        runner.send_message("memconform.done", _signed(environment, "done", pack(tally)))
         return
     session.reports["here"] = tally
     _conclude(environment, session)
@@ -238,14 +292,17 @@ def _tell(session: Session) -> None:
 
 
 def _worker_done(environment: Any, msg: Any, **_: Any) -> None:
-    environment.memconform.report(msg.node_id, msg.data, final=True)
+    _believed(environment, "done", msg.node_id, msg.data)
 
 
 def _worker_step(environment: Any, msg: Any, **_: Any) -> None:
     """One worker's counts of a search step are here; with the last, all are told the next rate."""
     session: Session = environment.memconform
-    session.steps[msg.node_id] = unpack(msg.data)
-    clients = environment.parsed_options.memconform_plan["clients"]
+    step = _believed(environment, "step", msg.node_id, msg.data)
+    if step is None:
+        return
+    session.steps[msg.node_id] = step
+    clients = environment.memconform_clients
     if any(client not in session.steps for client in clients):
         return
     whole = Tally()
@@ -254,23 +311,57 @@ def _worker_step(environment: Any, msg: Any, **_: Any) -> None:
     session.steps.clear()
     rate = session.referee(whole)
     for client in clients:
-        environment.runner.send_message("memconform.next", {"rate": rate}, client)
+        message = _signed(environment, "next", {"rate": rate}, client)
+        environment.runner.send_message("memconform.next", message, client)
 
 
 _NEXT: list[AsyncResult] = []
 
 
 def _next_step(environment: Any, msg: Any, **_: Any) -> None:
-    _NEXT.pop().set(msg.data["rate"])
+    me = environment.runner.client_id
+    run = environment.memconform.run_id
+    told = cluster.opened(environment.memconform_secret, "next", me, run, msg.data)
+    _NEXT.pop().set(told["rate"])
 
 
-def _ask_master(runner: Any) -> Callable[[Tally], float | None]:
+def _signed(environment: Any, kind: str, value: Any, to: str = "") -> dict[str, Any]:
+    """Return a message of this process (or to one worker) in the run that goes on."""
+    about = to or environment.runner.client_id
+    run = environment.memconform.run_id
+    return cluster.sealed(environment.memconform_secret, kind, about, run, value)
+
+
+def _believed(environment: Any, kind: str, worker: str, message: Any) -> Tally | None:
+    """Take a worker's report where it is signed and can be true; else say so and leave it.
+
+    A worker has one last report: a second one changes nothing.
+    """
+    session: Session = environment.memconform
+    key = environment.memconform_secret
+    try:
+        if worker not in environment.memconform_clients:
+            raise cluster.Unbelievable(f"a {kind} of {worker!r}, which has no part in this run")
+        tally = unpack(cluster.opened(key, kind, worker, session.run_id, message))
+    except (cluster.Unbelievable, NoReport) as why:
+        words = f"a message was not believed: {lines(str(why))}"
+        print(f"memconform: {words}", file=sys.stderr, flush=True)  # noqa: T201 - a person is told
+        return None
+    if kind == "done":
+        session.reports.setdefault(worker, tally)
+    elif kind == "live":
+        session.live[worker] = tally
+    return tally
+
+
+def _ask_master(environment: Any) -> Callable[[Tally], float | None]:
     """Return how a worker asks what comes after a step."""
 
     def decide(tally: Tally) -> float | None:
         _NEXT[:] = [AsyncResult()]
         answer = _NEXT[0]
-        runner.send_message("memconform.step", pack(tally))
+        message = _signed(environment, "step", pack(tally))
+        environment.runner.send_message("memconform.step", message)
         rate: float | None = answer.get()
         return rate
 
@@ -292,7 +383,7 @@ def _await_workers(environment: Any, session: Session) -> None:
         counted = sum(tally.numbers.total() for tally in session.live.values())
         if counted != seen:
             seen, changed = counted, time.monotonic()
-        wanted = environment.parsed_options.memconform_plan["clients"]
+        wanted = environment.memconform_clients
         open_ = [c for c in wanted if c not in session.reports]
         if not open_:
             break
@@ -353,7 +444,7 @@ def on_report(client_id: str, data: dict[str, Any]) -> None:
         return
     whole = session.engine.tally
     light = Tally(operations={"all": whole.total()}, findings=whole.findings, numbers=whole.numbers)
-    data["memconform"] = pack(light)
+    data["memconform"] = _signed(_ENVIRONMENT[0], "live", pack(light))
 
 
 @events.worker_report.add_listener  # type: ignore[untyped-decorator]
@@ -361,7 +452,7 @@ def on_worker_report(client_id: str, data: dict[str, Any]) -> None:
     """Keep the last live report of each worker."""
     raw = data.get("memconform")
     if raw is not None and _ENVIRONMENT:
-        _ENVIRONMENT[0].memconform.report(client_id, raw, final=False)
+        _believed(_ENVIRONMENT[0], "live", client_id, raw)
 
 
 class Feed:

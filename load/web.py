@@ -6,17 +6,23 @@ seconds; its answer is given our rows. `/memconform` gives the same as JSON, for
 
 from __future__ import annotations
 
+import hmac
 import json
+import os
+import secrets
+import sys
 import time
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlsplit
 
-from flask import Response, jsonify, request
+from flask import Response, jsonify, redirect, request
 
 from conformance.report.results import CaseEntry, SubjectEntry
 from conformance.verdict import Verdict
 from load.gates import CASES, OPEN
 from load.session import Session
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FRESH = 1.5
 """Seconds that one judgement is shown before another is made."""
 TABLES: tuple[dict[str, Any], ...] = (
@@ -101,8 +107,71 @@ def _first(words: list[str]) -> str:
     return f"{words[0]}{more}" if words else ""
 
 
+SETTABLE = frozenset(("user_count", "spawn_rate", "run_time", "user_classes", "shape_class",
+                      "profile", "host"))  # fmt: skip
+"""Fields of the form that starts a run; the host may only be the one that is shown."""
+COOKIE, HEADER, TOKEN = "memconform", "X-Memconform-Token", "MEMCONFORM_WEB_TOKEN"
+
+
+class Guard:
+    """Lets in who knows the token, from this very page, and settles what may be set from it."""
+
+    def __init__(self, environment: Any, token: str) -> None:
+        self._environment, self._token = environment, token
+
+    def __call__(self) -> Response | None:
+        """Return the refusal of a request, None where it may pass."""
+        given = request.args.get("token", "")
+        if request.method == "GET" and self._known(given):
+            made = cast(Response, redirect(request.path))
+            made.set_cookie(COOKIE, given, httponly=True, samesite="Strict")
+            return made
+        shown = request.cookies.get(COOKIE, "") or request.headers.get(HEADER, "")
+        if not self._known(shown):
+            return _refused(403, "open the address with the token that the command printed")
+        if not self._ours():
+            return _refused(403, "another page asked for this, or another name of this machine")
+        if request.path.endswith("/swarm") and (odd := self._odd()):
+            return _refused(403, f"{odd} cannot be set from the page: give it on the command line")
+        return None
+
+    def _known(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode("utf-8", "replace"), self._token.encode())
+
+    def _ours(self) -> bool:
+        """Return False where another page sent the request, or one by another name (rebinding)."""
+        if request.headers.get("Sec-Fetch-Site", "") in ("cross-site", "same-site"):
+            return False
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            return False
+        name = urlsplit(f"//{request.host}").hostname
+        wanted = self._environment.parsed_options.web_host
+        return wanted not in LOOPBACK or name in LOOPBACK
+
+    def _odd(self) -> str:
+        """Return a field of a form that may not be set, '' where there is none."""
+        for name, value in request.form.items():
+            if name not in SETTABLE or (name == "host" and value != self._environment.host):
+                return repr(name[:40])
+        return ""
+
+
+def _refused(code: int, why: str) -> Response:
+    return Response(f"memconform: {why}\n", code, content_type="text/plain; charset=utf-8")
+
+
 def extend(environment: Any) -> None:
-    """Add the tabs, their rows and `/memconform` to the web page of an environment."""
+    """Add the tabs, their rows and `/memconform` to the web page of an environment, and guard it.
+
+    The token is MEMCONFORM_WEB_TOKEN, or made up; the address with it is printed.
+    """
+    token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
+    environment.web_ui.app.before_request(Guard(environment, token))
+    asked = environment.parsed_options
+    where = f"http://{asked.web_host or 'localhost'}:{asked.web_port}{asked.web_base_path or '/'}"
+    shown = "the token in " + TOKEN if os.environ.get(TOKEN) else f"{where}?token={token}"
+    print(f"memconform: Locust's page: {shown}", file=sys.stderr, flush=True)  # noqa: T201
     page = Page(environment)
     app = environment.web_ui.app
     given = environment.web_ui.template_args

@@ -77,7 +77,10 @@ def start(tmp_path: Path, url: str, key: str, file: Path) -> list[subprocess.Pop
     ways = [["--headless", "--master", "--expect-workers", "2", "--master-bind-host", "127.0.0.1",
              "--master-bind-port", port],
             *([["--worker", "--master-host", "127.0.0.1", "--master-port", port]] * 2)]  # fmt: skip
-    environment = {**os.environ, "MEMCONFORM_API_KEYS": key}
+    secret = "what master and workers of this test share"
+    environment = {
+        **os.environ, "MEMCONFORM_API_KEYS": key, "MEMCONFORM_CLUSTER_SECRET": secret,
+    }  # fmt: skip
     return [
         subprocess.Popen([*line, *way], env=environment, stderr=subprocess.PIPE, text=True)
         for way in ways
@@ -147,7 +150,11 @@ def test_a_master_that_waits_for_workers_ends_when_it_is_told(
              "--master-bind-port", str(_port())]  # fmt: skip
     line.remove("--skip-log-setup")
     with subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "MEMCONFORM_CLUSTER_SECRET": "what this test alone knows"},
     ) as child:
         assert child.stdout is not None
         try:

@@ -8,7 +8,7 @@ from conformance.verdict import Finding
 from load.gates import Figures
 from load.plan import make_plan
 from load.profile import Profile, Stage
-from load.record import Tally, pack
+from load.record import Tally
 from load.result import entry
 from load.schedule import from_profile
 from load.session import Options, Session
@@ -74,7 +74,7 @@ def test_what_workers_said_so_far_is_shown_and_never_judged_at_the_end() -> None
     session.workers = 2
     live = Tally()
     live.of("all").sent = live.of("all").good = 7
-    session.report("worker", pack(live), final=False)
+    session.live["worker"] = live
     assert session.look().details["sent"] == 7
     over = session.judge()
     assert over.details["sent"] == 0

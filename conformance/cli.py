@@ -141,6 +141,7 @@ def _judged(make: Callable[[], Sequence[SubjectEntry]], given: Given) -> None:
             subjects = make()
         except Stopped as stopped:
             subjects, complete = stopped.subjects, False
+    cut = next((str(s.details["cut"]) for s in subjects if s.details.get("cut")), "")
     results = report_run.make(
         subjects,
         started=began,
@@ -148,7 +149,8 @@ def _judged(make: Callable[[], Sequence[SubjectEntry]], given: Given) -> None:
         seed=given.get("seed", 0),
         command=["memconform", *sys.argv[1:]],
         secrets=secrets(given),
-        complete=complete,
+        complete=complete and not cut,
+        reason=cut if complete else "",
     )
     finish(results, given, accepted)
 

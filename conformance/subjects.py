@@ -193,14 +193,16 @@ def _left_out(judged: specs.Contract, given: Given) -> dict[str, str]:
 
 
 def _backend_for_pytest(given: Given) -> Session:
-    from conformance.backend.suite import Taker
+    from conformance.backend.suite import Taker, cases
+    from conformance.cases import instances
 
     subject = backend(given)
     end = _recorded(subject, given)
 
     def close(results: Sequence[CaseResult], seconds: float) -> SubjectEntry:
-        end()
-        entry = _backend_entry(subject, results, seconds, _sensitivity(subject, given))
+        every = sum(1 for case in cases() for _ in instances(case, subject.contract))
+        told = end(len(results) >= every)
+        entry = _backend_entry(subject, results, seconds, {**_sensitivity(subject, given), **told})
         sys.stderr.writelines(f"{entry.api}: {note}\n" for note in notes(entry))
         return entry
 
@@ -208,8 +210,12 @@ def _backend_for_pytest(given: Given) -> Session:
     return Session((lane,), "backend", close, secrets(given))
 
 
-def _recorded(subject: BackendSubject, options: Mapping[str, Any]) -> Callable[[], None]:
+def _recorded(
+    subject: BackendSubject, options: Mapping[str, Any]
+) -> Callable[[bool], dict[str, str]]:
     """Write the run down where that is wanted; return what ends the recording.
+
+    It is told whether the run came to its end, and gives details where it could not be written.
 
     Raises Usage where a recording that should be gone on with is none, or of another run.
     """
@@ -220,12 +226,18 @@ def _recorded(subject: BackendSubject, options: Mapping[str, Any]) -> Callable[[
     if not path:
         if again:
             raise Usage("--resume goes on with a recording: give its file with --record FILE")
-        return lambda: None
+        return lambda whole: {}
     try:
         kept = resume(Path(path), subject) if again else []
     except (RecordingError, FileNotFoundError) as error:
         raise Usage(f"--resume: {error}") from error
-    return Recorder(Path(path), subject, kept).close
+    recorder = Recorder(Path(path), subject, kept)
+
+    def end(whole: bool) -> dict[str, str]:
+        recorder.close(whole)
+        return {"recording": recorder.trouble} if recorder.trouble else {}
+
+    return end
 
 
 def _sensitivity(subject: BackendSubject, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,7 +261,7 @@ def _sensitivity(subject: BackendSubject, options: Mapping[str, Any]) -> dict[st
 def judge_recording(path: Path, sensitivity: bool = False) -> SubjectEntry:
     """Judge a recording without a server. Raises Usage where it is none."""
     from conformance.backend import run
-    from conformance.backend.recording import RecordingError
+    from conformance.backend.recording import RecordingError, lacking
     from conformance.backend.recording import judge as play
     from conformance.backend.subject import SubjectError
 
@@ -263,6 +275,9 @@ def judge_recording(path: Path, sensitivity: bool = False) -> SubjectEntry:
     except SubjectError as error:
         results = [CaseResult("backend.reachable", (), Verdict.INCONCLUSIVE, str(error))]
     details = _sensitivity(subject, {"sensitivity": sensitivity})
+    if why := lacking(path):
+        told = f"the recording is not whole: {why}"
+        details |= {"cut": told, "undecided": told}
     return _backend_entry(subject, results, time.monotonic() - started, details)
 
 
@@ -316,15 +331,14 @@ def judge_backend(options: Given) -> SubjectEntry:
     except SubjectError as error:
         results = [CaseResult("backend.reachable", (), Verdict.INCONCLUSIVE, str(error))]
     except Interrupted as stopped:
-        seconds = time.monotonic() - started
-        raise Stopped([_backend_entry(subject, stopped.finished, seconds, {})]) from None
+        seconds, told = time.monotonic() - started, end(False)
+        raise Stopped([_backend_entry(subject, stopped.finished, seconds, told)]) from None
     except BaseException:
+        end(False)
         subject.close()
         raise
-    finally:
-        end()
-    seconds = time.monotonic() - started
-    return _backend_entry(subject, results, seconds, _sensitivity(subject, options))
+    seconds, told = time.monotonic() - started, end(True)
+    return _backend_entry(subject, results, seconds, {**_sensitivity(subject, options), **told})
 
 
 def judge_sdks(given: Given) -> list[SubjectEntry]:

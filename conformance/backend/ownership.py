@@ -47,6 +47,8 @@ class Belongings:
     """(tenant, resource, id) that a list or search showed -> when it did so first."""
     whole: set[tuple[str, str]] = field(default_factory=set)
     """(tenant, resource) of which a list was read to its end before anything was created."""
+    buried: set[tuple[str, str]] = field(default_factory=set)
+    """(resource, id) of records that an earlier part of this run created and deleted."""
     reused: set[tuple[str, str]] = field(default_factory=set)
     """(resource, id) that a creation gave although it was taken."""
 

@@ -9,22 +9,25 @@ code, and only the wire is another.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, get_args
 
 import specs
 from conformance.backend.subject import BackendSubject
 from conformance.backend.transport import Answer
-from conformance.history import Exchange, Failure, Response
+from conformance.history import Exchange, Failure, Request, Response
 from conformance.oracles.limits import Quota
 from conformance.verdict import Inconclusive
 from specs import Contract
 
+SHORT = "the recording ends before this case does"
 FORMAT = "memconform.recording/1"
 
 
@@ -60,7 +63,9 @@ class Kept:
     answer: Answer
     at: float
     exchange: Exchange | None = None
-    """The exchange itself, where it was recorded in this process."""
+    """The exchange as it was; in a recording that was read, its request has no body."""
+    salt: str = ""
+    """What made the names of its case differ from those of an earlier attempt."""
 
 
 class Recorder:
@@ -71,6 +76,12 @@ class Recorder:
         head = json.dumps({"format": FORMAT, **asdict(head_of(subject))}, ensure_ascii=False)
         begun = path.with_name(f"{path.name}.part")
         begun.write_text("\n".join((head, *kept, "")), encoding="utf-8")
+        self._count, self._digest = len(kept), sha256()
+        for line in (head, *kept):
+            self._digest.update(f"{line}\n".encode())
+        self.trouble = ""
+        """Why it could not be written to its end; '' as long as it can."""
+        self._path = path
         begun.replace(path)  # what was there is lost only when what stays of it is safe
         self._file: IO[str] = path.open("a", encoding="utf-8")
         self._subject = subject
@@ -86,6 +97,7 @@ class Recorder:
         self._write(
             {
                 "case": case,
+                **({"salt": self._subject.salt} if self._subject.salt else {}),
                 "principal": exchange.principal,
                 "operation": exchange.operation,
                 "method": exchange.request.method,
@@ -109,12 +121,16 @@ class Recorder:
             }
         )
 
-    def close(self) -> None:
-        """Close the file; the subject is no longer recorded."""
+    def close(self, whole: bool = False) -> None:
+        """Close the file; the subject is no longer recorded. `whole`: the run came to its end."""
+        if whole:
+            end = {"exchanges": self._count, "digest": self._digest.hexdigest()}
+            self._write({"end": end})
         self._subject.recorder = None
         for sibling in self._subject.siblings:
             sibling.recorder = None
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be written was told when it was
+            self._file.close()
 
     def _elsewhere(self, api: str, exchange: Exchange, case: str, at: float) -> None:
         """Write an exchange with another API of the same product."""
@@ -128,8 +144,18 @@ class Recorder:
             return {"base64": base64.b64encode(plain).decode("ascii")}
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._file.flush()
+        """Write one line; where that fails, the run goes on and says that it was not recorded."""
+        if self.trouble:
+            return
+        text = json.dumps(line, ensure_ascii=False) + "\n"
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except OSError as error:
+            self.trouble = f"{self._path}: {error.strerror or error}"
+            return
+        self._count += 1
+        self._digest.update(text.encode())
 
 
 def head_of(subject: BackendSubject) -> Head:
@@ -171,7 +197,9 @@ def read(path: Path) -> tuple[Head, list[Kept]]:
     kept = []
     for number, line in enumerate(lines[1:], 2):
         try:
-            kept.append(_kept(json.loads(line)))
+            value = json.loads(line)
+            if "end" not in value:
+                kept.append(_kept(value))
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 break  # the run was ended in the middle of this line
@@ -191,6 +219,21 @@ def read(path: Path) -> tuple[Head, list[Kept]]:
     return made, kept
 
 
+def lacking(path: Path) -> str:
+    """Return why a recording does not hold a whole run as it was written; '' where it does."""
+    *lines, last = lines_of(path) or [""]
+    try:
+        end = json.loads(last)["end"]
+        count, digest = end["exchanges"], end["digest"]
+    except (ValueError, KeyError, TypeError):
+        return "it breaks off before the end of its run"
+    held = len(lines) - 1
+    if held != count:
+        return f"it holds {held} of the {count} exchanges of its run"
+    made = sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+    return "" if made == digest else "it was edited after its run"
+
+
 def _kept(line: Mapping[str, Any]) -> Kept:
     raw = line["response"]
     response = None
@@ -203,7 +246,11 @@ def _kept(line: Mapping[str, Any]) -> Kept:
     if failure is not None and failure not in get_args(Failure):
         raise ValueError(f"unknown failure {failure!r}")
     answer = Answer(response, failure, line["sent"], line["received"], line["connection"])
-    return Kept(line["case"], answer, line["at"])
+    exchange = Exchange(
+        -1, Request(str(line.get("method", "")), str(line.get("target", ""))), response,
+        line["sent"], line["received"], line.get("operation"), failure, line.get("principal", ""),
+    )  # fmt: skip
+    return Kept(line["case"], answer, line["at"], exchange, str(line.get("salt", "")))
 
 
 @dataclass
@@ -237,6 +284,8 @@ class ReplayTransport:
     """Marks the answers of another API of the same product: `@NAME`."""
     case: str = ""
     place: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    short: set[str] = field(default_factory=set)
+    """Cases that asked for more answers than the recording holds."""
 
     def enter(self, case: str) -> None:
         """Begin a case: its answers come from its own list."""
@@ -257,7 +306,8 @@ class ReplayTransport:
         number = self.place[self.case]
         mine = self.answers.get(self.case, ())
         if number >= len(mine):
-            raise Inconclusive("the recording ends before this case does")
+            self.short.add(self.case)
+            raise Inconclusive(SHORT)
         self.place[self.case] = number + 1
         kept = mine[number]
         self.clock.now = kept.answer.received
@@ -297,10 +347,16 @@ def replayed(
         also=dict.fromkeys(head.also, head.base_url),
     )
     subject.world.tidies = False
+    subject.salts = salts(kept for each in answers.values() for kept in each)
     for sibling, api in zip(subject.siblings, head.also, strict=True):
         sibling.wire, sibling.clock = ReplayTransport(answers, clock, suffix=f"@{api}"), clock
-        sibling.world.tidies = False
+        sibling.world.tidies, sibling.salts = False, subject.salts
     return subject
+
+
+def salts(kept: Iterable[Kept]) -> dict[str, str]:
+    """Return what made names differ, for each case that was not the first attempt."""
+    return {k.case.partition("@")[0]: k.salt for k in kept if k.salt}
 
 
 def _named(principal: str) -> str:

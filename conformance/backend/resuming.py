@@ -9,10 +9,13 @@ which is why some can be answered from a file and others from the server.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from conformance.backend.ownership import path_values
 from conformance.backend.recording import (
     Head,
     Kept,
@@ -25,6 +28,8 @@ from conformance.backend.recording import (
     read,
 )
 from conformance.backend.subject import BackendSubject
+from conformance.backend.world import Made, created
+from conformance.oracles.found import ok
 
 OURS = ("probe", "clean-up")
 """What a run asks outside its cases: always asked anew."""
@@ -81,11 +86,35 @@ def resume(path: Path, subject: BackendSubject) -> list[str]:
             )
     subject.run_id = head.run_id
     cases = Resumed(subject, kept).whole
+    subject.fresh_salt = secrets.token_hex(4)
+    subject.salts = {c: next((k.salt for k in kept if k.case == c), "") for c in cases}
     for sibling in subject.siblings:
         sibling.run_id = head.run_id
+        sibling.fresh_salt, sibling.salts = subject.fresh_salt, subject.salts
         Resumed(sibling, kept, f"@{sibling.api_name}")
+    _inherit(subject, kept, cases)
     lines = lines_of(path)[1 : len(kept) + 1]
     return [line for line in lines if json.loads(line)["case"].partition("@")[0] in cases]
+
+
+def _inherit(subject: BackendSubject, kept: Sequence[Kept], cases: frozenset[str]) -> None:
+    """Take over what the part that was cut off created: some is deleted, the rest must be."""
+    made: list[Made] = []
+    for each in kept:
+        exchange = each.exchange
+        operation = subject.contract.operations.get((exchange and exchange.operation) or "")
+        if exchange is None or operation is None or "@" in each.case or not ok(exchange):
+            continue
+        effect = operation.effect
+        if effect is not None and effect.kind == "delete":
+            path = urlsplit(exchange.request.target).path
+            for value in path_values(operation, path):
+                subject.mine.buried.add((effect.resource or "", value))
+        elif each.case not in cases:
+            made += created(operation, {}, exchange, exchange.principal or "a")
+    for one in made:
+        if (one.resource, one.id) not in subject.mine.buried:
+            subject.world.adopt(one)
 
 
 def _shifted(kept: Kept, seconds: float) -> Kept:

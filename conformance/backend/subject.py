@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import specs
@@ -101,6 +102,12 @@ class BackendSubject:
     """Seconds that the slowest answer took."""
     case = ""
     """The case instance that runs."""
+    salt = ""
+    """What makes names differ from those of an earlier attempt at the same case."""
+    fresh_salt = ""
+    """The salt of every case that `salts` does not have: a run that goes on has one."""
+    salts: Mapping[str, str] = MappingProxyType({})
+    """Case instance -> its salt, of those that are played from a recording."""
     alone = False
     """True where nobody else changes the data: what was found once needs no second look."""
     recorder: Callable[[Exchange, str, float], None] | None = None
@@ -219,7 +226,7 @@ class BackendSubject:
         """
         if self.fast and case.startswith(FAST_LEAVES):
             raise Inconclusive("left out of a fast run; it runs without --fast")
-        self.case = case
+        self.case, self.salt = case, self.salts.get(case, self.fresh_salt)
         self._names = 0
         if self.entered is not None:
             self.entered(case)
@@ -236,7 +243,7 @@ class BackendSubject:
         with self._lock:
             self._names += 1
             number = self._names
-        made = f"{self.mark}-{kind}-{Random(self.case).getrandbits(40):x}-{number}"
+        made = f"{self.mark}-{kind}-{Random(self.case + self.salt).getrandbits(40):x}-{number}"
         return str(self.mine.name(made))
 
     def principals(self, count: int = 2) -> tuple[str, ...]:

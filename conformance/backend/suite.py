@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 
 from conformance.backend.ownership import SAFE
+from conformance.backend.recording import SHORT
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject, SubjectError
 from conformance.cases import Case, CaseResult, Interrupted, execute, instances
@@ -152,6 +153,9 @@ class Taker:
             return _untested(case, operation, mode, out, Verdict.NOT_APPLICABLE)
         first = subject.exchanged
         result = execute(case, subject, operation, mode, subject.clock)
+        if result.verdict is Verdict.PASS and result.name in getattr(subject.wire, "short", ()):
+            # it saw less than it asked for, and made do with that
+            result = replace(result, verdict=Verdict.INCONCLUSIVE, reason=SHORT)
         if _gone(subject, first):
             self._gone = f"nothing listens at {subject.base_url} any more since {result.name}"
             result = _ended(subject, result, first)

@@ -447,6 +447,11 @@ class World:
         self._left = []
         return left
 
+    def adopt(self, made: Made) -> None:
+        """Take over a record that an earlier part of this run created and did not delete."""
+        self._subject.mine.ids[made.resource, made.id] = made.principal or "a"
+        self._made.append(made)
+
     def tidy(self) -> None:
         """Delete the records that single deletes can remove; what a forget takes waits for it.
 
@@ -456,7 +461,10 @@ class World:
             return
         kept = []
         for made in reversed(self._made):
-            if (made.resource, made.id) in self._subject.mine.deleted:
+            mine, name = self._subject.mine, (made.resource, made.id)
+            if name in mine.buried:  # another record may have its number by now
+                mine.gone(*name)
+            if name in mine.deleted:
                 continue
             deleters = operations_on(self._subject.contract, made.resource, "delete")
             if not deleters:

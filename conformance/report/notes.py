@@ -23,6 +23,8 @@ def notes(subject: SubjectEntry) -> Iterator[str]:
     if left:
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
         yield f"left on the server: {'; '.join(left[:SHOWN])}{more}"
+    if why := details.get("recording"):
+        yield f"not recorded to its end: {why}"
     if out := details.get("excluded"):
         yield f"not sent: {_some([f'{name} ({why})' for name, why in out.items()])}"
     yield from _standing(details.get("foreign", {}))

@@ -287,8 +287,10 @@ def _backend_entry(
     seconds: float,
     details: Mapping[str, Any],
 ) -> SubjectEntry:
+    from conformance.backend.grouping import grouped
     from conformance.backend.reach import unjudged
 
+    results = grouped(subject.contract, subject.exchanges, results)
     leftovers = subject.close()
     shown: dict[str, Any] = {"foreign": subject.proof.details()} if subject.proof else {}
     shown |= {"excluded": dict(subject.excluded)} if subject.excluded else {}

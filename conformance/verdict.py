@@ -101,6 +101,8 @@ class Finding:
     replay: str = ""
     general: str = ""
     """The message without its place, where findings in several places have one cause."""
+    explains: tuple[str, ...] = ()
+    """What follows from it and is told nowhere else: `CT1: message`."""
     evidence: tuple[Shown, ...] = ()
     """The exchanges that show it, in full."""
     shows: str = ""

@@ -162,6 +162,8 @@ class Answer(Word):
     code: str | None = Field(default=None, description="value at the envelope's code pointer")
     basis: Basis | None = None
     source: str | None = None
+    code_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
+    code_source: str | None = None
 
 
 class Errors(Stated):

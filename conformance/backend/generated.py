@@ -18,7 +18,7 @@ from conformance.backend.requests import UNSET
 from conformance.backend.world import is_free_text, properties, required
 from conformance.oracles.contract import shape
 from specs import Basis, Contract, Operation
-from specs.constraints import Kind, broken, of_body, resting, stated
+from specs.constraints import Kind, broken, kind_of, of_body, resting, stated
 from specs.contract import Parameter
 
 if TYPE_CHECKING:
@@ -216,6 +216,26 @@ def broken_basis(operation: Operation, arguments: Mapping[str, Any], body: Any) 
         found += [of_body(operation)] if absent else _broken(operation, operation.body.schema, body)
     order = list(Basis)
     return min(found, key=order.index, default=operation.basis)
+
+
+def broken_rules(
+    operation: Operation, arguments: Mapping[str, Any], body: Any
+) -> list[tuple[Kind, str]]:
+    """Return (kind, place) of each rule that an invalid request breaks."""
+    found: list[tuple[Kind, str]] = []
+    for parameter in operation.parameters:
+        place = f"{parameter.location}.{parameter.name}"
+        if parameter.name not in arguments:
+            found += [(Kind.REQUIRED, place)] if parameter.required else []
+        elif not _text_valid(parameter.schema, arguments[parameter.name]):
+            found.append((Kind.TYPE, place))
+    if operation.body is not None:
+        for each in () if body is UNSET else shape(operation.body.schema).violations(body):
+            kind = kind_of(each.steps[-1]) if each.steps else Kind.TYPE
+            inside = each.place.replace("the whole body", "").replace("/", ".").replace(" ", "_")
+            found.append((Kind.NULL if each.null and kind is Kind.TYPE else kind, f"body{inside}"))
+        found += [(Kind.BODY, "body")] if body is UNSET else []
+    return found
 
 
 def _required(operation: Operation, parameter: Parameter) -> Basis:

@@ -41,6 +41,8 @@ MODULES = (
     "test_figures",
     "test_rate_limit",
 )
+NOWHERE = frozenset({404, 405, 501})
+"""Statuses of a server that has nothing where it was asked."""
 LAST = ("contract.every-answer",)
 """Cases that look back, and so come after all others."""
 
@@ -214,9 +216,14 @@ def probe(subject: BackendSubject) -> None:
     """Ask the backend something harmless. Raises SubjectError where nothing could be tested."""
     subject.enter("probe")
     answers = [_ask(subject, operation) for operation in _harmless(subject)]
+    asked = {e.operation for e in answers}
     failures = [e.failure for e in answers if e.response is None]
     if answers and len(failures) == len(answers):
         raise SubjectError(_unreachable(subject, str(failures[0])))
+    if answers and all(e.status in NOWHERE for e in answers):
+        answers += [_ask(subject, each) for each in _plain(subject) if each.id not in asked]
+        if all(e.status in NOWHERE for e in answers):
+            raise SubjectError(_nowhere(subject, answers))
     guarded = [e for e in answers if e.operation and subject.contract[e.operation].authenticated]
     if guarded and all(e.status == 401 for e in guarded):
         given = "the key was refused" if subject.keys.get("a") else "no key was given"
@@ -224,6 +231,15 @@ def probe(subject: BackendSubject) -> None:
             f"{subject.base_url}: {given}: every one of {len(guarded)} requests was answered 401; "
             "give a valid key with --api-key"
         )
+
+
+def _nowhere(subject: BackendSubject, answers: Sequence[Exchange]) -> str:
+    told = ", ".join(sorted({str(e.status) for e in answers}))
+    return (
+        f"{subject.base_url}: every one of {len(answers)} requests was answered {told}: is the "
+        f"path missing from --base-url, or is it not an API of {subject.contract.api}? "
+        f"(first asked: {answers[0].request.method} {answers[0].request.target})"
+    )
 
 
 def _unreachable(subject: BackendSubject, failure: str) -> str:
@@ -237,13 +253,17 @@ def _unreachable(subject: BackendSubject, failure: str) -> str:
 
 def _harmless(subject: BackendSubject) -> Iterator[Operation]:
     """Yield up to three safe operations that need no record, with and without a key."""
-    plain = [
+    plain = _plain(subject)
+    for wanted in (True, False):
+        yield from [o for o in plain if o.authenticated is wanted][: 2 if wanted else 1]
+
+
+def _plain(subject: BackendSubject) -> list[Operation]:
+    return [
         o for o in subject.contract
         if o.safe and not o.parameters_in("path") and o.id not in subject.excluded
         and (o.verb in SAFE or not subject.limits.read_only)
     ]  # fmt: skip
-    for wanted in (True, False):
-        yield from [o for o in plain if o.authenticated is wanted][: 2 if wanted else 1]
 
 
 def _ask(subject: BackendSubject, operation: Operation) -> Exchange:

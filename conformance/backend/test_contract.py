@@ -17,6 +17,7 @@ from conformance.backend.generated import (
     at_home,
     body_of,
     broken_basis,
+    broken_rules,
     conforms,
     generate,
 )
@@ -141,9 +142,9 @@ def test_generated_invalid(subject: BackendSubject, operation: Operation) -> Ite
         yield from judge_all(subject, [exchange], also=frozenset({404, 414}))
         if exchange.status in (404, 414):
             continue
-        what, topic = f"an invalid request ({_topic(made.about)})", _topic(made.about)
+        what = f"an invalid request ({_topic(made.about)})"
         shape: Any = {
-            "requirement": "CT4", "cause": f"generated-invalid {operation.id} {topic}",
+            "requirement": "CT4", "cause": _mistake(operation, arguments, body, made.about),
             "basis": broken_basis(operation, arguments, body),
         }  # fmt: skip
         if operation.body is not None and not exchange.request.body:
@@ -152,6 +153,15 @@ def test_generated_invalid(subject: BackendSubject, operation: Operation) -> Ite
             yield from envelope.provoked(operation, exchange, "invalid", what, **shape)
     if not judged:
         raise NotApplicable("its schemas leave nothing to get wrong")
+
+
+def _mistake(operation: Operation, arguments: Mapping[str, Any], body: Any, about: str) -> str:
+    """Return the cause of a wrong request's being taken: the kind of rule, where it breaks one."""
+    rules = broken_rules(operation, arguments, body)
+    kinds = {kind for kind, _ in rules}
+    if len(kinds) != 1:
+        return f"generated-invalid {operation.id} {_topic(about)}"
+    return f"{kinds.pop()} {operation.id} {rules[0][1]}"
 
 
 def _topic(about: str) -> str:

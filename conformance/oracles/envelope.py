@@ -247,7 +247,7 @@ def provoked(
     if declared.code is not None and code is not MISSING and code != declared.code:
         yield found(
             "ER5", f"{what} is answered with another code than the declared one", exchange,
-            cause=f"code {cause}", operation=operation, basis=stated,
+            cause=f"code {cause}", operation=operation, basis=declared.code_basis or stated,
             expected=declared.code, actual=code if isinstance(code, str) else _kind(code),
             shows=f"status == {response.status} and "
             f"{showing.value(errors.envelope.code or '')} == {code!r}",

@@ -298,7 +298,8 @@ def refusal(operation: Operation, limit: RateLimit, exchange: Exchange) -> Itera
     if errors is not None and code is not None:
         given = value_at(exchange, errors.envelope.code)
         if given != code:
-            basis = (declared.basis if declared else None) or limit.basis
+            said = (declared.code_basis or declared.basis) if declared else None
+            basis = said or limit.basis
             yield found(
                 "ER5", "a refusal for the quota carries another code than the declared one",
                 exchange, cause="exceeded-code", operation=operation, basis=basis, expected=code,

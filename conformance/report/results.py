@@ -108,6 +108,9 @@ class FindingEntry(Entry):
     search: bool = Field(
         default=False, description="only a random search shows it: no gate rests on it"
     )
+    explains: tuple[str, ...] = Field(
+        default=(), description="what follows from it and is told nowhere else"
+    )
     evidence: tuple[Shown, ...] = Field(default=(), description="exchanges that show it, in full")
     reproduction: str = Field(
         default="", description="a curl line or a program that shows it again, by itself"
@@ -221,6 +224,9 @@ def summarise(
 _HIDDEN = "a foreign exception came out instead, which is told as that"
 
 
+_FOLLOWS = "what was found follows from another finding, which names it"
+
+
 def _requirements(
     results: Iterable[CaseResult], catalogue: Mapping[str, Requirement]
 ) -> tuple[RequirementEntry, ...]:
@@ -231,7 +237,12 @@ def _requirements(
             verdict = result.verdict
             if verdict is Verdict.FAIL and requirement not in broken:
                 verdict = Verdict.PASS
-                if hidden.by_leak(requirement, [f.claim for f in result.findings]):
+                follows = any(
+                    e.startswith(f"{requirement}:") for f in result.findings for e in f.explains
+                )
+                if follows:
+                    verdict, result = Verdict.INCONCLUSIVE, replace(result, reason=_FOLLOWS)
+                elif hidden.by_leak(requirement, [f.claim for f in result.findings]):
                     verdict, result = Verdict.INCONCLUSIVE, replace(result, reason=_HIDDEN)
             seen.setdefault(requirement, []).append((verdict, result))
     entries = []
@@ -272,7 +283,7 @@ def _findings(
             groups.setdefault((requirement, cause), []).append(finding)
     entries = []
     for (requirement, cause), group in groups.items():
-        first = min(group, key=lambda f: f.search)
+        first = min(group, key=lambda f: (f.search, list(Basis).index(f.basis)))
         basis = min((f.basis for f in group), key=list(Basis).index)
         reach = extent.of(group, api)
         entries.append(
@@ -288,7 +299,7 @@ def _findings(
                 operations=tuple(dict.fromkeys(f.operation for f in group if f.operation)),
                 modes=tuple(dict.fromkeys(f.mode for f in group if f.mode)),
                 fault=first.fault,
-                message=_message(first, reach),
+                message=_message(group, first, reach),
                 expected=first.expected,
                 actual=first.actual,
                 timeline=first.timeline,
@@ -300,6 +311,7 @@ def _findings(
                 answers=first.answers,
                 extent=reach,
                 search=first.search,
+                explains=tuple(dict.fromkeys(e for f in group for e in f.explains)),
                 evidence=first.evidence,
                 reproduction=first.reproduction,
             )
@@ -310,12 +322,19 @@ def _findings(
     )
 
 
-def _message(first: Finding, reach: Extent) -> str:
-    """Return a finding's sentence; where several exceptions came out, it names them all."""
+def _message(group: Sequence[Finding], first: Finding, reach: Extent) -> str:
+    """Return what findings of one cause say together: every exception, and in how many places."""
     many = first.claim.MANY if first.claim is not None else ""
-    if not many or len(reach.exceptions) < 2:
+    if many and len(reach.exceptions) > 1:
+        return many.format(exceptions=", ".join(reach.exceptions))
+    places = {each for f in group for each in f.conditions}
+    operations = {f.operation for f in group if f.operation}
+    if not first.general or len(places) < 2:
         return first.message
-    return many.format(exceptions=", ".join(reach.exceptions))
+    counted = f"{len(operations)} operation{'s' * (len(operations) != 1)}"
+    if len(places) > len(operations):
+        counted = f"{len(places)} places of {counted}"
+    return f"{first.general}: {counted}"
 
 
 def natural(text: str) -> tuple[str, int]:

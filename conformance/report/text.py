@@ -114,7 +114,10 @@ def _findings(
         state = new.get((name, finding.id), "")
         status = f"[red]{state}[/red] " if state else ""
         times = f" (×{finding.count})" if finding.count > 1 else ""
-        where = f" {finding.operation}" if finding.operation else ""
+        follow = len(finding.explains)
+        times += f"; {follow} more follow{'s' * (follow == 1)} from it" if follow else ""
+        one = finding.operation if len(finding.operations) < 2 else None
+        where = f" {one}" if one else ""
         console.print(
             f"  {status}[bold]{finding.level} {finding.requirement}[/bold] "
             f"{escape(name)}{escape(where)}: {escape(finding.message)}{times}",

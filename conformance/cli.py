@@ -7,7 +7,9 @@ of them write the same files and use the same exit codes. Imports of a command s
 
 from __future__ import annotations
 
+import codecs
 import importlib.metadata
+import io
 import signal
 import sys
 import time
@@ -53,6 +55,7 @@ errors = Console(stderr=True, highlight=False)
 
 def main() -> None:
     """Run the command line; the only place that ends the process."""
+    _plain_signs()
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a job in the background has it
         signal.signal(signal.SIGINT, _interrupt)
@@ -74,6 +77,25 @@ def main() -> None:
             f"memconform: an error of its own: {type(error).__name__}: {error}", markup=False
         )
         raise SystemExit(3) from None
+
+
+_PLAIN = {"✓": "+", "✗": "x", "·": ".", "–": "-", "—": "-", "…": "...", "→": "->", "×": "x",
+          "’": "'", "§": "section"}  # fmt: skip
+"""Signs of ours -> what a stream writes that cannot encode them."""
+
+
+def _plain_signs() -> None:
+    """Let no stream end a run because it cannot encode a sign: ASCII and Latin-1 get plain ones."""
+
+    def plain(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        text = error.object[error.start : error.end]
+        return "".join(_PLAIN.get(c, "?") for c in text), error.end
+
+    codecs.register_error("memconform", plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="memconform")
 
 
 def _interrupt(*_: object) -> None:

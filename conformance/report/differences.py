@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from conformance.report.baseline import Comparison
+from conformance.report.exit import Decision, Exit
 from conformance.report.waiver import Waiver
 
 SHOWN = 20
@@ -22,6 +23,26 @@ def differences(comparison: Comparison) -> str:
         ("not observed", len(comparison.unobserved), False),
     )
     return ", ".join(f"{count} {word}" for word, count, always in counts if count or always)
+
+
+def next_step(decision: Decision, comparison: Comparison | None) -> str:
+    """Return what a person does next, as one sentence; empty if there is nothing to do."""
+    if decision.code is Exit.DEVIATES and comparison is None:
+        return (
+            "mend the first finding; or accept what you know with "
+            "`memconform baseline write RESULTS --to known.toml` and pass --baseline known.toml"
+        )
+    if decision.code is Exit.DEVIATES:
+        return (
+            "mend what is new; or accept it with `memconform baseline update RESULTS FILE`, "
+            "with an owner, a reason and a last day"
+        )
+    steps = {
+        Exit.STALE_BASELINE: "remove what is gone with `memconform baseline prune RESULTS FILE`",
+        Exit.TOO_LITTLE_EVIDENCE: "give what the reasons above ask for, and run again",
+        Exit.ERROR: "read the first error above; memconform accuses no subject in this run",
+    }
+    return steps.get(decision.code, "")  # fmt: skip
 
 
 def to_act_on(comparison: Comparison | None) -> dict[tuple[str, str], str]:

@@ -15,9 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from conformance.foreign import page, through
 from conformance.report import charts, load
 from conformance.report.baseline import Comparison, label
-from conformance.report.differences import differences, to_act_on, waiver_lines
+from conformance.report.differences import differences, next_step, to_act_on, waiver_lines
 from conformance.report.exit import Decision, Exit, evidence
-from conformance.report.matrix import build
+from conformance.report.matrix import by_kind
 from conformance.report.notes import notes
 from conformance.report.results import Results, SubjectEntry
 from conformance.report.versions import State, histories
@@ -63,7 +63,9 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
     return environment.get_template("report.html.j2").render(
         run=results.run,
         subjects=results.subjects,
-        matrix=build(results.subjects),
+        matrices=by_kind(results.subjects),
+        next_step=next_step(decision, comparison),
+        first=_first,
         histories=histories(results.subjects),
         states=_STATES,
         decision=decision,
@@ -82,6 +84,13 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
         total=sum(len(s.findings) for s in results.subjects),
         Verdict=Verdict,
     )
+
+
+def _first(subject: SubjectEntry, concern: str) -> str:
+    """Return the anchor of the gravest finding of a concern; empty if it has none."""
+    known = requirements()
+    found = (f for f in subject.findings if known[f.requirement].concern == concern)
+    return next((f"#{_anchor(subject)}-{f.id}" for f in found), "")
 
 
 def _anchor(subject: SubjectEntry) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from conformance.foreign import markdown
 from conformance.report.baseline import Comparison, label
-from conformance.report.differences import to_act_on, waiver_lines
+from conformance.report.differences import next_step, to_act_on, waiver_lines
 from conformance.report.exit import Decision
-from conformance.report.matrix import build
+from conformance.report.matrix import Matrix, by_kind
 from conformance.report.notes import notes
 from conformance.report.results import FindingEntry, Results
 from conformance.report.versions import histories
@@ -27,8 +27,12 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
         "",
         markdown(decision.reason[:1].upper() + decision.reason[1:]) + ".",
         "",
-        *_matrix(results),
-        "",
+        *(
+            [f"Next: {next_step(decision, comparison)}.", ""]
+            if next_step(decision, comparison)
+            else []
+        ),
+        *(line for head, made in by_kind(results.subjects) for line in _matrix(head, made)),
         "Cells count requirements: ✓ pass, ✗ fail, ? inconclusive, ! error of memconform's own.",
         "",
         *_notes(results),
@@ -39,9 +43,10 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
     return "\n".join(lines) + "\n"
 
 
-def _matrix(results: Results) -> list[str]:
-    made = build(results.subjects)
+def _matrix(head: str, made: Matrix) -> list[str]:
     lines = [
+        f"## {head}",
+        "",
         "| subject | " + " | ".join(made.columns) + " |",
         "|---|" + "---|" * len(made.columns),
     ]
@@ -53,7 +58,7 @@ def _matrix(results: Results) -> list[str]:
         lines.append(
             f"| {markdown(_name(row.subject.api, label(row.subject)))} | {' | '.join(cells)} |"
         )
-    return lines
+    return [*lines, ""]
 
 
 def _notes(results: Results) -> list[str]:

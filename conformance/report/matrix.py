@@ -6,7 +6,7 @@ A value that the console, the page and the Markdown summary each draw in their o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from conformance.report.results import SubjectEntry
@@ -81,6 +81,16 @@ def build(subjects: Iterable[SubjectEntry]) -> Matrix:
             for subject, cells in counted
         ),
     )
+
+
+KINDS = {"backend": "Backends", "sdk": "SDKs", "load": "Load"}
+"""Kind of subject -> the head of its matrix."""
+
+
+def by_kind(subjects: Sequence[SubjectEntry]) -> list[tuple[str, Matrix]]:
+    """Return a matrix for each kind of subject, with its head, so that no column is empty."""
+    kinds = ((head, [s for s in subjects if s.kind == kind]) for kind, head in KINDS.items())
+    return [(head, build(mine)) for head, mine in kinds if mine]
 
 
 def _cell(counts: Counter[Verdict]) -> Cell:

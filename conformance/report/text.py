@@ -14,9 +14,9 @@ from rich.text import Text
 
 from conformance.foreign import terminal, through
 from conformance.report.baseline import Comparison, label
-from conformance.report.differences import differences, to_act_on, waiver_lines
+from conformance.report.differences import differences, next_step, to_act_on, waiver_lines
 from conformance.report.exit import Decision, Exit, many
-from conformance.report.matrix import Cell, build
+from conformance.report.matrix import Cell, Matrix, by_kind
 from conformance.report.notes import notes
 from conformance.report.results import FindingEntry, Results
 from conformance.report.versions import Change, histories
@@ -54,7 +54,8 @@ def show(
     """Print the whole report of a run."""
     results = through(results, terminal)
     decision = replace(decision, reason=terminal(decision.reason))
-    console.print(matrix(results))
+    for head, made in by_kind(results.subjects):
+        _print_matrix(console, head, made)
     console.print("[dim]requirements: ✓ pass  ✗ fail  ? inconclusive  ! error of ours[/dim]")
     for subject in results.subjects:
         for note in notes(subject):
@@ -69,12 +70,27 @@ def show(
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in results.run.parts.items())
     if parts:
         console.print(f"[dim]{escape(parts)}; seed {results.run.seed}[/dim]")
+    if step := next_step(decision, comparison):
+        console.print(f"next: {step}", markup=False, highlight=False, soft_wrap=True)
     console.print(last_line(results, decision, out), soft_wrap=True)
 
 
-def matrix(results: Results) -> Table:
-    """Return the matrix as a table; cells count requirements by verdict."""
-    made = build(results.subjects)
+def _print_matrix(console: Console, head: str, made: Matrix) -> None:
+    """Print a matrix as a table, or as a list if the terminal is too narrow for it."""
+    table = matrix(made)
+    console.print(f"[bold]{head}[/bold]")
+    if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+        console.print(table)
+        return
+    for row in made.rows:
+        console.print(f"  {label(row.subject)}", markup=False, highlight=False)
+        for column, cell in zip(made.columns, row.cells, strict=True):
+            if cell.counts:
+                console.print(Text("    ").append(f"{column}: ").append_text(_draw(cell)))
+
+
+def matrix(made: Matrix) -> Table:
+    """Return a matrix as a table; cells count requirements by verdict."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("subject", no_wrap=True)
     for column in made.columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -146,3 +147,16 @@ def test_half_a_report_is_refused(tmp_path: Path) -> None:
     done = memconform("report", str(tmp_path / "results.json"), "--out", str(tmp_path / "out"))
     assert 2 == done.returncode
     assert "results.json" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_no_encoding_of_the_terminal_ends_a_run(encoding: str, tmp_path: Path) -> None:
+    """A terminal that cannot show a sign gets a plain one, and the verdict's own exit code."""
+    made = write.results(tmp_path, make((), started="", seconds=0, seed=0, command=()))
+    done = subprocess.run(
+        [sys.executable, "-m", "conformance", "report", str(made), "--out", str(tmp_path / "o")],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert 5 == done.returncode, done.stderr
+    assert b"+ pass" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -259,3 +260,43 @@ def test_what_a_run_left_and_would_have_noticed_is_told_everywhere(tmp_path: Pat
         assert escaped in said
         assert "and 10 more" in said
         assert "would have noticed 40 of 41 kinds" in said
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 160])
+def test_no_terminal_hides_a_failure(width: int) -> None:
+    """Every count of every concern is shown, whatever the width: in a table or in a list."""
+    judged = [case("a.b", finding())]
+    for number, requirement in enumerate(("ER1", "RL1", "PG1", "IK1", "WR1", "CT1", "ST1", "RB1")):
+        broken = finding(f"c{number}", requirement=requirement)
+        judged.append(dataclasses.replace(case("c.d", broken), requirements=(requirement,)))
+    made = results(subject(*judged, name="a-package-with-a-long-name"))
+    console = Console(record=True, width=width)
+    text.show(console, made, decide(made))
+    told = console.export_text()
+    assert 9 == told.partition("requirements:")[0].count("1✗")
+    assert "a-package-with-a-long-name==1.0" in told
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_every_report_says_what_comes_next(accepted: bool) -> None:
+    """A red run names the command that accepts or mends; a green one asks for nothing."""
+    made = results(subject(case("a.b", finding())))
+    comparison = compare(made, known.of(made)) if accepted else None
+    decision = decide(made, comparison)
+    console = Console(record=True, width=200)
+    text.show(console, made, decision, comparison)
+    for said in (
+        console.export_text(),
+        html.render(made, decision, comparison),
+        markdown.render(made, decision, comparison),
+    ):
+        assert ("baseline write" in said) is not accepted
+
+
+def test_a_cell_of_the_page_leads_to_its_first_finding() -> None:
+    """A red count of the page is a link to the gravest finding of its concern."""
+    made = results(subject(case("a.b", finding())))
+    page = html.render(made, decide(made))
+    target = f"some-sdk--1-0-demo-{made.subjects[0].findings[0].id}"
+    assert f'href="#sdk-{target}"' in page
+    assert f'id="sdk-{target}"' in page

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from conformance.clock import Clock, SystemClock
-from conformance.verdict import Blame, Finding, Inconclusive, NotApplicable, Verdict, blame_of
+from conformance.verdict import Blame, Finding, Inconclusive, Need, NotApplicable, Verdict, blame_of
 from specs import Contract, Operation
 from specs.sources import source
 
@@ -64,6 +64,8 @@ class CaseResult:
     """Whose mistake an error is; None for every other verdict."""
     trace: str = ""
     """The traceback of an error that is blamed on the harness."""
+    need: Need | None = None
+    """What would settle a case that is inconclusive; None where nobody knows."""
     operation: str | None = None
     mode: str = ""
     findings: tuple[Finding, ...] = ()
@@ -141,7 +143,7 @@ def execute(
     if case.modes != ("",):
         arguments["mode"] = mode
     findings: tuple[Finding, ...] = ()
-    blame, trace = None, ""
+    blame, trace, need = None, "", None
     try:
         findings = tuple(
             _filed(f, case, subject.contract, operation, mode)
@@ -149,7 +151,7 @@ def execute(
         )
         verdict, reason = (Verdict.FAIL if findings else Verdict.PASS), ""
     except Inconclusive as why:
-        verdict, reason = Verdict.INCONCLUSIVE, str(why)
+        verdict, reason, need = Verdict.INCONCLUSIVE, str(why), why.need
     except NotApplicable as why:
         verdict, reason = Verdict.NOT_APPLICABLE, str(why)
     except Exception as error:
@@ -161,6 +163,7 @@ def execute(
         reason=reason,
         blame=blame,
         trace=trace,
+        need=need,
         operation=operation.id if operation else None,
         mode=mode,
         findings=findings,

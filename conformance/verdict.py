@@ -149,8 +149,23 @@ class Finding:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a case lacked, and what a person gives to settle it: the same for every such case."""
+
+    what: str
+    """`a rate limit within reach`."""
+    give: str
+    """The option or key, `--max-requests {amount}`; the largest amount of all cases is told."""
+    amount: float = 0.0
+
+
 class Inconclusive(Exception):
     """Raised by a case that could not test what it is for; the text says why."""
+
+    def __init__(self, why: str, need: Need | None = None) -> None:
+        super().__init__(why)
+        self.need = need
 
 
 class NotApplicable(Exception):

@@ -12,7 +12,7 @@ from conformance.history import Exchange
 from conformance.oracles import limits
 from conformance.oracles.found import told
 from conformance.oracles.limits import Ask, Quota, ask_of
-from conformance.verdict import Inconclusive, NotApplicable
+from conformance.verdict import Inconclusive, Need, NotApplicable
 from specs import Contract, Operation, quotas
 from specs.vocabulary import RateLimit
 
@@ -31,6 +31,9 @@ OVER = 3
 """Requests sent beyond the quota."""
 FLOWS = 3
 """Quotas that may come back while one is being used up, where asking is slow."""
+
+
+NAMED = Need("a rate limit that is known", "--quota REQUESTS/SECONDS")
 
 
 @dataclass
@@ -86,7 +89,12 @@ class Spender:
             raise Inconclusive(
                 f"the limit is {quota.q} requests and using it up takes {wanted}: give "
                 f"--max-requests {self.subject.exchanged + wanted} or more, or a third --api-key "
-                "whose limit is lower"
+                "whose limit is lower",
+                Need(
+                    "a rate limit within reach",
+                    "--max-requests {amount} or a key with a lower limit (--api-key limited=KEY)",
+                    self.subject.exchanged + wanted,
+                ),
             )
 
     def make_whole(self) -> bool:
@@ -116,7 +124,7 @@ class Spender:
         Raises Inconclusive where a quota that nobody tells was not met, now or by an earlier case.
         """
         if quota is None and self.principal in self.subject.unmet:
-            raise Inconclusive(self.subject.unmet[self.principal])
+            raise Inconclusive(self.subject.unmet[self.principal], NAMED)
         asks: list[Ask] = []
         most = quota.q + OVER if quota else min(BLIND, self.subject.requests_left or BLIND)
         began = self.subject.clock.monotonic()
@@ -134,7 +142,7 @@ class Spender:
                 f"{len(asks)} requests met no limit and no header tells of one; name it with "
                 "--quota REQUESTS/SECONDS"
             )
-            raise Inconclusive(why)
+            raise Inconclusive(why, NAMED)
         return asks
 
     def measure(self) -> Quota:
@@ -153,7 +161,8 @@ class Spender:
                 return Quota(sum(a.admitted for a in asks), max(self._told(turned), 1.0))
         raise Inconclusive(
             "using the quota up took longer than it lasts, so how much it is cannot be told; name "
-            "it with --quota REQUESTS/SECONDS"
+            "it with --quota REQUESTS/SECONDS",
+            NAMED,
         )
 
     def _told(self, ask: Ask) -> float:

@@ -33,7 +33,7 @@ from conformance.oracles.answers import retry_after
 from conformance.oracles.found import ok
 from conformance.oracles.limits import Quota
 from conformance.redaction import hide
-from conformance.verdict import Inconclusive, NotApplicable
+from conformance.verdict import Inconclusive, Need, NotApplicable
 from specs import Contract, Operation
 from specs.exclusions import excluded
 
@@ -42,6 +42,7 @@ FAST_LEAVES = ("auth.expiry", "contract.generated", "limits.burst", "limits.exha
                "limits.no-effect", "limits.partitions", "limits.recovery")  # fmt: skip
 """Beginnings of the ids of cases that a fast run leaves out: those that generate requests, and
 those that wait, for a quota to come back or a key to expire."""
+MORE_TIME = "more time"
 WAIT_MAX = 10.0
 """Longest single wait, in seconds, that a 429 may ask of a case that is not about limits."""
 SILENT = 3
@@ -225,7 +226,10 @@ class BackendSubject:
         Raises Inconclusive where a fast run leaves the case out.
         """
         if self.fast and case.startswith(FAST_LEAVES):
-            raise Inconclusive("left out of a fast run; it runs without --fast")
+            raise Inconclusive(
+                "left out of a fast run; it runs without --fast",
+                Need("a run that is not fast", "the same command without --fast"),
+            )
         self.case, self.salt = case, self.salts.get(case, self.fresh_salt)
         self._names = 0
         if self.entered is not None:
@@ -252,8 +256,10 @@ class BackendSubject:
         if len(known) < count:
             raise Inconclusive(
                 f"needs {count} API keys of different tenants, {len(known)} given; "
-                "repeat --api-key to give more"
-            )
+                "repeat --api-key to give more",
+                Need("API keys of {amount} tenants", "--api-key once for each, {amount} in all",
+                     count),
+            )  # fmt: skip
         return known[:count]
 
     # -- sending -----------------------------------------------------------------------------
@@ -419,7 +425,8 @@ class BackendSubject:
         left = self.seconds_left
         if left is not None and seconds > left:
             raise Inconclusive(
-                f"{why} takes {seconds:.0f} s, {left:.0f} s are left; raise --max-seconds"
+                f"{why} takes {seconds:.0f} s, {left:.0f} s are left; raise --max-seconds",
+                Need(MORE_TIME, "--max-seconds {amount} or more", self._spent + seconds + 1),
             )
         self.clock.sleep(seconds)
 
@@ -472,12 +479,17 @@ class BackendSubject:
         return None if most is None else max(0, most - self.exchanged)
 
     @property
+    def _spent(self) -> float:
+        """Seconds that the run has taken so far."""
+        return self.clock.monotonic() - self._started
+
+    @property
     def seconds_left(self) -> float | None:
         """Seconds that the run may still take; None where there is no budget."""
         most = self.limits.max_seconds
         if most is None:
             return None
-        return max(0.0, most - (self.clock.monotonic() - self._started))
+        return max(0.0, most - self._spent)
 
     def _admit(self, prepared: Prepared, count: int) -> None:
         """Let a request out, or say why not. The only gate there is."""
@@ -496,11 +508,14 @@ class BackendSubject:
         left = self.requests_left
         if left is not None and left < count:
             raise Inconclusive(
-                f"the budget of {self.limits.max_requests} requests is spent; raise --max-requests"
-            )
+                f"the budget of {self.limits.max_requests} requests is spent; raise --max-requests",
+                Need("a larger budget of requests", "--max-requests above {amount}",
+                     self.limits.max_requests or 0),
+            )  # fmt: skip
         if self.seconds_left == 0:
             raise Inconclusive(
-                f"the budget of {self.limits.max_seconds:g} s is spent; raise --max-seconds"
+                f"the budget of {self.limits.max_seconds:g} s is spent; raise --max-seconds",
+                Need(MORE_TIME, "--max-seconds {amount} or more", 2 * self._spent),
             )
         self._pace()
 
@@ -529,7 +544,8 @@ class BackendSubject:
         if seconds > WAIT_MAX:
             raise Inconclusive(
                 f"answered 429 with Retry-After {seconds:g} s, more than the {WAIT_MAX:g} s that a "
-                "case waits; raise the backend's limit, or lower --rate"
+                "case waits; raise the backend's limit, or lower --rate",
+                Need("shorter waits after a 429", "--rate REQUESTS, or a key with a higher limit"),
             )
         self.wait(max(seconds, 0.05), "waiting out a 429")
 

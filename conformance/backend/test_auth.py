@@ -15,7 +15,7 @@ from conformance.history import Exchange, Headers
 from conformance.oracles import envelope
 from conformance.oracles.found import found, ok, told, value_at
 from conformance.oracles.headers import date_of
-from conformance.verdict import Finding, Inconclusive, NotApplicable
+from conformance.verdict import Finding, Inconclusive, Need, NotApplicable
 from specs import Basis, Contract, Operation
 
 LIVES = (2, 4, 8)
@@ -197,7 +197,10 @@ def test_roles(subject: BackendSubject, operation: Operation) -> Iterable[Findin
     roles = operation.roles
     assert roles is not None
     if "member" not in subject.keys:
-        raise Inconclusive("no key without that role was given (--api-key member=KEY)")
+        raise Inconclusive(
+            "no key without that role was given (--api-key member=KEY)",
+            Need("a key without the role of an administrator", "--api-key member=KEY"),
+        )
     arguments = subject.world.arguments(operation)
     exchange = subject.send(operation, arguments, key="member")
     yield from judge_all(subject, [exchange])

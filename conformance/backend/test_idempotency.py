@@ -12,7 +12,7 @@ from conformance.backend.world import is_free_text, properties
 from conformance.history import Exchange
 from conformance.oracles import idempotency as oracle
 from conformance.oracles.found import MISSING, found, ok, told, value_at
-from conformance.verdict import Finding, Inconclusive, NotApplicable
+from conformance.verdict import Finding, Inconclusive, Need, NotApplicable
 from specs import Contract, Operation
 from specs.vocabulary import Idempotency
 
@@ -231,7 +231,14 @@ def test_ttl(subject: BackendSubject, operation: Operation) -> Iterable[Finding]
     if promise.ttl is None:
         raise NotApplicable("no expiry is declared")
     if promise.ttl > 20 and not subject.deep:
-        raise Inconclusive(f"keys live {promise.ttl:g} s; --deep and --max-seconds reach that")
+        raise Inconclusive(
+            f"keys live {promise.ttl:g} s; --deep and --max-seconds reach that",
+            Need(
+                "time to wait until something expires",
+                "--deep, and --max-seconds above {amount}",
+                promise.ttl,
+            ),
+        )
     key, arguments, first = _first(subject, operation)
     subject.wait(promise.ttl + 1, "waiting until a key has expired")
     exchange = _send(subject, operation, arguments, key)

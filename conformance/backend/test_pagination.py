@@ -24,7 +24,7 @@ from conformance.backend.test_collections import filters, two_values
 from conformance.backend.world import creators, properties, required
 from conformance.oracles import envelope, pages, relations
 from conformance.oracles.found import found, ok, told, value_at, value_in
-from conformance.verdict import Finding, Inconclusive, NotApplicable
+from conformance.verdict import Finding, Inconclusive, Need, NotApplicable
 from specs import Basis, Contract, Operation
 from specs.constraints import Kind, member, resting, stated
 from specs.paging import after, by, counted, cursor, first, parameter, steady
@@ -467,7 +467,14 @@ def test_expired_cursor(subject: BackendSubject, operation: Operation) -> Iterab
     ttl = have.paging.cursor_ttl
     assert ttl is not None
     if ttl > TTL_MAX and not subject.deep:
-        raise Inconclusive(f"cursors live {ttl:g} s; --deep and --max-seconds reach that")
+        raise Inconclusive(
+            f"cursors live {ttl:g} s; --deep and --max-seconds reach that",
+            Need(
+                "time to wait until something expires",
+                "--deep, and --max-seconds above {amount}",
+                ttl,
+            ),
+        )
     page = read_page(subject, operation, have.scope, first(have.paging, 1))
     mark = cursor(have.paging, page)
     if not mark:

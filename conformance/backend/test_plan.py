@@ -15,7 +15,7 @@ from conformance.backend.world import operations_on
 from conformance.history import Exchange
 from conformance.oracles.found import found, ok, told, value_at
 from conformance.oracles.relations import judge_relations
-from conformance.verdict import Finding, Inconclusive
+from conformance.verdict import Finding, Inconclusive, Need
 from specs import Contract, Operation
 from specs.vocabulary import Refusal
 
@@ -33,7 +33,8 @@ def _key(subject: BackendSubject) -> str:
     if PLAN not in subject.keys:
         raise Inconclusive(
             "needs a key of the plan that is refused this, of a tenant of its own: --api-key "
-            f"{PLAN}=KEY"
+            f"{PLAN}=KEY",
+            Need("a key of a lower plan, of a tenant of its own", f"--api-key {PLAN}=KEY"),
         )
     return PLAN
 

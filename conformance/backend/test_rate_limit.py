@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from conformance.backend.judging import judge_all
 from conformance.backend.listing import all_ids
-from conformance.backend.quota import REACH, WAIT_MAX, Spender, limited, spender
+from conformance.backend.quota import NAMED, REACH, WAIT_MAX, Spender, limited, spender
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
 from conformance.backend.world import creators, operations_on, required
@@ -20,7 +20,7 @@ from conformance.history import Exchange
 from conformance.oracles import headers, limits
 from conformance.oracles.found import found, ok, told
 from conformance.oracles.limits import Ask, Quota
-from conformance.verdict import Finding, Inconclusive, NotApplicable
+from conformance.verdict import Finding, Inconclusive, Need, NotApplicable
 from specs import Contract, Operation, quotas
 
 LATE, LASTING = 0.7, 1.5
@@ -83,7 +83,8 @@ def _confirmed(
             return asks, findings
     raise Inconclusive(
         f"asking takes {took:.2f} s and a window lasts {quota.w:g} s, so that it may have turned "
-        f"in each of {TRIES} tries; give a key whose window is longer (--api-key limited=KEY)"
+        f"in each of {TRIES} tries; give a key whose window is longer (--api-key limited=KEY)",
+        Need("a rate limit whose window is longer", "--api-key limited=KEY of such a limit"),
     )
 
 
@@ -177,12 +178,15 @@ def _bounded(subject: BackendSubject, operation: Operation) -> Iterable[Finding]
     spending.ask()
     quota = spending.quota()
     if quota is None:
-        raise Inconclusive("nobody says what the limit is; name it with --quota REQUESTS/SECONDS")
+        raise Inconclusive(
+            "nobody says what the limit is; name it with --quota REQUESTS/SECONDS", NAMED
+        )
     spending.in_reach(quota, round(PRESSURE * LASTING) + 1)
     if (LATE + LASTING) * quota.w > WAIT_MAX:
         raise Inconclusive(
             f"a window lasts {quota.w:g} s and is watched for {(LATE + LASTING) * quota.w:.0f} s, "
-            f"more than {WAIT_MAX:g}; give a key whose window is shorter (--api-key limited=KEY)"
+            f"more than {WAIT_MAX:g}; give a key whose window is shorter (--api-key limited=KEY)",
+            Need("a rate limit whose window is shorter", "--api-key limited=KEY of such a limit"),
         )
     whole = spending.make_whole()
     asks = [spending.asks[-1]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from conformance.report import needs
 from conformance.report.results import SubjectEntry
 
 SHOWN = 20
@@ -19,6 +20,7 @@ def notes(subject: SubjectEntry) -> Iterator[str]:
     if line := details.get("line"):
         yield str(line)
     yield from map(str, details.get("unjudged", ()))
+    yield from needs.lines(subject.needs)
     left = [str(each) for each in details.get("leftovers", ())]
     if left:
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""

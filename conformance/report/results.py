@@ -18,8 +18,9 @@ from conformance import claims
 from conformance.cases import CaseResult
 from conformance.evidence import Shown
 from conformance.foreign import admit
-from conformance.report import extent, hidden
+from conformance.report import extent, hidden, needs
 from conformance.report.extent import Extent
+from conformance.report.needs import NeedEntry
 from conformance.report.waiver import Baseline, FailOn
 from conformance.verdict import Blame, Finding, Verdict, binding, merge
 from specs import Basis
@@ -141,6 +142,9 @@ class SubjectEntry(Entry):
     verdict: Verdict
     requirements: tuple[RequirementEntry, ...] = ()
     findings: tuple[FindingEntry, ...] = ()
+    needs: tuple[NeedEntry, ...] = Field(
+        default=(), description="why requirements are open, and what settles it"
+    )
     cases: tuple[CaseEntry, ...] = ()
     counts: dict[str, int] = Field(default_factory=dict)
     virtual_seconds: float = 0.0
@@ -203,6 +207,9 @@ def summarise(
         verdict=merge(r.verdict for r in results),
         requirements=requirements,
         findings=findings,
+        needs=needs.of(
+            results, {r.id for r in requirements if r.verdict is Verdict.INCONCLUSIVE}
+        ),
         cases=tuple(
             CaseEntry(case=r.case, operation=r.operation, mode=r.mode, verdict=r.verdict,
                       reason=r.reason, blame=r.blame, trace=r.trace,

@@ -19,8 +19,8 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import specs
+from conformance.report.extent import union, words
 from conformance.report.extent import wider as wider_than
-from conformance.report.extent import words
 from conformance.report.results import FindingEntry, Results, SubjectEntry
 from conformance.report.waiver import Baseline, Waiver
 from conformance.verdict import Verdict
@@ -43,6 +43,8 @@ class Comparison:
     new: tuple[Seen, ...] = ()
     wider: tuple[tuple[str, FindingEntry, str], ...] = ()
     """Known findings that reach further than their waiver says, with what was added."""
+    searched: tuple[Seen, ...] = ()
+    """Findings that no waiver covers and that only a random search shows: no gate rests on them."""
     expired: tuple[tuple[str, FindingEntry, Waiver], ...] = ()
     """Findings whose waiver's last day has passed."""
     expiring: tuple[Waiver, ...] = ()
@@ -85,7 +87,7 @@ def updated(baseline: Baseline, results: Results) -> Baseline:
     judged = _versions(results.subjects)
     found: dict[tuple[str, str], list[tuple[SubjectEntry, FindingEntry]]] = {}
     for subject in results.subjects:
-        for finding in subject.findings:
+        for finding in (f for f in subject.findings if not f.search):
             found.setdefault((accepted_as(subject), finding.id), []).append((subject, finding))
     kept = {(w.subject, w.id): w for w in _named(baseline, results).waivers}
     for (name, id), seen in found.items():
@@ -96,14 +98,17 @@ def updated(baseline: Baseline, results: Results) -> Baseline:
         everywhere = judged[name] <= versions and not (old and old.versions)
         everywhere = everywhere or bool(old and not old.versions)
         kept[(name, id)] = _waiver(
-            seen[-1][1], name, () if everywhere else tuple(sorted(versions)), day, old
+            [f for _, f in seen], name, () if everywhere else tuple(sorted(versions)), day, old
         )
     return Baseline(waivers=tuple(sorted(kept.values(), key=_order)))
 
 
 def _waiver(
-    finding: FindingEntry, name: str, versions: tuple[str, ...], day: date, old: Waiver | None
-) -> Waiver:
+    seen: Sequence[FindingEntry], name: str, versions: tuple[str, ...], day: date,
+    old: Waiver | None,
+) -> Waiver:  # fmt: skip
+    """Return the waiver of one finding as its versions show it, the last one in words."""
+    finding = seen[-1]
     fresh = Waiver(
         id=finding.id,
         requirement=finding.requirement,
@@ -115,12 +120,13 @@ def _waiver(
         first_seen=day,
         last_seen=day,
         cases=finding.cases or (finding.case,),
-        extent=finding.extent,
+        extent=union(f.extent for f in seen),
     )
     if old is None:
         return fresh
     people = {k: getattr(old, k) for k in ("owner", "reason", "ticket", "since", "expires")}
-    return fresh.model_copy(update={**people, "first_seen": old.first_seen or day})
+    reach = union((old.extent, fresh.extent))
+    return fresh.model_copy(update={**people, "first_seen": old.first_seen or day, "extent": reach})
 
 
 def pruned(baseline: Baseline, results: Results) -> tuple[Baseline, tuple[Waiver, ...]]:
@@ -177,6 +183,7 @@ def compare(results: Results, baseline: Baseline, today: date | None = None) -> 
     named = _named(baseline, results)
     known: list[Seen] = []
     new: list[Seen] = []
+    searched: list[Seen] = []
     wider: list[tuple[str, FindingEntry, str]] = []
     expired: list[tuple[str, FindingEntry, Waiver]] = []
     gone: dict[int, tuple[str, Waiver]] = {}
@@ -194,7 +201,7 @@ def compare(results: Results, baseline: Baseline, today: date | None = None) -> 
         for finding in subject.findings:
             waiver = accepted.get(finding.id)
             if waiver is None:
-                new.append((name, finding))
+                (searched if finding.search else new).append((name, finding))
             elif waiver.expired(today):
                 expired.append((name, finding, waiver))
             else:
@@ -211,6 +218,7 @@ def compare(results: Results, baseline: Baseline, today: date | None = None) -> 
     return Comparison(
         known=tuple(known),
         new=tuple(new),
+        searched=tuple(searched),
         wider=tuple(wider),
         expired=tuple(expired),
         expiring=tuple(

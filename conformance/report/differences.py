@@ -18,6 +18,7 @@ def differences(comparison: Comparison) -> str:
         ("known", len(comparison.known), True),
         ("new", len(comparison.new), True),
         ("wider", len(comparison.wider), False),
+        ("found by search", len(comparison.searched), False),
         ("expired", len(comparison.expired), False),
         ("gone", len(comparison.gone), False),
         ("not observed", len(comparison.unobserved), False),
@@ -46,12 +47,13 @@ def next_step(decision: Decision, comparison: Comparison | None) -> str:
 
 
 def to_act_on(comparison: Comparison | None) -> dict[tuple[str, str], str]:
-    """Return (subject, finding id) -> `new`, `wider` or `expired`."""
+    """Return (subject, finding id) -> `new`, `wider`, `expired` or `found by search`."""
     if comparison is None:
         return {}
     return {
         **{(name, f.id): "new" for name, f in comparison.new},
         **{(name, f.id): "wider" for name, f, _ in comparison.wider},
+        **{(name, f.id): "found by search" for name, f in comparison.searched},
         **{(name, f.id): "expired" for name, f, _ in comparison.expired},
     }
 
@@ -63,6 +65,8 @@ def waiver_lines(comparison: Comparison) -> Iterator[tuple[str, Sequence[str]]]:
          [_on(name, w) for name, w in comparison.gone]),
         ("wider than waived", [f"{f.requirement} on {name}: {f.message}: now also {added}"
                                for name, f, added in comparison.wider]),
+        ("found by a random search alone: another seed may not show it, and no gate rests on it",
+         [f"{f.requirement} on {name}: {f.message}" for name, f in comparison.searched]),
         ("waivers that expired", [f"{_on(name, w)} (until {w.expires}, owner {w.owner or 'nobody'})"
                                   for name, _, w in comparison.expired]),
         ("waivers that expire within 14 days",

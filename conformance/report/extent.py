@@ -78,10 +78,19 @@ def wider(old: Extent, new: Extent) -> Extent:
 
 
 def words(beyond: Extent) -> str:
-    """Return a difference in words, `also on search, in async`; '' where there is none."""
+    """Return a difference in words, `on search; in async`; '' where there is none."""
     heads = {
         "apis": "in the API", "operations": "on", "modes": "in", "conditions": "for",
         "exceptions": "with",
     }  # fmt: skip
     parts = [f"{heads[n]} {', '.join(getattr(beyond, n))}" for n in FIELDS if getattr(beyond, n)]
-    return f"also {'; '.join(parts)}" if parts else ""
+    return "; ".join(parts)
+
+
+def union(extents: Iterable[Extent]) -> Extent:
+    """Return what several extents list together: a finding may reach further in one release."""
+    every = list(extents)
+    listed: dict[str, tuple[str, ...]] = {
+        name: _sorted(v for each in every for v in getattr(each, name)) for name in FIELDS
+    }
+    return Extent(**listed)

@@ -105,7 +105,12 @@ def _tell(
     ]  # fmt: skip
     waivers = {f.id: comparison.waiver(label(subject), f) if comparison else None for f in found}
     wide = {f.id for _, f, _ in comparison.wider} if comparison else set()
-    failing = [f for f in found if (not waivers[f.id] or f.id in wide) and bar.fails(f.level)]
+    free = {f.id for _, f in comparison.searched} if comparison else set()
+    failing = [
+        f
+        for f in found
+        if f.id not in free and (not waivers[f.id] or f.id in wide) and bar.fails(f.level)
+    ]
     if failing:
         failure = ET.SubElement(case, "failure", message=xml("; ".join(map(_line, failing))))
         failure.text = xml("\n".join(line for f in failing for line in _evidence(f, operation)))

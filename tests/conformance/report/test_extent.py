@@ -79,7 +79,7 @@ def test_wider_is_what_the_known_extent_lacks(
 def test_what_is_wider_is_told_in_words() -> None:
     """The words name what is new, each kind with its own preposition."""
     assert extent.words(Extent(operations=("list", "get"), modes=("async",))) == (
-        "also on list, get; in async"
+        "on list, get; in async"
     )
     assert extent.words(Extent()) == ""
 

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 import specs
+from conformance.backend import lacking
 from conformance.backend.effects import found_ids
 from conformance.backend.ownership import SAFE, Belongings, Withheld, withheld
 from conformance.backend.plain import hostile as odd_part
@@ -33,7 +34,7 @@ from conformance.oracles.answers import retry_after
 from conformance.oracles.found import ok
 from conformance.oracles.limits import Quota
 from conformance.redaction import hide
-from conformance.verdict import Inconclusive, Need, NotApplicable
+from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
 from specs.exclusions import excluded
 
@@ -42,7 +43,6 @@ FAST_LEAVES = ("auth.expiry", "contract.generated", "limits.burst", "limits.exha
                "limits.no-effect", "limits.partitions", "limits.recovery")  # fmt: skip
 """Beginnings of the ids of cases that a fast run leaves out: those that generate requests, and
 those that wait, for a quota to come back or a key to expire."""
-MORE_TIME = "more time"
 WAIT_MAX = 10.0
 """Longest single wait, in seconds, that a 429 may ask of a case that is not about limits."""
 SILENT = 3
@@ -226,10 +226,7 @@ class BackendSubject:
         Raises Inconclusive where a fast run leaves the case out.
         """
         if self.fast and case.startswith(FAST_LEAVES):
-            raise Inconclusive(
-                "left out of a fast run; it runs without --fast",
-                Need("a run that is not fast", "the same command without --fast"),
-            )
+            raise Inconclusive("left out of a fast run; it runs without --fast", lacking.WHOLE_RUN)
         self.case, self.salt = case, self.salts.get(case, self.fresh_salt)
         self._names = 0
         if self.entered is not None:
@@ -257,8 +254,7 @@ class BackendSubject:
             raise Inconclusive(
                 f"needs {count} API keys of different tenants, {len(known)} given; "
                 "repeat --api-key to give more",
-                Need("API keys of {amount} tenants", "--api-key once for each, {amount} in all",
-                     count),
+                lacking.tenants(count),
             )  # fmt: skip
         return known[:count]
 
@@ -426,7 +422,7 @@ class BackendSubject:
         if left is not None and seconds > left:
             raise Inconclusive(
                 f"{why} takes {seconds:.0f} s, {left:.0f} s are left; raise --max-seconds",
-                Need(MORE_TIME, "--max-seconds {amount} or more", self._spent + seconds + 1),
+                lacking.seconds(self._spent + seconds + 1),
             )
         self.clock.sleep(seconds)
 
@@ -509,13 +505,12 @@ class BackendSubject:
         if left is not None and left < count:
             raise Inconclusive(
                 f"the budget of {self.limits.max_requests} requests is spent; raise --max-requests",
-                Need("a larger budget of requests", "--max-requests above {amount}",
-                     self.limits.max_requests or 0),
+                lacking.requests(self.limits.max_requests or 0),
             )  # fmt: skip
         if self.seconds_left == 0:
             raise Inconclusive(
                 f"the budget of {self.limits.max_seconds:g} s is spent; raise --max-seconds",
-                Need(MORE_TIME, "--max-seconds {amount} or more", 2 * self._spent),
+                lacking.seconds(2 * self._spent),
             )
         self._pace()
 
@@ -545,7 +540,7 @@ class BackendSubject:
             raise Inconclusive(
                 f"answered 429 with Retry-After {seconds:g} s, more than the {WAIT_MAX:g} s that a "
                 "case waits; raise the backend's limit, or lower --rate",
-                Need("shorter waits after a 429", "--rate REQUESTS, or a key with a higher limit"),
+                lacking.SHORTER_WAITS,
             )
         self.wait(max(seconds, 0.05), "waiting out a 429")
 

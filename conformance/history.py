@@ -141,6 +141,8 @@ class Sleep:
 
     at: float
     seconds: float
+    blocking: bool = False
+    """True where the wait held up an event loop, and every other call in it."""
 
 
 @dataclass(frozen=True, slots=True)

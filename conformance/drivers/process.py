@@ -349,7 +349,7 @@ def _failed(why: DriverError) -> Outcome:
 def _call_reply(done: p.Ended) -> CallReply:
     return CallReply(
         outcome=done.outcome.as_outcome(),
-        sleeps=tuple(Sleep(s.at, s.seconds) for s in done.sleeps),
+        sleeps=tuple(Sleep(s.at, s.seconds, s.blocking) for s in done.sleeps),
         started=done.started,
         ended=done.ended,
         via=done.via,

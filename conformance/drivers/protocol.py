@@ -295,6 +295,7 @@ class SleepInfo(Message):
 
     at: float = Field(description="when it began, monotonic seconds")
     seconds: float
+    blocking: bool = Field(default=False, description="it held up an event loop")
 
 
 class ConnectInfo(Message):

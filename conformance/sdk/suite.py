@@ -36,9 +36,8 @@ from specs.catalogue import requirements
 
 MODULES = (
     "test_surface", "test_wire", "test_values", "test_responses", "test_spellings", "test_errors",
-    "test_problems",
-    "test_retries", "test_attempts", "test_retry_after", "test_rate_limit", "test_pagination",
-    "test_following", "test_robustness", "test_composed",
+    "test_problems", "test_retries", "test_attempts", "test_async", "test_retry_after",
+    "test_rate_limit", "test_pagination", "test_following", "test_robustness", "test_composed",
 )  # fmt: skip
 Clock = Literal["virtual", "real"]
 LATE = "composed."

@@ -317,7 +317,10 @@ def ended(
         "outcome": outcome,
         "started": started or now,
         "ended": over or now,
-        "sleeps": [{"at": at, "seconds": s} for at, s in (recorder.sleeps if recorder else ())],
+        "sleeps": [
+            {"at": at, "seconds": seconds, "blocking": blocking}
+            for at, seconds, blocking in (recorder.sleeps if recorder else ())
+        ],
         "connects": [{"at": at, "port": p} for at, p in (recorder.connects if recorder else ())],
         "via": prepared.via if prepared else None,
         "said": prepared.said if prepared else "",

@@ -49,8 +49,8 @@ class Recorder:
     """Offset of virtual time at its beginning."""
     virtual: bool = True
     offset: float = 0.0
-    sleeps: list[tuple[float, float]] = field(default_factory=list)
-    """(real monotonic time, seconds asked for) of each wait."""
+    sleeps: list[tuple[float, float, bool]] = field(default_factory=list)
+    """(real monotonic time, seconds asked for, whether an event loop was held up) of each wait."""
     connects: list[tuple[float, int]] = field(default_factory=list)
     """(real monotonic time, port) of each connection asked for."""
     cancel_at: int = 0
@@ -65,9 +65,9 @@ class Recorder:
         """Virtual seconds slept in this call."""
         return self.offset - self.started_at
 
-    def note(self, seconds: float) -> bool:
+    def note(self, seconds: float, blocking: bool = False) -> bool:
         """Record a wait; True where it is not to be waited for."""
-        self.sleeps.append((_real_monotonic(), seconds))
+        self.sleeps.append((_real_monotonic(), seconds, blocking))
         if not self.virtual or len(self.sleeps) > MOST_SLEEPS:
             return False
         self.offset += min(max(seconds, 0.0), LONGEST)
@@ -179,7 +179,12 @@ def _sleep(seconds: float) -> None:
         return _real_sleep(seconds)  # says what is wrong with it
     if math.isnan(seconds) or seconds < 0 or seconds > threading.TIMEOUT_MAX:
         return _real_sleep(seconds)
-    return _real_sleep(0 if recorder.note(float(seconds)) else seconds)
+    return _real_sleep(0 if recorder.note(float(seconds), _in_loop()) else seconds)
+
+
+def _in_loop() -> bool:
+    """True where the running thread runs an event loop: who waits here holds up all its tasks."""
+    return asyncio._get_running_loop() is not None
 
 
 async def _async_sleep(delay: float, result: Any = None, **more: Any) -> Any:
@@ -209,7 +214,7 @@ def _event_wait(self: threading.Event, timeout: float | None = None) -> bool:
     caller = sys._getframe(1).f_globals.get("__name__", "")
     if caller.split(".")[0] != _state.package:
         return _real_event_wait(self, timeout)
-    if recorder.note(float(timeout)):
+    if recorder.note(float(timeout), _in_loop()):
         return _real_event_wait(self, 0.001)
     return _real_event_wait(self, timeout)
 

@@ -475,6 +475,9 @@ class AsyncEngine:
             return async_events(self.state, operation, end.value)
 
     async def _pause(self, seconds: float) -> None:
+        if "async.blocking-wait" in self.state.kit.defects:
+            time.sleep(seconds)
+            return
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
@@ -487,6 +490,10 @@ class AsyncEngine:
 
     async def _send(self, request: Outgoing) -> Arrived | Failed | TooLong:
         self.sent = request
+        if "async.blocking-send" in self.state.kit.defects:
+            return SyncTransport(self.state.settings.timeout, self.state.kit.defects, None).send(
+                request
+            )
         try:
             return await self.transport.send(request)
         except (Failed, TooLong) as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -353,11 +354,37 @@ def _telling(schema: dict[str, Any]) -> dict[str, Any]:
 def _matching(pattern: str, source: _Source, schema: Schema) -> str:
     """Return a string that matches a regular expression, within the schema's length."""
     wanted = schema.get("minLength", 0)
-    parsed = _PARSER.parse(pattern)
+    parsed = _PARSER.parse(_spelt(pattern))
     for width in range(8, 8 + max(wanted, 1) + 1):
         made = "".join(_piece(op, value, source, width) for op, value in parsed)
         if len(made) >= wanted:
             return made[: schema.get("maxLength", len(made))]
+    return made
+
+
+_CLASSES = re.compile(r"\\p\{(?P<name>[^}]*)\}")
+_RANGES = {"N": "0-9", "Lu": "A-Z", "Ll": "a-z", "P": "-_.,", "Z": " ", "S": "$+", "M": "\u0301"}
+
+
+def _spelt(pattern: str) -> str:
+    """Return an ECMA pattern in Python's words, with the ASCII part of each Unicode class.
+
+    What is made of it fits the wider class too.
+    """
+    made, inside, place = "", False, 0
+    while place < len(pattern):
+        found = _CLASSES.match(pattern, place)
+        if found is not None:
+            name = found["name"].rpartition("=")[2]
+            chars = _RANGES.get(name) or _RANGES.get(name[:1]) or "A-Za-z"
+            made += chars if inside else f"[{chars}]"
+            place = found.end()
+            continue
+        width = 2 if pattern[place] == "\\" else 1
+        piece = pattern[place : place + width]
+        inside = (inside or piece == "[") and piece != "]"
+        made += {"\\/": "/", "\\-": "\\-"}.get(piece, piece)
+        place += width
     return made
 
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import orjson
 import yaml
 
-from specs import overlay, upgrade
+from specs import directions, overlay, upgrade
 from specs.mending import Mended, mend
 from specs.references import VALUES
 
@@ -103,6 +103,7 @@ def read(source: str) -> Reading:
         raise SpecError(f"{first}: {error}") from error
     if not is_url(first):
         _bundle(document, Path(first).resolve().parent)
+    directions.write_out(document)
     mended = () if Path(first).parent == HERE else tuple(mend(document))
     return Reading(source, document, text, tuple(idle), mended)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from conformance.faults.script import Script
-from conformance.sdk.judging import CASES, once
+from conformance.sdk.judging import CASES
 from conformance.sdk.subject import SdkSubject
 from conformance.sdk.test_retries import promising_leaders, retried
 from conformance.verdict import Finding, Inconclusive

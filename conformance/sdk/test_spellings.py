@@ -94,11 +94,9 @@ def test_spellings(subject: SdkSubject, operation: Operation, mode: str) -> list
     found: list[Finding] = []
     for spelling in rows:
         plain = as_answer(example_response(operation))
+        usual = {f.cause for f in _judged(operation, *_played(subject, operation, mode, plain))}
         if spelling.foreign:
             plain = _texts(operation) or plain
-            usual = set()
-        else:
-            usual = {f.cause for f in _judged(operation, *_played(subject, operation, mode, plain))}
         made, answer = _played(subject, operation, mode, plain, spelling)
         broken = [f for f in _judged(operation, made, answer) if f.cause not in usual]
         found += made.witnessed(_spelt(operation, spelling, f) for f in broken[:1])

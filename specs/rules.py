@@ -18,7 +18,7 @@ from specs.references import validator
 from specs.rules_whole import code_faults
 from specs.vocabulary import Effect, Refusal, Roles
 
-WORDS = ("status", "code", "message", "requestId", "details")
+WORDS = ("status", "code", "message", "requestId", "details", "body", "any")
 """What an exception's attribute may be taken from, beside headers and pointers."""
 
 
@@ -333,12 +333,12 @@ def _attributes(
                     "the attribute's value would come from nowhere",
                     suggest(wanted, list(response.headers)),
                 )
-        elif not origin.startswith("/"):
+        elif not origin.startswith(("/", "value:")):
             yield Fault(
                 here,
                 f"{origin!r} is nowhere to take a value from",
                 "no case could compare it",
-                f"use one of {', '.join(WORDS)}, `header:NAME` or a JSON Pointer",
+                f"use one of {', '.join(WORDS)}, `header:NAME`, `value:JSON` or a JSON Pointer",
             )
 
 

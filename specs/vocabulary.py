@@ -84,6 +84,11 @@ class Backoff(Word):
     jitter_factor: float | None = Field(
         default=None, gt=0, description="largest additive jitter, as a part of the delay"
     )
+    jitter_range: tuple[float, float] | None = Field(
+        default=None,
+        description="where a delay, cut to the cap, is multiplied by a factor drawn between these "
+        "two, as `[0.75, 1]` or `[0.9, 1.1]`",
+    )
     figures_basis: Basis | None = Field(
         default=None,
         description="of base, multiplier, cap and the kind of jitter, where it differs from "
@@ -104,7 +109,13 @@ class RetryAfter(Stated):
     pointer_basis: Basis | None = Field(default=None, description="where it differs from `basis`")
     pointer_source: str | None = None
     max: float | None = Field(default=None, gt=0, description="longest wait obeyed, seconds")
-    on_exceed: Literal["fail", "clamp", "wait"] | None = None
+    on_exceed: Literal["fail", "clamp", "wait", "ignore"] | None = Field(
+        default=None,
+        description="what becomes of a longer wish: `ignore` waits as if there were none",
+    )
+    milliseconds: str | None = Field(
+        default=None, description="header that asks in milliseconds; it is read before `header`"
+    )
 
 
 class Retries(Stated):
@@ -118,6 +129,11 @@ class Retries(Stated):
     network_source: str | None = None
     backoff: Backoff = Backoff()
     retry_after: RetryAfter | None = None
+    told_by: str | None = Field(
+        default=None,
+        description="header by which the server says `true` or `false` to sending again, whatever "
+        "the status",
+    )
 
 
 class Envelope(Word):
@@ -143,7 +159,9 @@ class ErrorRule(Word):
     attributes: dict[str, str] = Field(
         default_factory=dict,
         description="exception attribute -> where its value comes from: `status`, `code`, "
-        "`message`, `requestId`, `details`, `header:NAME`, or a JSON Pointer into the body",
+        "`message`, `requestId`, `details`, `body` (all of it), `any` (there, and not null), "
+        "`header:NAME`, `value:JSON` (always that), or a JSON Pointer into the body; an attribute "
+        "may be a path, `debug.retry_after`",
     )
     basis: Basis | None = None
     source: str | None = None
@@ -170,6 +188,11 @@ class Errors(Stated):
     """How failures look on the wire and what an SDK makes of them."""
 
     base: str = Field(description="the class that all of the SDK's errors inherit from")
+    covers: tuple[Literal["status", "network"], ...] = Field(
+        default=("status", "network"),
+        description="which errors have that base: `[status]` where the HTTP library's own come "
+        "through when there is no answer",
+    )
     module: str | None = Field(default=None, description="module that exports the classes")
     envelope: Envelope = Envelope()
     envelope_basis: Basis | None = Field(default=None, description="where it differs from `basis`")

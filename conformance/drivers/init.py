@@ -161,6 +161,8 @@ def doubts(each: Match, models: Mapping[str, tuple[str, ...]]) -> list[str]:
     if shaped.asked:
         found.append(f"it asks for more: {', '.join(shaped.asked)}; `fixed` can give it")
     given = {snake(name) for name in wire_names(each.operation)}
+    if shaped.whole:
+        found.append(f"the whole body goes into `{shaped.whole}`; an `adapt` can say it otherwise")
     wanting = [n for n in models.get(shaped.model, ()) if snake(n) not in given]
     if wanting:
         found.append(f"{shaped.model} needs more: {', '.join(wanting)}; an `adapt` can give it")
@@ -214,6 +216,8 @@ def render(made: Draft) -> str:
     head = _HEAD.format(
         package=made.environment.name, version=made.environment.version, api=made.contract.api,
         missing=_missing(made),
+        names="Operation, Option, Table, attempts, way" if "attempt" in made.options.get(
+            "max-retries", "") else "Operation, Option, Table, way",
     )  # fmt: skip
     lines = [head, "OPERATIONS = {"]
     for each in made.matches:
@@ -241,7 +245,8 @@ def render(made: Draft) -> str:
 
 def _option(role: str, name: str, news: Mapping[str, Mapping[str, str]]) -> str:
     new = f", new={dict(news[role])!r}" if news.get(role) else ""
-    return f"            {role!r}: Option({name!r}{new}),"
+    counts = role == "max-retries" and "attempt" in name
+    return f"            {role!r}: Option({name!r}{new}{', wrap=attempts' * counts}),"
 
 
 def _operation(
@@ -287,7 +292,7 @@ does: `f(module, arguments)` returns `Built((...), {{...}})`.
 
 from __future__ import annotations
 
-from conformance.drivers.hosting.table import Operation, Option, Table, way
+from conformance.drivers.hosting.table import {names}
 '''
 
 

@@ -92,6 +92,8 @@ class Shaped:
     rest: str = "keywords"
     model: str = ""
     rename: Mapping[str, str] = field(default_factory=dict)
+    whole: str = ""
+    """The parameter that takes the rest as one dict, where its name does not say so."""
     left_over: tuple[str, ...] = ()
     """Wire names that the method seems to have no place for."""
     asked: tuple[str, ...] = ()
@@ -220,7 +222,7 @@ def shape(operation: Operation, method: Method, models: Iterable[str] = ()) -> S
     left = [n for n in names if n not in placed]
     needs = [p["name"] for p in method.parameters if p["required"] and p["name"] in free]
     if not left or method.takes_anything:
-        return Shaped(tuple(first), "keywords", "", rename, (), tuple(needs))
+        return Shaped(tuple(first), "keywords", "", rename, asked=tuple(needs))
     alone = not (placed - {*path})
     whole = next((p for p in method.parameters
                   if p["name"] in free and (p["required"] or alone)), None)  # fmt: skip
@@ -232,11 +234,12 @@ def shape(operation: Operation, method: Method, models: Iterable[str] = ()) -> S
         if model and not _DICT_TYPES.search(kind):
             return Shaped(ahead, "model", model, asked=more)
         if _DICT_TYPES.search(kind) or whole["name"] in _DICT_NAMES or not kind:
-            return Shaped(ahead, "dict", asked=more)
+            named = "" if whole["name"] in _DICT_NAMES or not kind else whole["name"]
+            return Shaped(ahead, "dict", whole=named, asked=more)
         if len(left) == 1:
-            named = {**rename, left[0]: whole["name"]}
-            return Shaped(tuple(first), "keywords", "", named, (), more)
-    return Shaped(tuple(first), "keywords", "", rename, tuple(left), tuple(needs))
+            renamed = {**rename, left[0]: whole["name"]}
+            return Shaped(tuple(first), "keywords", "", renamed, asked=more)
+    return Shaped(tuple(first), "keywords", "", rename, "", tuple(left), tuple(needs))
 
 
 def option(role: str, documented: str, names: Sequence[str]) -> str | None:

@@ -59,6 +59,8 @@ class Record:
     """The target as it came, with the session's prefix."""
     held: bool = False
     """True where it came while the script was held back: it is no part of the history."""
+    beyond: bool = False
+    """True where a call asks for a further page of a list by itself: none either."""
 
 
 class Port(Protocol):
@@ -84,6 +86,8 @@ class Session:
     """Seconds that the client's clock is ahead of ours; dates that are sent follow it."""
     overflowed: bool = False
     """True where bodies were no longer recorded, because there were too many."""
+    one_page: bool = False
+    """True where a call that walks on to a list's next page finds it empty, and kept apart."""
     held: bool = False
     """True while the script is held back: what comes is answered as declared, and kept apart."""
     _close: Callable[[], None] = lambda: None
@@ -175,7 +179,8 @@ class Session:
         below = self._below(target)
         request = Request(method, below, headers)
         operation = self._operation(request)
-        held = self.held
+        beyond = self._walks_on(operation, request)
+        held = self.held or beyond
         records = self._apart if held else self._records
         index, instruction = (None, None) if held else self._instruction(operation, request)
         exchange = Exchange(
@@ -189,15 +194,28 @@ class Session:
             connection=seen.connection,
             instruction=index,
         )
-        record = Record(exchange, instruction, target, held)
+        record = Record(exchange, instruction, target, held, beyond)
         records.append(record)
         return record
 
+    def _walks_on(self, operation: Operation | None, request: Request) -> bool:
+        """True for a request of the present call for another page, after one that it was given."""
+        if not self.one_page or operation is None or operation.id != self._expected:
+            return False
+        given = any(200 <= (r.exchange.status or 0) < 300 for r in self._records[-2:])
+        return self._position.beyond(operation, request) and given
+
     def complete(self, record: Record, body: bytes) -> None:
-        """Take note of the request's body."""
+        """Take note of the request's body, which may say that it is for another page."""
         kept = body[: self._room(len(body))]
         request = replace(record.exchange.request, body=kept)
         record.exchange = replace(record.exchange, request=request)
+        operation = self._operation_of(record)
+        in_body = operation is not None and operation.pagination is not None and bool(body)
+        if in_body and not record.held and self._walks_on(operation, request):
+            record.held, record.beyond, record.instruction = True, True, None
+            self._records.remove(record)
+            self._apart.append(record)
 
     def connect(self, seen: Seen) -> Record | None:
         """Return the record of a connection that is harmed before anything is read of it."""
@@ -320,8 +338,7 @@ class Session:
         answer = self.book.answer(operation, request, None)
         if operation is None or operation.pagination is None:
             return answer
-        beyond = self._expected == operation.id and self._position.beyond(operation, request)
-        return lists.empty(operation, answer) if beyond else lists.last(operation, answer)
+        return (lists.empty if record.beyond else lists.last)(operation, answer)
 
     def _declared(self, record: Record) -> Answer:
         assert record.instruction is not None

@@ -83,13 +83,17 @@ def answer_of(exchange: Exchange) -> Answer:
 def envelope_value(errors: Errors, source: str, answer: Answer) -> Any:
     """Return the value that an error attribute should have, or None where the answer lacks it.
 
-    `source` is one of `status`, `code`, `message`, `requestId`, `details`, `header:NAME`, or a
-    JSON Pointer into the body.
+    `source` is one of `status`, `code`, `message`, `requestId`, `details`, `body`, `any`,
+    `header:NAME`, `value:JSON`, or a JSON Pointer into the body.
     """
     if source == "status":
         return answer.status
     if source.startswith("header:"):
         return answer.header(source.removeprefix("header:"))
+    if source.startswith("value:"):
+        return _constant(source.removeprefix("value:"))
+    if source == "body":
+        return answer.json()
     path: str | None = source
     if not source.startswith("/"):
         path = {
@@ -106,6 +110,13 @@ def envelope_value(errors: Errors, source: str, answer: Answer) -> Any:
         return pointer(answer.json(), path)
     except LookupError:
         return None
+
+
+def _constant(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def error_code(errors: Errors, answer: Answer) -> str | None:

@@ -92,6 +92,7 @@ def judge_maximum(
         "fail": waited is None and raised,
         "clamp": waited is not None and abs(waited - said.max) <= max(SLACK, 0.1 * said.max),
         "wait": waited is not None and waited >= wish - SLACK,
+        "ignore": waited is not None and waited < min(wish, said.max) / 2,
         None: waited is None or waited >= said.max - SLACK,
     }[said.on_exceed]
     if not good:

@@ -82,6 +82,13 @@ def owned(raised: Raised, errors: Errors) -> bool:
     return errors.base in lineage(raised)
 
 
+def excused(raised: Raised, errors: Errors) -> bool:
+    """True for an error of the HTTP library or the network that no promise covers."""
+    if "network" in errors.covers or owned(raised, errors):
+        return False
+    return family(raised) == "transport" or "OSError" in lineage(raised)
+
+
 def judge(
     operation: Operation, call: Call, answer: Answer, known: Known = Known(), *, odd: str = "",
     words: str = "",
@@ -100,6 +107,8 @@ def judge(
         return [_value_instead(told, answer, odd, about).at(conditions=(about,))]
     if call.outcome.kind == "hang" or call.outcome.error is None:
         return []  # the retry oracle says so
+    if told.rule is None and excused(call.outcome.error, errors):
+        return list(_key(call.outcome.error, known))
     found = _raised(errors, told, call.outcome.error, answer, known, odd, about)
     came = (full_name(call.outcome.error),)
     return [f.at(conditions=(about,), exceptions=came) for f in found]
@@ -247,12 +256,15 @@ def _attributes(
     if told.rule is None or told.rule.exception not in lineage(raised):
         return
     for name, source in told.rule.attributes.items():
-        if name not in raised.attributes:
+        there, value = _attribute(raised.attributes, name)
+        if not there:
             lacks = NoAttribute(told.exception, name, tuple(sorted(raised.attributes)))
             yield Finding.of("ER11", lacks, told.basis, said(told.basis, told.source))
             continue
         wanted = envelope_value(errors, source, answer)
-        value = raised.attributes[name]
+        if source == "any" and value is None and not odd:
+            nothing = WrongAttribute(told.exception, name, "", "any value", source, "None")
+            yield Finding.of("ER11", nothing, told.basis, said(told.basis, told.source))
         if source == "requestId" and wanted is None and value and not _stands_in(answer, value):
             invented = InventedAttribute(told.exception, name, _brief(value))
             yield Finding.of("ER11", invented, Basis.ASSUMED)
@@ -263,6 +275,18 @@ def _attributes(
                 told.exception, name, wanted, _brief(wanted), source, _brief(value)
             )
             yield Finding.of("ER11", claim, told.basis, said(told.basis, told.source))
+
+
+def _attribute(attributes: Mapping[str, Any], path: str) -> tuple[bool, Any]:
+    """Return whether an exception has an attribute, by its name or by a path, and its value."""
+    if path in attributes:
+        return True, attributes[path]
+    at: Any = attributes
+    for step in path.split("."):
+        if not isinstance(at, Mapping) or step not in at:
+            return False, None
+        at = at[step]
+    return True, at
 
 
 def _stands_in(answer: Answer, value: Any) -> bool:
@@ -334,7 +358,7 @@ def judge_owned(operation: Operation, call: Call, condition: str) -> list[Findin
     binding as the promise that all errors have one base, as a leak for a documented status is.
     """
     errors, raised = operation.errors, call.outcome.error
-    if errors is None or raised is None or owned(raised, errors):
+    if errors is None or raised is None or owned(raised, errors) or excused(raised, errors):
         return []
     came = full_name(raised)
     wanted = f"a value, or {errors.base}"

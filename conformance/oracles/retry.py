@@ -137,6 +137,10 @@ def rule_for(retries: Retries | None, answer: Answer) -> Rule:
         if answer.network in retries.network:
             return Rule(Duty.RETRY, basis, retries.source, answer.network)
         return Rule(Duty.EITHER, basis, retries.source, answer.network)
+    told = (answer.header(retries.told_by) or "").strip().lower() if retries.told_by else ""
+    if told in ("true", "false"):
+        duty = Duty.RETRY if told == "true" else Duty.STOP
+        return Rule(duty, retries.basis, retries.source, f"{retries.told_by}={told}")
     exact, range_ = str(answer.status), f"{(answer.status or 0) // 100}XX"
     listed = {s.status: s for s in retries.statuses}
     for pattern in (exact, range_):
@@ -196,6 +200,8 @@ def predict(
 def _may_give_up(retries: Retries | None, answer: Answer, now: float) -> bool:
     """True where the server's wish to wait is long enough to fail instead (RA4: wait or fail)."""
     wish, _ = server_wish(retries, answer, now)
+    if _ignored(retries, wish):
+        return False
     limit = PATIENCE
     if retries and retries.retry_after and retries.retry_after.max is not None:
         limit = min(limit, retries.retry_after.max)
@@ -210,7 +216,7 @@ def wait_after(
         return Wait(high=FOREVER)
     low, high, basis, source = _backoff(retries, retry, options)
     wish, weight = server_wish(retries, answer, now)
-    if wish is None or answer.network is not None:
+    if wish is None or answer.network is not None or _ignored(retries, wish):
         return Wait(low, high, "RT2", basis, source, f"back-off {_span(low, high)}")
     obeyed = retries.retry_after
     if obeyed is None:
@@ -230,6 +236,14 @@ def wait_after(
     )  # fmt: skip
 
 
+def _ignored(retries: Retries | None, wish: float | None) -> bool:
+    """True where a wish to wait is longer than is obeyed, and such a wish counts as none."""
+    said = retries.retry_after if retries else None
+    if said is None or said.max is None or wish is None:
+        return False
+    return said.on_exceed == "ignore" and wish > said.max
+
+
 def server_wish(retries: Retries | None, answer: Answer, now: float) -> tuple[float | None, Basis]:
     """Return the seconds that an answer asks to wait, None where it does not; and the basis.
 
@@ -238,6 +252,9 @@ def server_wish(retries: Retries | None, answer: Answer, now: float) -> tuple[fl
     block = retries.retry_after if retries else None
     if block is None:
         return read_retry_after(answer.header("retry-after"), now), Basis.ASSUMED
+    exact = answer.header(block.milliseconds) if block.milliseconds else None
+    if exact is not None and exact.strip().isdigit() and len(exact) < 300:
+        return float(exact) / 1000, block.basis
     value = answer.header(block.header)
     if value is not None or block.pointer is None:
         return read_retry_after(value, now), block.basis
@@ -263,6 +280,9 @@ def _backoff(retries: Retries, retry: int, options: Options) -> tuple[float, flo
         "constant": 1.0,
     }[said.kind]
     centre = min(said.cap or math.inf, base * growth)
+    if said.jitter_range is not None:
+        least, most = said.jitter_range
+        return centre * least, centre * most, basis, source
     if said.jitter in (False, "none"):
         return centre, centre, basis, source
     if said.jitter == "full":

@@ -359,6 +359,7 @@ class SdkSubject:
         try:
             client = self._open(session, key, mode, settings, context, address)
             asked_before = session.connections.opened
+            session.one_page = not (alone and default is not None)
             if concurrency:
                 wanted = [(a.operation.id, a.arguments) for a in asks]
                 limit = timeout * 2 + self.allowance
@@ -420,6 +421,7 @@ class SdkSubject:
         lane.session = self.bench.session(self.contract, lane.choose)
         try:
             lane.client = self._open(lane.session, KEY, mode, settings)
+            lane.session.one_page = True
         except Exception:
             lane.session.close()
             raise

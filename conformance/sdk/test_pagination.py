@@ -137,7 +137,11 @@ ENDS: tuple[Any, ...] = (None, DROP, "")
 
 def walked(contract: Contract) -> list[Operation]:
     """Return the operations whose next page is named by the one before."""
-    return [o for o in paged(contract) if named(o.pagination) and not linked_style(o.pagination)]
+    return [
+        o for o in paged(contract)
+        if named(o.pagination) and not linked_style(o.pagination)
+        and o.pagination is not None and o.pagination.next is not None
+    ]  # fmt: skip
 
 
 def linked(contract: Contract) -> list[Operation]:

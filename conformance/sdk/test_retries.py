@@ -341,7 +341,7 @@ def test_cap(subject: SdkSubject, operation: Operation, mode: str) -> list[Findi
 def _at_cap(retries: Retries, cap: float, late: list[float], calls: int) -> Iterator[Finding]:
     said = retries.backoff
     basis = said.figures_basis or said.basis or retries.basis
-    if max(late) > cap * 1.01:
+    if max(late) > cap * max(1.0, said.jitter_range[1] if said.jitter_range else 1.0) * 1.01:
         yield Finding(
             "RT4", "waits longer than its longest wait",
             expected=f"at most {cap:g} s ({basis}: {said.source or retries.source})",
@@ -351,6 +351,23 @@ def _at_cap(retries: Retries, cap: float, late: list[float], calls: int) -> Iter
         basis = said.basis or retries.basis
         claim = NoJitterAtCap(cap, len(late), late[0], calls)
         yield Finding.of("RT4", claim, basis, f"{basis}: {said.source or retries.source}")
+
+
+def told(contract: Contract) -> list[Operation]:
+    """Return the operations whose server may say by a header whether to send again."""
+    return [o for o in contract if o.retries is not None and o.retries.told_by is not None]
+
+
+@CASES.case("retry.told", "RT5", each=told, modes=MODES)
+def test_told(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """A server that forbids or wants another attempt by a header is obeyed, whatever the status."""
+    assert operation.retries is not None
+    found: list[Finding] = []
+    for status, word in ((503, "false"), (400, "true")):
+        script = Script.parse(f"{operation.id}#1 {status} {operation.retries.told_by}={word}")
+        made = play(subject, operation, mode, script)
+        found += [f for f in judge_retries(subject, operation, made) if f.requirement == "RT5"]
+    return once(found)
 
 
 # --- the network ----------------------------------------------------------------------------------

@@ -149,6 +149,29 @@ def _never(requirement: str) -> Finding:
     return Finding.of(requirement, Unbounded(FOREVER, None), Basis.ASSUMED)
 
 
+def exact(contract: Contract) -> list[Operation]:
+    """Return the operations that may be asked to wait in milliseconds."""
+    return [
+        o for o in contract
+        if o.retries is not None and o.retries.retry_after is not None
+        and o.retries.retry_after.milliseconds is not None
+    ]  # fmt: skip
+
+
+@CASES.case("retry-after.milliseconds", "RA4", each=exact, modes=MODES)
+def test_milliseconds(subject: SdkSubject, operation: Operation, mode: str) -> list[Finding]:
+    """A wait that the server asks for in milliseconds is kept, and decides over one in seconds."""
+    assert operation.retries is not None
+    said = operation.retries.retry_after
+    assert said is not None
+    found: list[Finding] = []
+    for fields in ({said.milliseconds: "30500"}, {said.milliseconds: "30500", said.header: "1"}):
+        words = " ".join(f"{name}={value}" for name, value in fields.items())
+        made = play(subject, operation, mode, Script.parse(f"{operation.id}#1 429 {words}"))
+        found += [f for f in judge_retries(subject, operation, made) if f.requirement == "RA4"]
+    return once(found)
+
+
 def repeated(contract: Contract) -> list[Operation]:
     """Return the operations whose error bodies may repeat the server's wish to wait."""
     return [

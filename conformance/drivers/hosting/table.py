@@ -195,6 +195,11 @@ def way(expression: str, *first: str, rest: str = "keywords", **more: Any) -> Wa
     return Way(expression, Shape(first=first, rest=rest, **more), mode=mode)
 
 
+def attempts(retries: int) -> int:
+    """Return how many attempts a number of retries is: for options that count the first one."""
+    return retries + 1
+
+
 def find(client: Any, expression: str) -> Any:
     """Return what `a.b.c` means on a client. Raises Unsupported, naming the missing part."""
     at, so_far = client, type(client).__name__

@@ -69,7 +69,8 @@ def classes(tables: list[Errors], module: ModuleType, defects: Defects) -> dict[
     for errors in tables:
         for rule in errors.map:
             kind = made[rule.exception]
-            known = tuple(dict.fromkeys((*getattr(kind, "names", ()), *rule.attributes)))
+            own = (name.split(".")[0] for name in rule.attributes)
+            known = tuple(dict.fromkeys((*getattr(kind, "names", ()), *own)))
             if "error.attribute-missing" in defects:
                 known = ()
             kind.names = known  # type: ignore[attr-defined]
@@ -160,7 +161,14 @@ def _attributes(
             value = _figure(value)
         if source == "/type" and "problem.type-left-empty" not in defects:
             value = value if isinstance(value, str) else "about:blank"
+        if source == "any":
+            value = answer.status or answer.network
+        if (source in ("body", "any") and f"error.{source}-lost" in defects) or (
+            source.startswith("value:") and "error.constant-lost" in defects
+        ):
+            value = None
         found[name] = value
+    found = _nested(found, defects)
     if found and "error.attribute-missing" in defects:
         found.pop(next(iter(found)))
         return found
@@ -174,6 +182,18 @@ def _attributes(
         if source.startswith("header:") and "error.retry-after-lost" in defects:
             found[name] = 60.0
     return found
+
+
+def _nested(found: Mapping[str, Any], defects: Defects) -> dict[str, Any]:
+    """Return attributes with those that are paths inside one another: `debug.type`."""
+    made: dict[str, Any] = {}
+    for name, value in found.items():
+        first, dot, rest = name.partition(".")
+        if dot and "error.path-flat" not in defects:
+            made.setdefault(first, {})[rest] = value
+        else:
+            made[name.replace(".", "_")] = value
+    return made
 
 
 def _figure(value: str | None) -> float | str | None:

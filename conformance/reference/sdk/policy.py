@@ -61,6 +61,9 @@ def retriable(operation: Operation, answer: Answer, defects: Defects) -> bool:
         if answer.network == "reset" and "retry.unsafe-resent" in defects:
             return True
         return answer.network in retries.network
+    told = (answer.header(retries.told_by) or "") if retries.told_by else ""
+    if told in ("true", "false") and "retry.told-ignored" not in defects:
+        return told == "true"
     if answer.status == 400 and "retry.client-errors" in defects:
         return True
     if answer.status == 401 and "retry.unauthorized" in defects:
@@ -103,6 +106,8 @@ def wait(
     if wish > longest and "retry-after.unbounded" not in defects:
         if said is not None and said.max is not None and said.on_exceed == "clamp":
             return said.max
+        if said is not None and said.max is not None and said.on_exceed == "ignore":
+            return None if "retry-after.excess-fails" in defects else own
         if not (said is not None and said.max is not None and said.on_exceed == "wait"):
             return None
     if "retry-after.halved" in defects:
@@ -128,6 +133,9 @@ def server_wish(operation: Operation, answer: Answer, now: float, defects: Defec
         quota = window_end(operation, answer, now)
         if quota is not None:
             return quota
+    exact = answer.header(said.milliseconds) if said.milliseconds else None
+    if exact is not None and exact.isdigit() and "retry-after.ms-ignored" not in defects:
+        return float(exact[:300]) / 1000
     told = _told(answer, said.pointer)
     value = answer.header(said.header)
     if value is not None and not (told is not None and "retry-after.body-first" in defects):
@@ -214,6 +222,8 @@ def backoff(said: Backoff, retry: int, settings: Settings, defects: Defects) -> 
         return centre
     if centre >= cap and "backoff.jitter-lost-at-cap" in defects:
         return cap
+    if said.jitter_range is not None and "backoff.factor-ignored" in defects:
+        return centre * random.random()
     if "backoff.jitter-lumped" in defects:
         return centre * (1 + 0.5 * random.random() ** 3)
     return jittered(said, centre, cap, base)
@@ -226,6 +236,9 @@ def jittered(said: Backoff, centre: float, cap: float, base: float) -> float:
     much again. At the cap additive jitter goes below it, so that clients stay spread.
     """
     draw = random.random()
+    if said.jitter_range is not None:
+        least, most = said.jitter_range
+        return centre * (least + (most - least) * draw)
     if said.jitter in (False, "none", None):
         return centre
     if said.jitter == "full":

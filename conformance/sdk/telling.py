@@ -76,8 +76,19 @@ def _attribute_value(claim: c.WrongAttribute) -> Told:
     alike = [claim.wanted]
     if isinstance(claim.wanted, str) and re.fullmatch(r"\d+(\.\d+)?", claim.wanted):
         alike.append(float(claim.wanted))
-    got = f"getattr(error, {claim.name!r}, None)"
-    return Told(f'f"{claim.name} {{{got}!r}}"', f"{got} not in {alike!r}")
+    got = _read(claim.name)
+    shows = f"{got} is None" if claim.place == "any" else f"{got} not in {alike!r}"
+    return Told(f'f"{claim.name} {{{got}!r}}"', shows)
+
+
+def _read(path: str) -> str:
+    """Return the expression that reads an exception's attribute, or one inside it by a path."""
+    first, *rest = path.split(".")
+    got = f"getattr(error, {first!r}, None)"
+    for step in rest:
+        inside = f"v.get({step!r}) if isinstance(v, dict) else getattr(v, {step!r}, None)"
+        got = f"(lambda v: {inside})({got})"
+    return got
 
 
 def _attribute_invented(claim: c.InventedAttribute) -> Told:

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from conformance.history import Raised
+from conformance.oracles.exceptions import _attribute, excused
 from conformance.oracles.typed import alike
+from specs import Basis
+from specs.vocabulary import Errors
 
 WHEN = {"$type": "datetime", "$str": "2026-01-01 00:00:00+00:00"}
 
@@ -48,3 +52,33 @@ WHEN = {"$type": "datetime", "$str": "2026-01-01 00:00:00+00:00"}
 def test_values_are_alike_in_any_type_and_name(got: Any, wanted: Any, same: bool) -> None:
     """Another type or spelling loses nothing; another value, name or number of entries does."""
     assert alike(got, wanted) is same
+
+
+@pytest.mark.parametrize(
+    ("path", "there", "value"),
+    [("debug.kind", True, "a"), ("debug", True, {"kind": "a"}), ("flat.name", True, 1),
+     ("debug.other", False, None), ("none.kind", False, None)],
+)  # fmt: skip
+def test_attributes_are_read_by_name_or_path(path: str, there: bool, value: Any) -> None:
+    """A dotted attribute is one inside another, unless an attribute has that very name."""
+    attributes = {"debug": {"kind": "a"}, "flat.name": 1, "none": None}
+    assert _attribute(attributes, path) == (there, value)
+
+
+@pytest.mark.parametrize(
+    ("covers", "name", "module", "excused_"),
+    [
+        (("status",), "ConnectError", "httpx", True),
+        (("status",), "ConnectionResetError", "builtins", True),
+        (("status",), "JSONDecodeError", "json.decoder", False),
+        (("status", "network"), "ConnectError", "httpx", False),
+    ],
+)
+def test_a_base_of_answered_errors_only_excuses_the_network(
+    covers: tuple[Any, ...], name: str, module: str, excused_: bool
+) -> None:
+    """Where the base covers statuses only, the HTTP library's errors are no leak; a bug still is."""
+    errors = Errors(basis=Basis.DOCUMENTED, base="ApiError", covers=covers)
+    bases = ("ConnectionError", "OSError") if name.startswith("ConnectionR") else ("Exception",)
+    raised = Raised(name=name, module=module, bases=bases, message="")
+    assert excused(raised, errors) is excused_

@@ -77,7 +77,7 @@ def test_attributes_are_read_by_name_or_path(path: str, there: bool, value: Any)
 def test_a_base_of_answered_errors_only_excuses_the_network(
     covers: tuple[Any, ...], name: str, module: str, excused_: bool
 ) -> None:
-    """Where the base covers statuses only, the HTTP library's errors are no leak; a bug still is."""
+    """If the base covers statuses only, the HTTP library's errors are no leak; a bug still is."""
     errors = Errors(basis=Basis.DOCUMENTED, base="ApiError", covers=covers)
     bases = ("ConnectionError", "OSError") if name.startswith("ConnectionR") else ("Exception",)
     raised = Raised(name=name, module=module, bases=bases, message="")

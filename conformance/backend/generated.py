@@ -228,7 +228,10 @@ def broken_rules(
         if parameter.name not in arguments:
             found += [(Kind.REQUIRED, place)] if parameter.required else []
         elif not _text_valid(parameter.schema, arguments[parameter.name]):
-            found.append((Kind.TYPE, place))
+            kinds = str(parameter.schema.get("type", "string"))
+            read = next(_readings(kinds, arguments[parameter.name]), None)
+            broken = list(shape(parameter.schema).violations(read))
+            found += [(kind_of(each.steps[-1]), place) for each in broken if each.steps]
     if operation.body is not None:
         for each in () if body is UNSET else shape(operation.body.schema).violations(body):
             kind = kind_of(each.steps[-1]) if each.steps else Kind.TYPE

@@ -34,6 +34,7 @@ ACCEPTS = {
 }
 STATUS_LAST = re.compile(r"^(envelope-\w+|request-id-missing|not-json)-([^-\s]+)$")
 MEDIA_TYPE = re.compile(r"^media-type-(\w+)-(.+)$")
+OTHER_SUCCESS = re.compile(r"^undeclared-status-(2\d\d)$")
 SCHEMA = re.compile(r"^schema (\S+) (\S+) (.+) (\S+)$")
 LACKING = {
     "envelope-code": "error answers have no code where it is declared",
@@ -92,6 +93,14 @@ def _parted(finding: Finding, contract: Contract, ids: set[str]) -> tuple[str, s
         broken = _kind(finding, rest[0])
         if broken is not None:
             return _mistaken(finding, head, broken, rest[1:])
+        if head != "code" and rest[0] in ("unknown-id", "unknown-parent"):
+            return " ".join([head, rest[0], *rest[2:]]), rest[1], ""
+        if rest[0] == "page-bounds":
+            return "accepted page-bounds", " ".join(rest[1:]), "accepts page sizes out of bounds"
+    if head in ("unknown-id", "unknown-parent") and len(rest) > 1:
+        return " ".join([head, *rest[1:]]), rest[0], ""
+    if found := OTHER_SUCCESS.match(cause):
+        return "undeclared-success", found[1], "answers success with another 2xx than declared"
     if head.startswith("filter-") and ids:
         return head, " ".join(rest), ""
     return " ".join(tokens), "", ""
@@ -201,6 +210,9 @@ RULES: tuple[tuple[Callable[[Finding], bool], Callable[[Finding], bool], Follows
     (_starts("media-type "), _starts("envelope-", "request-id-missing", "not-json"), _same_answer),
     (_starts("envelope-", "request-id-missing"), _starts("schema "), _same_answer),
     (_starts("status "), _starts("undeclared-status"), _same_answer),
+    (_starts("status unknown", "unknown-"), _starts("undeclared-status"), _same_operation),
+    (_starts("accepted bound"), _starts("accepted page-bounds", "accepted over-max"),
+     _same_operation),
     (_starts("valid-refused"), _starts("generated-refused", "walk-refused", "dead-link"),
      _same_operation),
     (_starts(*WALKS), _starts(*FOLLOW_A_WALK), _same_operation),

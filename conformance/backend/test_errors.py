@@ -22,7 +22,7 @@ from conformance.oracles import envelope
 from conformance.oracles.found import found, ok, weaker
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Contract, Operation
-from specs.constraints import Kind, resting
+from specs.constraints import Kind, of_body, resting
 from specs.vocabulary import Provocation
 
 ALSO = frozenset({400, 404, 405, 413, 414, 415, 422})
@@ -42,7 +42,7 @@ def test_invalid(subject: BackendSubject, operation: Operation) -> Iterable[Find
             yield from judge_all(subject, [exchange], also=ALSO)
             yield from envelope.without_body(
             operation, exchange, "a request without its body", requirement="CT4",
-            cause=f"missing-body {operation.id}", basis=operation.basis,
+            cause=f"missing-body {operation.id}", basis=of_body(operation),
         )  # fmt: skip
     for mutation in table:
         exchange = subject.attempt(operation, mutation.arguments)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from tests.foreign import plain_app, plain_memsy
+from tests.foreign import lenient, plain_app, plain_memsy
 from tests.foreign.always_200 import Always200
 from tests.foreign.proxy import Proxy
 
@@ -52,6 +52,28 @@ def plain() -> Iterator[Served]:
 def memsy(limit: int = 100_000, window: float = 60.0) -> Iterator[Served]:
     """Serve Memsy's data plane likewise; `limit` requests per key in each window of seconds."""
     with _asgi(plain_memsy.app(KEYS, limit, window)) as served:
+        yield served
+
+
+LENIENT: dict[str, Any] = {
+    "claiv": lambda: lenient.Lenient(
+        plain_app.app(KEYS), ("/v1/deletion-receipts/",), 100, b"invalid_request"
+    ),
+    "memsy": lambda: lenient.Lenient(
+        plain_memsy.app(KEYS, 100_000, 60.0),
+        ("/orgs/", "/roles/", "/teams/"),
+        200,
+        b"bad_request",
+    ),
+    "octamem": lambda: lenient.octamem(KEYS),
+}
+"""API -> the application that chooses otherwise wherever its document leaves a choice open."""
+
+
+@contextmanager
+def lenient_for(api: str) -> Iterator[Served]:
+    """Serve one of `LENIENT`."""
+    with _asgi(LENIENT[api]()) as served:
         yield served
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from conformance import outlets
 from conformance.commanding import command, root
 from conformance.options import Given, secrets
 from conformance.progress import INTERRUPTED
@@ -49,12 +50,13 @@ app.add_typer(baseline_app, name="baseline")
 app.add_typer(driver_app, name="driver")
 
 # A file or a pipe has no width of its own; tables need more than the 80 columns assumed then.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
 errors = Console(stderr=True, highlight=False)
 
 
 def main() -> None:
     """Run the command line; the only place that ends the process."""
+    outlets.install()
     _plain_signs()
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a job in the background has it
@@ -171,6 +173,7 @@ def _judged(make: Callable[[], Sequence[SubjectEntry]], given: Given) -> None:
         seed=given.get("seed", 0),
         command=["memconform", *sys.argv[1:]],
         secrets=secrets(given),
+        budget=report_run.spent_at_most(given),
         complete=complete and not cut,
         reason=cut if complete else "",
     )

@@ -121,4 +121,4 @@ def replay(given: Given) -> None:
     """Show one finding again: run its fault script and print the timeline."""
     from conformance.sdk import replay as again
 
-    raise typer.Exit(again.main(given["id"], given["results"]))
+    raise typer.Exit(again.main(given["id"], given["results"], trust=given["trust"]))

@@ -468,6 +468,10 @@ def _tools() -> Iterator[Option]:
     yield Option("ID", Text(), "ID", "a finding's id, as reports show it; `explain` takes any id",
                  ("replay", "explain"), required=("replay", "explain"))  # fmt: skip
     yield Option(
+        "--trust", Flag(), "", "run the driver, table or package that the results.json names",
+        ("replay",),
+    )  # fmt: skip
+    yield Option(
         "--results", File(), "FILE", "results.json that holds the finding", ("replay", "explain"),
         File.path("memconform-out/results.json"),
     )  # fmt: skip

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("backend", "sdk"),
     ("teeth", "subjects", "children", "run", "live", "trace", "explain", "showing"),
-    ("plugin", "cli", "commanding", "commands", "waiving", "__main__"),
+    ("plugin", "cli", "commanding", "commands", "waiving", "outlets", "__main__"),
 )
 # A suite brings what `teeth` asks of it, in `teeth`'s words.
 UPWARD = {("backend", "teeth"), ("sdk", "teeth")}

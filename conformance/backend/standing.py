@@ -128,7 +128,7 @@ class Standing:
                 return "the budget of requests is too small to look at it"
         try:
             seen = walk(self._subject, lister, {}, max_size(lister), who, most=most)
-        except (Inconclusive, NotApplicable) as why:
+        except (Inconclusive, NotApplicable, OSError) as why:
             return str(why)
         items: dict[str, str] = {}
         marked: set[str] = set()
@@ -174,7 +174,7 @@ class Standing:
                 continue
             try:
                 exchange = self._subject.send(reader, {target: id}, key=who)
-            except (Inconclusive, NotApplicable):
+            except (Inconclusive, NotApplicable, OSError):
                 return None
             if ok(exchange):
                 return True

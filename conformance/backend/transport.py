@@ -7,6 +7,7 @@ nothing. Parsing is httptools' (llhttp); headers are kept exactly as they came.
 
 from __future__ import annotations
 
+import errno
 import select
 import selectors
 import socket
@@ -22,6 +23,7 @@ import httptools
 from conformance.backend.trust import SYSTEM, Trust
 from conformance.clock import Clock, SystemClock
 from conformance.history import Failure, Response
+from conformance.verdict import Blame
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of one answer that are read at most; the rest counts as a body that broke off."""
@@ -378,10 +380,19 @@ def _readable(sock: socket.socket) -> bool:
 
 
 def _failure(error: Exception) -> Failure:
+    """Return how a connection failed. Raises the error where the trouble is this machine's own."""
     if isinstance(error, TimeoutError):
         return "timeout"
     if isinstance(error, ssl.SSLError):
         return "tls"
     if isinstance(error, (ConnectionResetError, BrokenPipeError)):
         return "reset"
+    if isinstance(error, OSError) and not isinstance(error, _PEER) and error.errno not in _AWAY:
+        error.blame = Blame.ENVIRONMENT  # type: ignore[attr-defined]
+        raise error
     return "refused"
+
+
+_PEER = (ConnectionError, socket.gaierror)
+_AWAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENOTCONN})
+"""Error numbers by which the system says that nobody is there."""

@@ -520,7 +520,7 @@ class World:
     def _try(self, operation: Operation, arguments: Mapping[str, Any], key: str) -> Exchange | None:
         try:
             return self._subject.send(operation, arguments, key=key)
-        except (Inconclusive, NotApplicable):
+        except (Inconclusive, NotApplicable, OSError):
             return None
 
 

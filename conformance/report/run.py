@@ -51,6 +51,11 @@ def redact(words: Iterable[str], secrets: Iterable[str]) -> tuple[str, ...]:
     return tuple(made)
 
 
+def spent_at_most(given: Mapping[str, Any]) -> Budget:
+    """Return the limits that a command was given."""
+    return Budget(max_requests=given.get("max-requests"), max_seconds=given.get("max-seconds"))
+
+
 def make(
     subjects: Sequence[SubjectEntry],
     *,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from rich.console import Console
 from conformance.cases import Case, CaseResult, execute
 from conformance.drivers.environment import EnvironmentUnavailable
 from conformance.drivers.process import DriverError
+from conformance.drivers.tables import for_package
 from conformance.faults.script import Script, ScriptError
 from conformance.report.exit import Exit
 from conformance.report.results import FindingEntry, Results, SubjectEntry
@@ -22,10 +26,14 @@ from conformance.verdict import Finding, Verdict
 from specs.sources import spelt
 
 
-def main(finding: str, results: Path, console: Console | None = None) -> int:
+def main(
+    finding: str, results: Path, console: Console | None = None, *, trust: bool = False
+) -> int:
     """Show a finding of a `results.json` again.
 
-    Returns 1 where it is still there, 0 where not, 5 where it cannot be said, 2 for usage.
+    What the file names is run if somebody trusts it; releases of packages that memconform has a
+    table for are run anyhow. Returns 1 where it is still there, 0 where not, 5 where it cannot be
+    said, 2 for usage.
     """
     out = console or Console()
     try:
@@ -48,12 +56,36 @@ def main(finding: str, results: Path, console: Console | None = None) -> int:
             markup=False, soft_wrap=True,
         )  # fmt: skip
         return int(Exit.USAGE)
+    named = [] if trust else list(dict.fromkeys(w for entry, _ in found for w in _named(entry)))
+    if named:
+        for each in named:
+            out.print(f"this would run {spelt(each)}", markup=False, soft_wrap=True)
+        out.print(
+            f"{results} names it, and a file may come from anywhere: give --trust to run it",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+        return int(Exit.USAGE)
     try:
         codes = [_again(out, entry, each, read.run.seed) for entry, each in found]
     except (EnvironmentUnavailable, DriverError, ValueError) as why:
         out.print(f"{found[0][0].name} cannot be run again: {why}", markup=False, soft_wrap=True)
         return int(Exit.TOO_LITTLE_EVIDENCE)
     return max(codes)
+
+
+def _named(entry: SubjectEntry) -> Iterator[str]:
+    """Yield what would be run because the file says so, in words."""
+    driver, table = entry.details.get("driver"), entry.details.get("table")
+    subject = str(entry.details.get("subject") or f"{entry.name}=={entry.version}")
+    if driver:
+        words = driver if isinstance(driver, list) else [driver]
+        yield f"the driver {shlex.join(map(str, words))}"
+    if table:
+        yield f"the driver table {table}"
+    package, equals, version = subject.partition("==")
+    plain = bool(equals) and re.fullmatch(r"[0-9A-Za-z.+!]+", version) is not None
+    if not driver and not (plain and for_package(package)):
+        yield f"the package {subject}"
 
 
 def _again(out: Console, entry: SubjectEntry, finding: FindingEntry, seed: int) -> int:

@@ -323,3 +323,31 @@ def test_what_generated_requests_refer_to_is_made_once() -> None:
         for id in ("things.update", "things.delete")
     ]
     assert [[1, 1, 1], [2, 3, 4]] == makes
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_a_budget_of_requests_that_ends_in_the_probe_has_its_results(most: int) -> None:
+    """Every case is inconclusive and says why; nothing is raised, and no more is sent."""
+    subject, wire = made(lambda data: response(200, {"items": []}), max_requests=most)
+    results = run(subject, select=["errors."])
+    assert most >= len(wire.sent)
+    assert {Verdict.INCONCLUSIVE} == {r.verdict for r in results} - {Verdict.NOT_APPLICABLE}
+    assert all("--max-requests" in r.reason for r in results if r.verdict is Verdict.INCONCLUSIVE)
+    subject.close()
+
+
+def test_a_budget_of_seconds_that_ends_in_the_probe_has_its_results() -> None:
+    """A server that is slow from its first answer on gets no more time than was given."""
+    clock = VirtualClock()
+
+    def slow(data: bytes) -> Response:
+        clock.sleep(2.0)
+        return response(200, {"items": []})
+
+    subject = BackendSubject(
+        THINGS, "http://things.test/base", [KEY], clock=clock, max_seconds=3.0,
+        transport=ScriptedTransport(slow, clock),
+    )  # fmt: skip
+    results = run(subject, select=["errors."])
+    assert {Verdict.INCONCLUSIVE} == {r.verdict for r in results} - {Verdict.NOT_APPLICABLE}
+    assert clock.monotonic() <= 4.0 + 2.0

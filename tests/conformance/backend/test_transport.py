@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from conformance.backend import suite
+from conformance.backend.subject import BackendSubject
 from conformance.backend.transport import Origin, SocketTransport
+from conformance.verdict import Blame, Verdict
+from tests.scripted import contract
 
 Serve = Callable[[socket.socket], None]
 
@@ -205,3 +211,35 @@ def test_requests_are_released_together() -> None:
         answers = transport.together([ASK] * 12, 5)
     assert [200] * 12 == [a.response.status for a in answers if a.response]
     assert 12 == len({a.connection for a in answers})
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.ENOMEM])
+def test_our_own_limits_are_not_the_servers(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many open files, no ports left: an error of what surrounds us, and no finding."""
+    with serving(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")) as transport:
+        subject = BackendSubject(contract(), "http://127.0.0.1:1", ["k"], transport=transport)
+        take = suite.Taker(subject)
+        case = next(c for c in suite.cases() if c.id == "errors.unknown-path")
+        operation = subject.contract["things.list"]
+
+        def limited(*_: object, **__: object) -> socket.socket:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(socket, "create_connection", limited)
+        result = take(case, operation, "")
+    assert (Verdict.ERROR, Blame.ENVIRONMENT, ()) == (
+        result.verdict, result.blame, result.findings
+    )  # fmt: skip
+    assert os.strerror(number) in result.reason
+
+
+@pytest.mark.parametrize("number", [errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH])
+def test_that_nobody_is_there_is_told_as_such(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system says of the way to a server is no trouble of ours."""
+
+    def away(*_: object, **__: object) -> socket.socket:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "create_connection", away)
+    answer = SocketTransport(Origin.of("http://127.0.0.1:1")).exchange(b"", 1.0)
+    assert "refused" == answer.failure

@@ -45,5 +45,5 @@ def test_a_failing_script_is_shortened_counted_and_shown_again(defect: str, tmp_
         told = Results(run=made, subjects=(entry.model_copy(update={"details": details}),))
         path = tmp_path / "results.json"
         path.write_text(told.model_dump_json(by_alias=True))
-        assert replay.main(finding.id, path, console) == code
+        assert replay.main(finding.id, path, console, trust=True) == code
     assert f"fault:    {finding.fault}" in console.export_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -15,12 +16,14 @@ from conformance.faults.classes import classes_for
 from conformance.faults.script import Script
 from conformance.history import Call, Exchange, History, Outcome, Raised, Request, Response, Sleep
 from conformance.reference.sdk import demo
-from conformance.report.results import Results, Run, SubjectEntry
+from conformance.report.results import FindingEntry, Results, Run, SubjectEntry
 from conformance.sdk import cases, reference, replay, run, run_release, suite
 from conformance.sdk.judging import first, leaders
 from conformance.sdk.lanes import harmless
 from conformance.sdk.timeline import timeline
 from conformance.verdict import Verdict
+from specs import Basis
+from specs.catalogue import Level
 
 CLAIV = specs.load("claiv")
 DEFECTIVE = ["retry.only-503", "error.request-id-lost"]
@@ -234,7 +237,7 @@ def test_replay(tmp_path: Path) -> None:
     [finding] = entry.findings
     path = results(tmp_path, entry)
     console = Console(record=True, width=200, file=(tmp_path / "out").open("w"))
-    assert replay.main(finding.id, path, console) == 1
+    assert replay.main(finding.id, path, console, trust=True) == 1
     text = console.export_text()
     assert "request_id" in text
     assert "POST /v1/ingest" in text
@@ -243,9 +246,35 @@ def test_replay(tmp_path: Path) -> None:
         details = {**entry.details, "driver": list(words)}
         return results(tmp_path, entry.model_copy(update={"details": details}))
 
-    assert replay.main(finding.id, driven(*command[:-2]), console) == 0
-    assert replay.main(finding.id, driven(sys.executable, "-c", ""), console) == 5
+    assert replay.main(finding.id, driven(*command[:-2]), console, trust=True) == 0
+    dead = driven(sys.executable, "-c", "")
+    assert replay.main(finding.id, dead, console, trust=True) == 5
     assert "cannot be run again: the driver ended" in console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("details", "words"),
+    [
+        ({"driver": ["sh", "-c", "touch FILE"]}, "the driver sh -c 'touch FILE'"),
+        ({"driver": "touch FILE"}, "the driver 'touch FILE'"),
+        ({"table": "FILE"}, "the driver table FILE"),
+        ({"subject": "no-such-package-of-ours==1.0"}, "the package no-such-package-of-ours==1.0"),
+        ({"subject": "octamem==1 --index-url http://x"}, "the package octamem==1 --index-url"),
+        ({"subject": "./folder"}, "the package ./folder"),
+    ],
+)
+def test_a_results_file_starts_nothing(tmp_path: Path, details: dict[str, Any], words: str) -> None:
+    """What a file names is shown and not run: it may come from anywhere."""
+    told = FindingEntry(
+        id="0123456789", requirement="ER1", level=Level.MUST, basis=Basis.DOCUMENTED, case="x",
+        message="m",
+    )  # fmt: skip
+    entry = SubjectEntry(
+        kind="sdk", api="claiv", name="x", verdict=Verdict.FAIL, findings=(told,), details=details
+    )
+    console = Console(record=True, width=200, file=(tmp_path / "out").open("w"))
+    assert replay.main(told.id, results(tmp_path, entry), console) == 2
+    assert f"this would run {words}" in console.export_text()
 
 
 def test_replay_of_what_is_not_there(tmp_path: Path) -> None:

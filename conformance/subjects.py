@@ -480,6 +480,24 @@ def _sdk_for_pytest(given: Given) -> Session:
     return Session(lanes, "sdk", release.close, secrets(given))
 
 
+def _unreachable(given: Given) -> str:
+    """Return why a backend cannot be tested at all, as `backend` would say it; '' where it can."""
+    from conformance.backend.subject import SubjectError
+    from conformance.backend.suite import probe
+    from conformance.verdict import Inconclusive
+
+    subject = backend({**given, "also": []})
+    try:
+        probe(subject)
+    except SubjectError as why:
+        return str(why)
+    except Inconclusive:
+        return ""
+    finally:
+        subject.wire.close()
+    return ""
+
+
 def judge_load(given: Given) -> SubjectEntry:
     """Run a load profile and return what it found.
 
@@ -493,6 +511,12 @@ def judge_load(given: Given) -> SubjectEntry:
     if found is None:
         raise Usage("the load package is not installed; reinstall memconform")
     runner: Any = import_module(found.value + ".runner")
+    if gone := _unreachable(given):
+        return summarise(
+            "load", contract(api).api, f"{contract(api).api} under {given['load-profile']}",
+            [CaseResult("load.reachable", (), Verdict.INCONCLUSIVE, gone)], requirements(),
+            base_url=given["base-url"],
+        )  # fmt: skip
     try:
         made: SubjectEntry = runner.run(
             given["base-url"], api, given["api-key"], given["load-profile"], given["out"],

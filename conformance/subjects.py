@@ -293,6 +293,7 @@ def _backend_entry(
     results = grouped(subject.contract, subject.exchanges, results)
     leftovers = subject.close()
     shown: dict[str, Any] = {"foreign": subject.proof.details()} if subject.proof else {}
+    shown |= {"let_go": subject.let_go} if subject.let_go else {}
     shown |= {"excluded": dict(subject.excluded)} if subject.excluded else {}
     shown |= {"leftovers": list(leftovers)} if leftovers else {}
     told = list(unjudged(subject.contract))

@@ -44,6 +44,10 @@ Loader.yaml_implicit_resolvers = {
 }
 
 
+VALUES_MAX = 5_000_000
+"""Values that a document may stand for once its aliases are followed."""
+
+
 class SpecError(ValueError):
     """A spec cannot be used. The message says where, what, why, and what to do."""
 
@@ -119,9 +123,35 @@ def parsed(text: str, name: str) -> Any:
             except ValueError:
                 pass  # YAML may begin so, too
     try:
-        return yaml.load(text, Loader=Loader)  # noqa: S506 - a safe loader, YAML 1.2's words
+        made = yaml.load(text, Loader=Loader)  # noqa: S506 - a safe loader, YAML 1.2's words
+        _bounded(made, name)
+        return made
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SpecError(f"{name}: not readable as YAML or JSON: {error}") from error
+
+
+def _bounded(document: Any, name: str) -> None:
+    """Raise SpecError for a document whose aliases hold it in itself, or stand for too much."""
+    sizes: dict[int, int] = {}
+
+    def size(node: Any) -> int:
+        if not isinstance(node, dict | list):
+            return 1
+        known = sizes.get(id(node))
+        if known is None:
+            sizes[id(node)] = -1  # being counted
+            inner = node.values() if isinstance(node, dict) else node
+            known = sizes[id(node)] = 1 + sum(size(each) for each in inner)
+        if known < 0:
+            raise SpecError(f"{name}: an alias stands for what it stands in; write it out")
+        if known > VALUES_MAX:
+            raise SpecError(
+                f"{name}: its aliases stand for more than {VALUES_MAX:,} values; write out what "
+                "is meant"
+            )
+        return known
+
+    size(document)
 
 
 def line_of(text: str, template: str, verb: str) -> int:

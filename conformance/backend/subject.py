@@ -45,6 +45,8 @@ FAST_LEAVES = ("auth.expiry", "contract.generated", "limits.burst", "limits.exha
 those that wait, for a quota to come back or a key to expire."""
 WAIT_MAX = 10.0
 """Longest single wait, in seconds, that a 429 may ask of a case that is not about limits."""
+KEPT_MAX = 256 * 1024 * 1024
+"""Bytes of bodies that a run keeps for the look back at its end; older ones are let go."""
 SILENT = 3
 """Requests without an answer after which nobody waits as long again."""
 SHORT = 2.0
@@ -183,6 +185,7 @@ class BackendSubject:
         self.proof: Proof | None = None
         """What became of the records that were there before, once the subject is closed."""
         self._exchanges: list[Exchange] = []
+        self._kept, self.let_go = 0, 0
         self._lock = threading.Lock()
         self._started = self.clock.monotonic()
         self._next_slot, self._names = 0.0, 0
@@ -566,12 +569,28 @@ class BackendSubject:
             elif answer.response is not None:
                 self._slowest = max(self._slowest, answer.received - answer.sent)
             self._exchanges.append(exchange)
+            self._let_go(len(request.body) + len(answer.response.body if answer.response else b""))
             self.cases.append(self.case)
             self.at.append(self.clock.time())
             if self.recorder is not None:
                 self.recorder(exchange, self.case, self.at[-1])
         self._remember(prepared, exchange)
         return exchange
+
+    def _let_go(self, more: int) -> None:
+        """Keep within `KEPT_MAX`: the oldest exchanges lose their bodies, and their operation too.
+
+        What a case has in its hands stays; the look back over all answers passes them over.
+        """
+        self._kept += more
+        while self._kept > KEPT_MAX and self.let_go < len(self._exchanges) - 1:
+            old = self._exchanges[self.let_go]
+            response = replace(old.response, body=b"") if old.response else None
+            self._kept -= len(old.request.body) + len(old.response.body if old.response else b"")
+            self._exchanges[self.let_go] = replace(
+                old, request=replace(old.request, body=b""), response=response, operation=None
+            )
+            self.let_go += 1
 
     def _remember(self, prepared: Prepared, exchange: Exchange) -> None:
         """Take note of what came of a request: what it created, deleted or showed."""

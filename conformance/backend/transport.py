@@ -29,6 +29,8 @@ MAX_BODY = 32 * 1024 * 1024
 """Bytes of one answer that are read at most; the rest counts as a body that broke off."""
 MAX_HEAD = 256 * 1024
 """Bytes that may come before the end of an answer's header; more is no answer but noise."""
+FRAMING = 16
+"""Times a body's own bytes that its chunks and trailers may take; more is noise."""
 IDLE_MAX = 2.0
 """Seconds after which an idle connection is not used again: servers close them at about 5."""
 
@@ -93,6 +95,8 @@ class _Reader:
         self._headers_done = self._lasting = False
         self._before = 0
         """Bytes that came before the header of the final answer was whole."""
+        self._fed = 0
+        """Bytes that came at all: those of the header, of the body and of its framing."""
 
     def on_message_begin(self) -> None:
         self.headers, self.body, self._headers_done = [], bytearray(), False
@@ -117,6 +121,10 @@ class _Reader:
                 self.garbage = True
                 return
             self._before += len(data)
+        self._fed += len(data)
+        if self._fed > MAX_HEAD + FRAMING * max(len(self.body), MAX_HEAD):
+            self.garbage = True  # sizes of chunks and trailers without end
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:

@@ -25,6 +25,8 @@ def notes(subject: SubjectEntry) -> Iterator[str]:
     if left:
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
         yield f"left on the server: {'; '.join(left[:SHOWN])}{more}"
+    if count := details.get("let_go"):
+        yield f"bodies of {count} exchanges were let go to save memory, and not looked at again"
     if why := details.get("recording"):
         yield f"not recorded to its end: {why}"
     if out := details.get("excluded"):

@@ -325,6 +325,19 @@ def test_what_generated_requests_refer_to_is_made_once() -> None:
     assert [[1, 1, 1], [2, 3, 4]] == makes
 
 
+def test_old_bodies_are_let_go_before_memory_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the budget the oldest exchanges keep their status and lose body and operation."""
+    monkeypatch.setattr("conformance.backend.subject.KEPT_MAX", 5000)
+    subject, _ = made(lambda data: response(200, {"id": "1", "name": "x" * 1000}))
+    for _ in range(10):
+        subject.send("things.get", {"id": "1"})
+    kept = [e for e in subject.exchanges if e.operation]
+    assert 3 <= len(kept) <= 5
+    assert kept == list(subject.exchanges[-len(kept) :])
+    assert {200} == {e.status for e in subject.exchanges}
+    assert 10 - len(kept) == subject.let_go
+
+
 @pytest.mark.parametrize("most", [0, 1])
 def test_a_budget_of_requests_that_ends_in_the_probe_has_its_results(most: int) -> None:
     """Every case is inconclusive and says why; nothing is raised, and no more is sent."""

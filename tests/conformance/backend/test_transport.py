@@ -243,3 +243,20 @@ def test_that_nobody_is_there_is_told_as_such(number: int, monkeypatch: pytest.M
     monkeypatch.setattr(socket, "create_connection", away)
     answer = SocketTransport(Origin.of("http://127.0.0.1:1")).exchange(b"", 1.0)
     assert "refused" == answer.failure
+
+
+def test_trailers_without_end_are_bounded() -> None:
+    """What comes after a body is noise beyond its share, and is not kept."""
+
+    def endless(connection: socket.socket) -> None:
+        next(heads(connection))
+        connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+        with contextlib.suppress(OSError):
+            for number in range(2000):
+                connection.sendall(b"x-%d: " % number + b"y" * 16000 + b"\r\n")
+
+    with serving(endless) as transport:
+        answer = transport.exchange(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 20.0)
+    assert answer.failure is not None
+    held = sum(len(v) for _, v in answer.response.headers) if answer.response else 0
+    assert held < 8 * 1024 * 1024

@@ -56,8 +56,8 @@ errors = Console(stderr=True, highlight=False)
 
 def main() -> None:
     """Run the command line; the only place that ends the process."""
-    outlets.install()
     _plain_signs()
+    outlets.install()
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a job in the background has it
         signal.signal(signal.SIGINT, _interrupt)

@@ -137,7 +137,7 @@ def _spelt(operation: Operation, spelling: Spelling, finding: Finding) -> Findin
     return finding.at(
         requirement="CT8", message=f"does not read a right answer {spelling.words}",
         operation=operation.id, basis=weaker(finding.basis, spelling.basis),
-        cause=f"spelling:{spelling.id}",
+        cause=f"spelling:{spelling.id}", claim=None,
     )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def compare(old: Entry, new: Entry) -> tuple[list[str], list[str], list[str]]:
             if not keys:
                 lost.append(f"{name}: {_line(finding)}")
                 continue
-            found = there[keys[-1]]
+            found = there[keys[0]]
             reached.add((name, found["id"]))
             if found["id"] != finding["id"]:
                 mapped.append(f"{name}: {finding['id']} -> {found['id']}  {_line(finding)}")

@@ -19,11 +19,15 @@ from typing import Any
 
 from conformance import progress
 from conformance.clock import Clock, SystemClock
+from conformance.contained import Contained
 
 TAIL = 40
 """Lines of standard error that are kept."""
 LINE = 4_000
 """Characters of one line that are kept."""
+
+GRACE = 20.0
+"""Seconds that a child has to clean up when we die."""
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -44,15 +48,15 @@ class Child:
         self.clock = clock or SystemClock()
         self.started = self.clock.monotonic()
         self._listener = listener
-        self._process = subprocess.Popen(
+        self._process = Contained(
             self.command,
+            grace=GRACE,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             bufsize=1,
-            start_new_session=True,
             env={**os.environ, progress.VARIABLE: "json", **(environment or {})},
         )
         self._first: str | None = None
@@ -113,7 +117,7 @@ class Child:
             self._signal(sign)
             if self.wait(patience) is not None:
                 break
-        self._signal(signal.SIGKILL)
+        self._process.finish()
         self.wait(patience)
 
     def _signal(self, sign: signal.Signals) -> None:

@@ -25,6 +25,7 @@ from rich.console import Console
 
 from conformance import outlets
 from conformance.commanding import command, root
+from conformance.contained import sweep
 from conformance.options import Given, secrets
 from conformance.progress import INTERRUPTED
 
@@ -58,7 +59,10 @@ def main() -> None:
     """Run the command line; the only place that ends the process."""
     _plain_signs()
     outlets.install()
+    sweep()
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _interrupt)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a job in the background has it
         signal.signal(signal.SIGINT, _interrupt)
     try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from pydantic import ValidationError
 import specs
 from conformance.children import Child, python
 from conformance.clock import Clock, SystemClock
+from conformance.contained import folder as temporary_folder
 from conformance.report.results import CaseEntry, Results, SubjectEntry
 from conformance.report.run import make
 from conformance.verdict import Verdict
@@ -87,7 +87,7 @@ class BackendFailed(RuntimeError):
 @contextmanager
 def embedded(*extra: str) -> Iterator[Backend]:
     """Serve the reference backend in a child for as long as the block runs."""
-    with tempfile.TemporaryDirectory(prefix="memconform-") as folder:
+    with temporary_folder("serve") as folder:
         child = Child(python("serve", "--port", "0", "--db", str(Path(folder) / "data.db"), *extra))
         try:
             line = child.first_line(START_SECONDS)
@@ -166,7 +166,7 @@ def run(
     parts: list[Part] = []
     complete = True
     secrets: tuple[str, ...] = ()
-    with tempfile.TemporaryDirectory(prefix="memconform-run-") as folder:
+    with temporary_folder("run") as folder:
         try:
             with embedded(*serve_options) as backend:
                 secrets = (*backend.keys, *backend.roles.values())
@@ -208,7 +208,7 @@ def apart(
     this is interrupted, all of them are, and what they know until then is returned with False.
     """
     complete = True
-    with tempfile.TemporaryDirectory(prefix="memconform-apart-") as folder:
+    with temporary_folder("apart") as folder:
         try:
             _work(order, Path(folder), jobs, parts, watch, clock or SystemClock(), inf)
         except KeyboardInterrupt:

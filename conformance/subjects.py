@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import specs
 from conformance.backend.trust import TIMEOUT, Trust, TrustError
 from conformance.cases import Case, CaseResult, Interrupted, Subject
+from conformance.foreign import terminal
 from conformance.options import Given, at, secrets
 from conformance.progress import Reporter
 from conformance.report.notes import notes
@@ -351,6 +352,7 @@ def judge_sdks(given: Given) -> list[SubjectEntry]:
 
     command = _driven(given)
     subjects, select = given["sdk"], given["case"]
+    _warn_of_code(subjects)
     try:
         selected(select)
     except ValueError as error:
@@ -373,6 +375,16 @@ def judge_sdks(given: Given) -> list[SubjectEntry]:
         )
     except Cut as cut:
         raise Stopped([cut.entry]) from None
+
+
+def _warn_of_code(subjects: Sequence[str]) -> None:
+    """Say once that what stands in a folder or an archive is built and run on this machine."""
+    local = [each for each in subjects if Path(each).expanduser().exists()]
+    if local:
+        sys.stderr.write(
+            f"memconform: the build and the code of {', '.join(map(terminal, local))} run on this "
+            "machine, as you: judge only what you would install\n"
+        )
 
 
 def _again(given: Given) -> list[str]:

@@ -14,13 +14,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import specs
+from conformance.contained import Contained
+from conformance.contained import folder as temporary_folder
 from conformance.option_kinds import Credentials
 from conformance.report.results import Results, SubjectEntry
 from load.profile import ProfileError, length, load_profile, within
@@ -29,6 +30,8 @@ __all__ = ["LoadError", "ProfileError", "command", "run"]
 Progress = Callable[[int, int, str], None]
 GRACE = 120.0
 """Seconds beyond a profile's plan after which a child is ended that says nothing more."""
+FAREWELL = 5.0
+"""Seconds that Locust has to end when we die."""
 TAIL = 1500
 """Characters of a failed child's output that are shown."""
 
@@ -112,7 +115,7 @@ def run(
     if seconds is not None:
         plan = within(plan, seconds)
     delays = [o.effect.delay for o in specs.load(api) if o.effect is not None]
-    with tempfile.TemporaryDirectory(prefix="memconform-load-") as temporary:
+    with temporary_folder("load") as temporary:
         folder = Path(out) if out is not None else Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if against is not None and Path(against).exists():
@@ -129,10 +132,9 @@ def run(
         environment.setdefault("LOCUST_SKIP_UPDATE_CHECK", "1")
         limit = length(plan) + plan.drain + (plan.settle or max(delays, default=0)) + GRACE
         with log.open("wb") as sink:
-            child = subprocess.Popen(
-                line,
+            child = Contained(
+                line, grace=FAREWELL,
                 stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment,
-                start_new_session=True,
             )  # fmt: skip
             try:
                 code = _wait(child, limit, int(length(plan)), progress, log)
@@ -147,7 +149,7 @@ def run(
 
 
 def _wait(
-    child: subprocess.Popen[bytes], limit: float, planned: int, progress: Progress | None,
+    child: Contained, limit: float, planned: int, progress: Progress | None,
     log: Path,
 ) -> int:  # fmt: skip
     """Return the child's exit code; -1 where it is late and its log has not grown for a while."""
@@ -166,7 +168,7 @@ def _wait(
                 return -1
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: Contained) -> None:
     """End the child and everything in its session, for certain."""
     for sign, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 10.0)):
         if child.poll() is not None:
@@ -175,8 +177,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             os.killpg(child.pid, sign)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=patience)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
+    child.finish()
 
 
 def _port() -> int:

@@ -22,6 +22,7 @@ TABLES = "conformance/drivers/tables/"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("claims",),
     ("history", "verdict", "clock", "cases", "progress", "foreign", "redaction", "evidence"),
+    ("contained", "supervise"),
     ("option_kinds", "options"),
     ("oracles",),
     ("faults", "drivers", "reference"),

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import uv
 
+from conformance.contained import INSTALLING, allowed, folder, ran
 from conformance.drivers.pipe import redact
 from conformance.drivers.tables import normalise
 from conformance.verdict import Blame
@@ -214,7 +215,7 @@ def _copied(source: _Source) -> Iterator[str]:
     def ignored(_: str, names: list[str]) -> set[str]:
         return {n for n in names if n in junk or n.endswith(".egg-info")}
 
-    with tempfile.TemporaryDirectory(prefix="memconform-") as temporary:
+    with folder("source") as temporary:
         copy = Path(temporary, source.folder.name or "source")
         shutil.copytree(source.folder, copy, ignore=ignored, symlinks=True)
         yield str(copy)
@@ -263,12 +264,10 @@ def _metadata(info: Path) -> tuple[str, str]:
 def _uv(arguments: list[str], what: str, stdin: str | None = None) -> str:
     """Run uv and return what it printed. Raises EnvironmentUnavailable with its last words."""
     try:
-        done = subprocess.run(
+        done = ran(
             [uv.find_uv_bin(), "--no-progress", "--color", "never", *arguments],
-            input=stdin, capture_output=True, text=True, errors="replace",
-            timeout=UV_TIMEOUT, check=False, env=_uv_environment(),
-            **({} if stdin is not None else {"stdin": subprocess.DEVNULL}),
-        )  # type: ignore[call-overload]  # fmt: skip
+            stdin=stdin, timeout=UV_TIMEOUT, env=_uv_environment(),
+        )  # fmt: skip
     except FileNotFoundError as why:
         raise EnvironmentUnavailable(f"uv is not installed: {why}") from why
     except subprocess.TimeoutExpired:
@@ -279,9 +278,8 @@ def _uv(arguments: list[str], what: str, stdin: str | None = None) -> str:
 
 
 def _uv_environment() -> dict[str, str]:
-    """uv keeps the user's settings (indexes, proxies, certificates) and loses our interpreter's."""
-    lost = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT_ENVIRONMENT")
-    return {name: value for name, value in os.environ.items() if name not in lost}
+    """Return what uv, and the code that it builds, may see: the indexes, nothing else of ours."""
+    return allowed(INSTALLING)
 
 
 def _reason(what: str, stderr: str) -> str:

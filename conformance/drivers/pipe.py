@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import threading
@@ -19,8 +20,10 @@ import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from errno import EACCES, ENOENT
 from pathlib import Path
 
+from conformance.contained import Contained
 from conformance.drivers.protocol import MAX_LINE
 from conformance.verdict import Blame
 
@@ -62,7 +65,7 @@ class Pipe:
     command: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str | Path | None
-    process: subprocess.Popen[bytes] = field(init=False)
+    process: Contained = field(init=False)
     _pending: bytearray = field(init=False, default_factory=bytearray)
     _searched: int = field(init=False, default=0)
     _errors: bytearray = field(init=False, default_factory=bytearray)
@@ -72,10 +75,10 @@ class Pipe:
 
     def __post_init__(self) -> None:
         try:
-            self.process = subprocess.Popen(
+            self._there()
+            self.process = Contained(
                 self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, env=dict(self.env), cwd=self.cwd, bufsize=0,
-                start_new_session=True,
             )  # fmt: skip
         except OSError as why:
             raise DriverError(f"cannot start {self.command[0]!r}: {why}") from why
@@ -87,6 +90,18 @@ class Pipe:
         name = f"driver-{self.process.pid}"
         self._listener = threading.Thread(target=self._listen, daemon=True, name=name)
         self._listener.start()
+
+    def _there(self) -> None:
+        """Raise the OSError with which the command could not be started."""
+        program = self.command[0]
+        if os.sep in program:
+            place = Path(self.cwd or ".") / program
+            if not place.exists():
+                raise FileNotFoundError(ENOENT, os.strerror(ENOENT), program)
+            if place.is_dir() or not os.access(place, os.X_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES), program)
+        elif shutil.which(program, path=self.env.get("PATH")) is None:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), program)
 
     @property
     def ended(self) -> bool:
@@ -117,10 +132,7 @@ class Pipe:
         with contextlib.suppress(subprocess.TimeoutExpired):
             if patience:
                 self.process.wait(patience)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
+        self.process.finish()
         _pipes.discard(self)
 
     def quiet(self, wait: float = 0.0) -> None:

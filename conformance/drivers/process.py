@@ -9,8 +9,6 @@ process group, which is ended on close, at exit and on Ctrl-C.
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from conformance.contained import allowed, folder
 from conformance.drivers import protocol as p
 from conformance.drivers.pipe import DriverError, DriverHang, Pipe, redact
 from conformance.history import Outcome, Sleep
@@ -30,22 +29,6 @@ CALL_TIMEOUT = 30.0
 """Seconds for any other answer, where the caller names none."""
 STOP_TIMEOUT = 2.0
 
-_UNWANTED = re.compile(
-    r"proxy$|^PYTHON|^VIRTUAL_ENV$|^(AWS|AZURE|GCP|GOOGLE|GITHUB|GITLAB|CI_JOB)_"
-    r"|KEY|TOKEN|SECRET|PASSW|CREDENTIAL|NETRC|_URL$",
-    re.IGNORECASE,
-)
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "TELEMETRY_DISABLED": "1",
-    "DISABLE_TELEMETRY": "1",
-    "MEM0_TELEMETRY": "False",
-    "ANONYMIZED_TELEMETRY": "False",
-    "POSTHOG_DISABLED": "1",
-    "OTEL_SDK_DISABLED": "true",
-    "SENTRY_DSN": "",
-}
-"""Variables by which packages are told to send no telemetry."""
 _R = TypeVar("_R", bound=p.Reply)
 
 
@@ -71,12 +54,8 @@ class CallReply:
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return our environment without proxies, credentials and Python's own switches.
-
-    Telemetry is switched off: what is judged sends nothing to anybody else.
-    """
-    kept = {name: value for name, value in os.environ.items() if not _UNWANTED.search(name)}
-    return {**kept, "NO_PROXY": "*", **QUIET, **(extra or {})}
+    """Return what a driver may see of our environment, without proxies; `extra` goes on top."""
+    return {**allowed(), "NO_PROXY": "*", **(extra or {})}
 
 
 def host_command(
@@ -107,12 +86,15 @@ class DriverProcess:
         call_timeout: float = CALL_TIMEOUT,
         exceptions: Iterable[str] = (),
         base_url: str | None = None,
+        apart: bool = False,
     ) -> None:
+        """`apart`: run it in an empty folder of its own, which is its home too."""
         self.command = tuple(command)
         self.starts = 0
         """How often it had to be started."""
         self._env = clean_environment(env)
-        self._cwd = cwd
+        self._cwd, self._apart = cwd, apart
+        self._room = contextlib.ExitStack()
         self._start_timeout = start_timeout
         self._call_timeout = call_timeout
         self._exceptions = tuple(exceptions)
@@ -267,6 +249,9 @@ class DriverProcess:
         if self._pipe is not None and not self._pipe.ended:
             return
         self._forget()
+        if self._apart and self._cwd is None:
+            self._cwd = self._room.enter_context(folder("sdk"))
+            self._env["HOME"] = str(self._cwd)
         self._pipe = Pipe(self.command, self._env, self._cwd)
         if self._abandoned:
             self._kill()
@@ -338,8 +323,12 @@ class DriverProcess:
         self._forget()
 
     def _forget(self) -> None:
+        """Remember nothing of the process that ran, and remove its own folder."""
         self._pipe = None
         self._live.clear()
+        if self._apart:
+            self._cwd = None
+            self._room.close()
 
 
 def _failed(why: DriverError) -> Outcome:

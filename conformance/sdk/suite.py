@@ -326,8 +326,9 @@ def _driver(target: Target) -> DriverProcess:
     client = target.contract.client
     keys = {o.env: KEY for o in (client.options if client else ()) if o.env}
     return DriverProcess(
-        target.command, env=keys, exceptions=documented_exceptions(target.contract)
-    )
+        target.command, env=keys, exceptions=documented_exceptions(target.contract),
+        apart=target.table is not None,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any, TextIO
 import uvicorn
 
 import specs
+from conformance.contained import folder as temporary_folder
 from conformance.reference.backend.app import create_app
 from conformance.reference.backend.calls import Settings
 from conformance.reference.backend.defects import DEFECTS
@@ -99,7 +99,7 @@ def main(
         print(f"memconform serve: {problem}", file=sys.stderr)  # noqa: T201
         return USAGE
     keys, made = _keys(api_keys, member_keys, limited_keys, expired_keys)
-    with tempfile.TemporaryDirectory(prefix="memconform-serve-") as folder:
+    with temporary_folder("serve") as folder:
         options = Options(
             db=db or os.path.join(folder, "backend.sqlite"),
             keys=keys,

@@ -1,0 +1,152 @@
+"""Starting programs of others, and parts of a run, so that they see little and outlive nothing.
+
+`Contained` starts a command under `supervise.py`; `allowed` is the environment that a program of
+others is given; `folder` makes temporary folders that go with the process that made them, or at
+the next start of any command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SUPERVISOR = Path(__file__).with_name("supervise.py")
+ALLOWED = frozenset((
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR",
+    "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "XDG_CACHE_HOME", "XDG_DATA_HOME", "JAVA_HOME", "GOPATH", "GOROOT", "GOCACHE", "CARGO_HOME",
+    "RUSTUP_HOME", "NVM_DIR", "NODE_PATH", "DOTNET_ROOT", "GEM_HOME", "PHPRC",
+))  # fmt: skip
+"""Variables that a driver may see: where programs and the user's tools are, and how to speak."""
+INSTALLING = frozenset((
+    "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_CACHE_DIR",
+    "UV_FIND_LINKS", "UV_OFFLINE", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_LINK_MODE",
+    "UV_CONFIG_FILE", "UV_NO_CONFIG", "UV_HTTP_TIMEOUT", "UV_CONCURRENT_BUILDS",
+    "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_EXCLUDE_NEWER", "UV_PYTHON_INSTALL_DIR",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS",
+    "SOURCE_DATE_EPOCH",
+))  # fmt: skip
+"""Variables that installing needs besides: where packages come from, and through what."""
+QUIET: Mapping[str, str] = {
+    "DO_NOT_TRACK": "1", "OTEL_SDK_DISABLED": "true", "ANONYMIZED_TELEMETRY": "False",
+    "POSTHOG_DISABLED": "1", "MEM0_TELEMETRY": "False", "HF_HUB_DISABLE_TELEMETRY": "1",
+    "SENTRY_DSN": "", "NEXT_TELEMETRY_DISABLED": "1", "DOTNET_CLI_TELEMETRY_OPTOUT": "1",
+}  # fmt: skip
+"""What keeps an SDK from telling anybody that it ran."""
+_PREFIX = "memconform-"
+_OURS = re.compile(r"memconform-[a-z]+-(\d+)-")
+
+
+def allowed(more: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Return the variables of ours that a program of others is given, telemetry switched off."""
+    wanted = ALLOWED | more
+    kept = {
+        name: value for name, value in os.environ.items()
+        if name in wanted or name.upper() in more or name.startswith("LC_")
+    }  # fmt: skip
+    return {**kept, **QUIET}
+
+
+class Contained(subprocess.Popen[Any]):
+    """A command that ends, with all that it started, when it is told or when we die of anything.
+
+    `grace`: seconds that it then has after TERM. `release()` ends it; its exit code is the
+    command's own.
+    """
+
+    def __init__(self, command: Sequence[str], *, grace: float = 0.0, **settings: Any) -> None:
+        reading, self._hold = os.pipe()
+        line = [sys.executable, "-I", "-S", str(SUPERVISOR), str(reading), str(grace), "--"]
+        try:
+            super().__init__(
+                [*line, *command], pass_fds=(reading,), start_new_session=True, **settings
+            )
+        except BaseException:
+            self.release()
+            raise
+        finally:
+            os.close(reading)
+
+    def release(self) -> None:
+        """Let go of it: it ends now, and so does everything below it."""
+        hold, self._hold = self._hold, -1
+        if hold >= 0:
+            os.close(hold)
+
+    def finish(self, patience: float = 15.0) -> None:
+        """Let go of it and wait until it is gone, for certain."""
+        self.release()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(patience)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(5)
+
+    def __del__(self, *rest: Any, **more: Any) -> None:
+        self.release()
+        super().__del__(*rest, **more)
+
+
+def ran(
+    command: Sequence[str], *, timeout: float, stdin: str | None = None, **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. Raises subprocess.TimeoutExpired, and then nothing of it is left.
+
+    Also after Ctrl-C: what it started ends before this returns.
+    """
+    child = Contained(
+        command, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", **settings,
+    )  # fmt: skip
+    try:
+        out, said = child.communicate(stdin, timeout)
+    finally:
+        child.finish()
+    return subprocess.CompletedProcess(list(command), child.returncode, out, said)
+
+
+@contextlib.contextmanager
+def folder(kind: str) -> Iterator[Path]:
+    """Yield an empty folder that goes at the end, or when we died, at the next start.
+
+    `kind`: a word of small letters.
+    """
+    made = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-{os.getpid()}-"))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def sweep() -> int:
+    """Remove folders whose process is gone, and return how many there were."""
+    removed = 0
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(tempfile.gettempdir()):
+            named = _OURS.match(entry.name)
+            if named is None or not entry.is_dir(follow_symlinks=False):
+                continue
+            if entry.stat(follow_symlinks=False).st_uid == os.getuid() and _gone(int(named[1])):
+                shutil.rmtree(entry.path, ignore_errors=True)
+                removed += 1
+    return removed
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,145 @@
+"""Runs one command and leaves nothing of it behind: `python -I -S supervise.py FD GRACE -- …`.
+
+It stands between us and every program of others, and between the parts of a run. `FD` is the
+reading end of a pipe whose other end its parent holds: when that closes, because the parent ends
+the command or died of anything, all that the command started ends too: it is asked first (TERM),
+and killed after `GRACE` seconds. Where the system has it (Linux, prctl(2)), what was started and
+then left by its parent comes back here, so that a double fork and a session of its own end as
+well. The command's own end is told as if there were nobody between. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+SUBREAPER, DEATH_SIGNAL = 36, 1
+"""PR_SET_CHILD_SUBREAPER and PR_SET_PDEATHSIG of prctl(2)."""
+
+
+def prctl(option: int, value: int) -> None:
+    """Set an attribute of this process where the system knows it."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def descendants() -> list[int]:
+    """Return the ids of all processes below this one, where the system tells them."""
+    below: dict[int, list[int]] = {}
+    try:
+        entries = os.listdir("/proc")
+    except OSError:
+        return []
+    for name in entries:
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    parent = int(file.read().rpartition(b")")[2].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+            below.setdefault(parent, []).append(int(name))
+    found, todo = [], [os.getpid()]
+    while todo:
+        todo += (children := below.get(todo.pop(), []))
+        found += children
+    return found
+
+
+def reap() -> dict[int, int]:
+    """Return id -> status of every child that has ended."""
+    ended: dict[int, int] = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if not pid:
+            return ended
+        ended[pid] = status
+
+
+def end_all(grace: float) -> dict[int, int]:
+    """End everything below; return the statuses of our own children."""
+    ended = {}
+    deadline = time.monotonic() + grace
+    sign = signal.SIGTERM if grace else signal.SIGKILL
+    told: set[int] = set()
+    while True:
+        ended.update(reap())
+        left = descendants()
+        if not left:
+            return ended
+        if sign is signal.SIGTERM and time.monotonic() > deadline:
+            sign, told = signal.SIGKILL, set()
+        for pid in left:
+            if pid not in told or sign is signal.SIGKILL:
+                told.add(pid)
+                try:
+                    os.kill(pid, sign)
+                except (ProcessLookupError, PermissionError):
+                    continue
+        select.select([], [], [], 0.01)
+        if time.monotonic() > deadline + 10:
+            return ended
+
+
+def start(command: list[str], reading: int) -> int:
+    """Start the command and return its id; where that fails, say why as a shell does."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    os.close(reading)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    prctl(DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - a command is what it is given
+    except OSError as why:
+        os.write(2, f"cannot start {command[0]!r}: {why.strerror}\n".encode())
+        os._exit(127 if isinstance(why, FileNotFoundError) else 126)
+
+
+def main(words: list[str]) -> int:
+    """Run the command to its end, or until nobody wants it any more."""
+    reading, grace, command = int(words[0]), float(words[1]), words[3:]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the command's group has them too
+    prctl(SUBREAPER, 1)
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    pid = start(command, reading)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):  # else nobody would see the command close them
+        os.dup2(nothing, stream)
+    status: int | None = None
+    while status is None:
+        status = reap().get(pid)
+        if status is not None:
+            break
+        ready, _, _ = select.select([reading, woken], [], [])
+        if reading in ready and not os.read(reading, 64):
+            status = end_all(grace).get(pid, int(signal.SIGKILL))
+        elif woken in ready:
+            os.read(woken, 512)
+    end_all(0)
+    if os.WIFSIGNALED(status):
+        ended_by = os.WTERMSIG(status)
+        if ended_by != signal.SIGKILL:
+            signal.signal(ended_by, signal.SIG_DFL)
+        os.kill(os.getpid(), ended_by)
+    return os.waitstatus_to_exitcode(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

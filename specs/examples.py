@@ -55,8 +55,17 @@ def example(schema: Schema | bool, seed: int = 0, optional: bool = True) -> Any:
         except RecursionError:  # it asks for itself without end, so nothing is valid under it
             break
         if check.is_valid(value):
-            return value
+            return _own(value)
     raise NoExample(f"no valid example found for {schema!r:.300}; write one under its `examples`")
+
+
+def _own(value: Any) -> Any:
+    """Return a copy: what a schema gives as an example is one object for all who ask."""
+    if isinstance(value, Mapping):
+        return {key: _own(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_own(each) for each in value]
+    return value
 
 
 def arguments(operation: Operation, seed: int = 0, optional: bool = True) -> dict[str, Any]:

@@ -172,3 +172,10 @@ def test_an_impossible_schema_is_refused() -> None:
     """A schema that nothing satisfies is named, not answered with something invalid."""
     with pytest.raises(examples.NoExample, match="write one under its `examples`"):
         examples.example({"type": "string", "not": {"type": "string"}})
+
+
+def test_whoever_changes_an_example_changes_no_other() -> None:
+    """Each value is its caller's own, though the schema gives one object to all."""
+    schema = {"type": "array", "items": {"type": "object"}, "examples": [[{"text": "one"}]]}
+    examples.example(schema)[0]["text"] = "changed"
+    assert [{"text": "one"}] == examples.example(schema)

@@ -14,6 +14,9 @@ from conformance.options import Given
 def attach(app: typer.Typer, spec: typer.Typer, driver: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     command(spec, "check", "spec check", "Check specs and the sources that they cite.")(spec_check)
+    command(spec, "draft", "spec draft", "Draft a behaviour overlay for an OpenAPI file.")(
+        spec_draft
+    )
     command(spec, "schema", "spec schema")(spec_schema)
     command(spec, "show", "spec show", "Show what an API promises.")(spec_show)
     command(spec, "trace", "spec trace", "Print which cases test each promise.")(spec_trace)
@@ -33,6 +36,13 @@ def spec_check(given: Given) -> None:
 
     files = [joined(each, given["overlay"]) for each in given["spec"]]
     raise typer.Exit(check.run(files, given["documents"], given["constraints"]))
+
+
+def spec_draft(given: Given) -> None:
+    """Guess from an OpenAPI file what its operations do, and write it as an Overlay."""
+    from conformance.drafting import main
+
+    raise typer.Exit(main(given))
 
 
 def spec_schema(_: Given) -> None:

@@ -435,7 +435,7 @@ def _results() -> Iterator[Option]:
     )  # fmt: skip
     yield Option("--json", File(), "FILE", "write the kill matrix to FILE", ("teeth",))
     yield Option(
-        "--to", File(), "FILE", "file to write", ("baseline write", "driver init"),
+        "--to", File(), "FILE", "file to write", ("baseline write", "driver init", "spec draft"),
         shown="standard output",
     )  # fmt: skip
 
@@ -445,6 +445,10 @@ def _tools() -> Iterator[Option]:
     yield Option(
         "SPEC", Text(), "SPEC", "OpenAPI files to check, paths or URLs", ("spec check",),
         repeatable=True, shown="all that ship",
+    )  # fmt: skip
+    yield Option(
+        "OPENAPI", Text(), "OPENAPI", "OpenAPI file to draft for, path or URL", ("spec draft",),
+        required=("spec draft",),
     )  # fmt: skip
     yield Option(
         "--documents", File(), "DIR", "folder of the source documents, to verify sections in",

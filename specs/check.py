@@ -43,6 +43,8 @@ KEYWORDS = frozenset({
     "externalDocs",
 })  # fmt: skip
 """Words of JSON Schema 2020-12 and of OpenAPI 3.1's vocabulary beside it."""
+MEND = "mend it where the file is made"
+WRITE = "say what it does in an overlay, or leave it so"
 SOURCE = re.compile(r"^(?P<document>\S+) § (?P<section>.+)$")
 RELEASE = re.compile(r"\S+ v?\d+(\.\d+)+")
 
@@ -57,6 +59,8 @@ class Problem:
     what: str
     why: str
     fix: str
+    note: bool = False
+    """True of what a person should know and what is no fault of ours: the rest is judged."""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}"
@@ -103,6 +107,7 @@ def run(paths: Sequence[Path | str], folder: Path | None = None, listed: str | N
             console.print(escape(line))
         console.print(escape(listing.summary(contract)))
     counted = f"{len(paths)} spec{'s' if len(paths) != 1 else ''} checked"
+    problems = [problem for problem in problems if not problem.note]
     if problems:
         complaints.print(f"{counted}: {len(problems)} problems")
         return 1
@@ -133,7 +138,10 @@ def check(path: Path | str) -> list[Problem]:
         what = str(error).removeprefix(f"{first}: ")
         return [Problem(first, 1, 1, what, "it cannot be loaded", "mend it")]
     return sorted(
-        {Problem(first, *located.place(f.path), f.what, f.why, f.fix) for f in set(faults)}
+        {
+            Problem(first, *located.place(f.path), f.what, f.why, f.fix, f.fix in (MEND, WRITE))
+            for f in set(faults)
+        }
     )
 
 
@@ -169,10 +177,11 @@ def _faults(source: str) -> Iterator[Fault]:
     contract = load(source)
     for left in contract.left_out:
         path = ("paths", left.path, left.verb.lower())
-        yield Fault(path, f"is left out: {left.reason}", "the rest is judged without it", "mend it")
+        fix = WRITE if left.withheld else MEND
+        yield Fault(path, f"is left out: {left.reason}", "the rest is judged without it", fix)
     for mended in contract.mended:
         why = "what it says is not held against any answer"
-        yield Fault(mended.path, mended.what, why, "mend it where the file is made")
+        yield Fault(mended.path, mended.what, why, MEND)
     for each in contract.idle:
         why = "the overlay was written for another state of the file"
         yield Fault((), each, why, "mend the target, or remove the action")

@@ -131,6 +131,10 @@ class Operation:
     links: Mapping[str, Any] = field(default_factory=dict)
     skip: str | None = None
     """Why it is not called unless somebody asks for it."""
+    accepts_basis: Basis | None = None
+    """Of that what its schemas allow is accepted, where it is less than `basis`."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that every call names with the same value."""
     bare: bool = False
     """True if nobody wrote an `x-conformance` for it: only its shapes are promised."""
 
@@ -138,6 +142,7 @@ class Operation:
     def made_up(self) -> bool:
         """True if a path of it leads to something that nobody can name: no effect says to what."""
         known = {self.effect.target, *self.effect.scope} if self.effect else set()
+        known |= set(self.fixed)
         return any(p.name not in known for p in self.parameters_in("path"))
 
     @property
@@ -202,6 +207,8 @@ class LeftOut:
     path: str
     line: int
     reason: str
+    withheld: bool = False
+    """True if it could be judged, and had better not be called."""
 
     def __str__(self) -> str:
         return f"{self.verb} {self.path} (line {self.line}): {self.reason}"
@@ -363,7 +370,8 @@ def _contract(document: dict[str, Any], path: Path, *, source: str, text: str) -
                 raise
             except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
                 line = reading.line_of(text, template, verb)
-                left_out.append(LeftOut(verb.upper(), template, line, _reason(error)))
+                withheld = isinstance(error, Withheld)
+                left_out.append(LeftOut(verb.upper(), template, line, _reason(error), withheld))
                 continue
             if operation.id in operations:
                 operation = replace(operation, id=_derived_id(verb, template))
@@ -414,6 +422,10 @@ class Unjudgeable(ValueError):
     """Why one operation is left out."""
 
 
+class Withheld(Unjudgeable):
+    """Why one operation is not called."""
+
+
 def _derived_id(verb: str, template: str) -> str:
     """Return a name for an operation that has none, or one that another has: `get_items_id`."""
     return "_".join(filter(None, (verb, *re.split(r"[^A-Za-z0-9]+", template))))
@@ -438,9 +450,9 @@ def _operation(
     x = _parse(OperationBehaviour, merged, f"{verb.upper()} {template}: x-conformance")
     responses = _responses(raw)
     if own is None and bare.acts_on_everything(verb, template, id):
-        raise Unjudgeable(
-            "nobody says what it does, and its name says that it may reach beyond what a run "
-            "creates; give it an `x-conformance` to have it judged"
+        raise Withheld(
+            "not called: its name says that it may reach beyond what a run creates, and nobody "
+            "says what it does; an `x-conformance` of its own has it judged"
         )
     security = raw.get("security", document.get("security", []))
     return Operation(
@@ -476,6 +488,8 @@ def _operation(
         links=MappingProxyType(
             {k: v for r in raw["responses"].values() for k, v in (r.get("links") or {}).items()}
         ),
+        accepts_basis=Basis.ASSUMED if own is None else x.accepts_basis,
+        fixed=root.fixed,
         bare=own is None,
     )
 

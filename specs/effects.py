@@ -80,7 +80,7 @@ def needs(operation: Operation) -> dict[str, str]:
 
 
 def _shows_id(effect: Effect) -> bool:
-    return bool(effect.id or effect.ids)
+    return bool(effect.id or effect.ids or effect.target)
 
 
 # --- ids in an answer -----------------------------------------------------------------------------
@@ -105,6 +105,10 @@ def created(
                 yield each, entries[index] if index < len(entries) else {}
     elif effect.kind == "create" and is_id(one := at(body, effect.id)):
         yield one, arguments
+    elif effect.kind == "create" and not effect.id and not effect.ids:
+        chosen = arguments.get(effect.target or "")  # the caller's own name is the id
+        if isinstance(chosen, str):
+            yield chosen, arguments
 
 
 def _created_in_batch(effect: Effect, arguments: Mapping[str, Any], body: Any) -> Iterator[Id]:

@@ -137,7 +137,9 @@ def _pagination(contract: Contract, operation: Operation, place: _Place) -> Iter
     yield from place.pointer(
         place.block("pagination", "hasMore"), answer, promise.has_more, "boolean"
     )
-    yield from place.pointer(place.block("pagination", "next"), answer, promise.next, "string")
+    yield from place.pointer(
+        place.block("pagination", "next"), answer, promise.next, "string", "integer"
+    )
     for items in reach(answer or {}, promise.items):
         if "items" in items:
             yield from place.pointer(
@@ -175,7 +177,7 @@ def _idempotency(contract: Contract, operation: Operation, place: _Place) -> Ite
 
 
 NEEDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "create": (("resource",), ("id", "ids", "content")),
+    "create": (("resource",), ("id", "ids", "content", "target")),
     "read": (("resource",),),
     "list": (("resource",), ("items",)),
     "search": (("resource",), ("items",), ("query",)),

@@ -575,6 +575,10 @@ class RootBehaviour(Word):
     )
     client: Client | None = None
     auth: tuple[AuthHeader, ...] = ()
+    fixed: dict[str, Any] = Field(
+        default_factory=dict,
+        description="arguments that every call names so: parameter -> value, `tenant: default`",
+    )
     retries: Retries | None = None
     errors: Errors | None = None
     rate_limit: RateLimit | None = None
@@ -593,6 +597,12 @@ class OperationBehaviour(Stated):
         "at best, for documents of SDKs seldom show the wire",
     )
     wire_source: str | None = None
+    accepts_basis: Basis | None = Field(
+        default=None,
+        description="of that every call which its schemas allow is accepted; where it is left "
+        "out, what `basis` says",
+    )
+    accepts_source: str | None = None
     retries: Retries | Literal[False] | None = None
     errors: Errors | None = None
     rate_limit: RateLimit | Literal[False] | None = None

@@ -161,7 +161,7 @@ def at_home(
     mine = set(effect.scope) if effect else set()
     if effect and effect.target:
         mine.add(effect.target)
-    mine |= {p.name for p in operation.parameters_in("path")}
+    mine |= {p.name for p in operation.parameters_in("path")} | set(operation.fixed)
     arguments = {n: _replaced(operation, n, v, mine, own) for n, v in made.arguments.items()}
     if operation.pagination and operation.pagination.cursor and made.valid:
         arguments.pop(operation.pagination.cursor, None)  # no schema can tell a true one

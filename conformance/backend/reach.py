@@ -14,9 +14,21 @@ NAMED_MAX = 5
 """Operations left out that are named; the others are counted."""
 
 
+def withheld(contract: Contract) -> Iterator[str]:
+    """Yield which operations had better not be called, in one line."""
+    found = [f"{each.verb} {each.path}" for each in contract.left_out if each.withheld]
+    if found:
+        more = f" and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else ""
+        yield (
+            f"not called, for their names say that they may reach beyond what a run creates: "
+            f"{', '.join(found[:NAMED_MAX])}{more}; an `x-conformance` of its own has one judged"
+        )
+
+
 def unjudged(contract: Contract) -> Iterator[str]:
     """Yield what was not judged and why, and what would change that."""
-    left = contract.left_out
+    left = [each for each in contract.left_out if not each.withheld]
+    yield from withheld(contract)
     for each in left[:NAMED_MAX]:
         yield f"left out: {each}"
     if len(left) > NAMED_MAX:

@@ -30,8 +30,8 @@ def used(operation: Operation, arguments: Mapping[str, Any], body: Any = None) -
 
     `arguments` may hold the members of the body; a `body` that is an object is taken with them.
     """
-    if operation.bare:  # what a call names may not be there, and no schema says all that is asked
-        return Basis.ASSUMED
+    if operation.accepts_basis is not None:
+        return operation.accepts_basis
     whole = {**arguments, **(body if isinstance(body, Mapping) else {})}
     bases = [operation.basis]
     for name, value in whole.items():

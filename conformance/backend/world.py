@@ -158,7 +158,8 @@ class World:
             free = effect.kind == "create" or self._named_only(effect.resource)
             own = "free" if free else effect.resource
             references[effect.target] = own
-        needed = required(operation)
+        needed, known = required(operation), properties(operation)
+        given = {**{n: v for n, v in operation.fixed.items() if n in known}, **given}
         for name, kind in references.items():
             if name in given:
                 continue

@@ -485,13 +485,16 @@ def _operation(
         stream=x.stream,
         returns=x.returns,
         load=x.load,
-        links=MappingProxyType(
-            {k: v for r in raw["responses"].values() for k, v in (r.get("links") or {}).items()}
-        ),
+        links=_links(raw),
         accepts_basis=Basis.ASSUMED if own is None else x.accepts_basis,
         fixed=root.fixed,
         bare=own is None,
     )
+
+
+def _links(raw: dict[str, Any]) -> Mapping[str, Any]:
+    answers = (r for r in raw["responses"].values() if isinstance(r, dict))
+    return MappingProxyType({k: v for r in answers for k, v in (r.get("links") or {}).items()})
 
 
 def _responses(raw: dict[str, Any]) -> dict[str, Response]:

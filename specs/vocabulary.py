@@ -576,8 +576,7 @@ class RootBehaviour(Word):
     client: Client | None = None
     auth: tuple[AuthHeader, ...] = ()
     fixed: dict[str, Any] = Field(
-        default_factory=dict,
-        description="arguments that every call names so: parameter -> value, `tenant: default`",
+        default_factory=dict, description="parameter -> value that every call names"
     )
     retries: Retries | None = None
     errors: Errors | None = None
@@ -598,9 +597,7 @@ class OperationBehaviour(Stated):
     )
     wire_source: str | None = None
     accepts_basis: Basis | None = Field(
-        default=None,
-        description="of that every call which its schemas allow is accepted; where it is left "
-        "out, what `basis` says",
+        default=None, description="of that all its schemas allow is accepted; else as `basis`"
     )
     accepts_source: str | None = None
     retries: Retries | Literal[False] | None = None

@@ -14,11 +14,18 @@ from typing import Any
 
 from specs.contract import METHODS
 from specs.reading import HERE
-from specs.vocabulary import Extension
+from specs.vocabulary import OperationBehaviour, RootBehaviour, Word
 
 FILE = HERE / "x-conformance.schema.json"
 SHARED = ("Retries", "Errors", "RateLimit", "Usage")
 """Blocks that an operation merges over the root's, so that there nothing in them is required."""
+
+
+class Extension(Word):
+    """Both places together; this is what the published JSON Schema describes."""
+
+    root: RootBehaviour
+    operation: OperationBehaviour
 
 
 def schema() -> dict[str, Any]:

@@ -615,10 +615,3 @@ class OperationBehaviour(Stated):
     returns: Returns | None = None
     load: Load = Load()
     skip: str | None = Field(default=None, description="why it is called by nothing and nobody")
-
-
-class Extension(Word):
-    """Both places together; this is what the published JSON Schema describes."""
-
-    root: RootBehaviour
-    operation: OperationBehaviour

@@ -34,9 +34,8 @@ def draft(source: str) -> Draft:
     made.guesses = [g for g in made.guesses if g.operation is None or g.operation.bare]
     errors = _errors(made)
     made.guesses = [*errors, *made.guesses]
-    limit = pages.rate_limit(made)
-    if limit is not None:
-        made.questions.append(f"nothing was written of a rate limit, though {limit.why}")
+    asked = pages.rate_limit(made)
+    made.questions += [asked] if asked else []
     _without_effect(made)
     _sound(made)
     made.questions = list(dict.fromkeys(made.questions))

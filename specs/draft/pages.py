@@ -203,22 +203,15 @@ def _idempotency(draft: Draft, operation: Operation, raw: Mapping[str, Any]) -> 
             )
 
 
-def rate_limit(draft: Draft) -> Guess | None:
-    """Return what the answers' headers say of a quota, None if none does."""
+def rate_limit(draft: Draft) -> str | None:
+    """Return what to ask about a quota, None if nothing in the description speaks of one."""
     headers: set[str] = set()
     limited = False
     for operation in draft.contract:
         for status, response in operation.responses.items():
-            headers |= {n for n in response.headers if re.search(r"rate-?limit", n)}
+            headers |= {name for name in response.headers if re.search(r"rate-?limit", name)}
             limited = limited or status == "429"
     if not limited and not headers:
         return None
-    value: dict[str, Any] = {"headers": "none", "on": "limited-operations", "retryAfter": False}
-    words = {"limit": r"limit$", "remaining": r"remaining$"}
-    for word, ending in words.items():
-        named = sorted(n for n in headers if re.search(ending, n))
-        if named:
-            value |= {"headers": "x-ratelimit", word: named[0]}
-    why = "429 is declared" if limited else "headers of its answers say so"
-    draft.questions.append("what is its quota, and in which unit does its reset count? (rateLimit)")
-    return Guess(None, "rateLimit", value, why)
+    told = f"its answers declare {', '.join(sorted(headers))}" if headers else "429 is declared"
+    return f"what is its quota, and in which unit does its reset count? {told} (rateLimit)"

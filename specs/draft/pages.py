@@ -77,7 +77,7 @@ def _guessed(operation: Operation) -> tuple[dict[str, Any], str] | None:
         value |= _sized(operation, size, known)
         value |= _around(operation, style)
         return value, f"it takes `{place}`" + (f" and `{size}`" if size else "")
-    links = any("link" in r.headers for s, r in operation.responses.items() if s.startswith("2"))
+    links = any("link" in {*r.headers} for s, r in operation.responses.items() if s.startswith("2"))
     if links:
         value = {"style": "link", **_sized(operation, size, known)}
         return value, "its answer declares a Link header (RFC 8288)"

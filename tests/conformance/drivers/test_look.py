@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+import specs
 from conformance.drivers import init, matching, tables
 from conformance.drivers.hosting.look import look
-from conformance.drivers.hosting.table import Operation, choose, way
+from conformance.drivers.hosting.table import Operation, attempts, choose, way
 
 SOURCE = """
 from __future__ import annotations
@@ -120,3 +121,19 @@ def test_tables_are_read_for_their_own_spec(tmp_path: Path) -> None:
     assert [c.api for _, c in tables.with_contracts(entries, "claiv")] == ["claiv"]
     with pytest.raises(ValueError, match="is the contract of 'octamem'"):
         tables.with_contracts(entries, "octamem")
+
+
+def test_an_option_that_counts_attempts_is_given_one_more() -> None:
+    """`max_attempts` counts the first attempt; the role counts what comes after it."""
+    assert "wrap=attempts" in init._option("max-retries", "max_attempts", {})
+    assert "wrap" not in init._option("max-retries", "max_retries", {})
+    assert [attempts(n) for n in (0, 2)] == [1, 3]
+
+
+def test_a_body_that_goes_whole_into_an_argument_of_another_name_is_doubted() -> None:
+    """`retain(content: str | dict)` may want a text where the contract has a body."""
+    octamem = specs.load("octamem")
+    told = [{"name": "event", "kind": "KEYWORD_ONLY", "required": True, "type": "str | dict"}]
+    method = matching.Method("add", tuple(told))
+    found = init.doubts(matching.Match(octamem["add"], method, 1.0), {})
+    assert any("the whole body goes into `event`" in each for each in found)

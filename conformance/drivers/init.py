@@ -214,8 +214,9 @@ def top_level(environment: Environment) -> list[str]:
 def render(made: Draft) -> str:
     """Return the table's file."""
     head = _HEAD.format(
-        package=made.environment.name, version=made.environment.version, api=made.contract.api,
-        missing=_missing(made),
+        package=_plain(made.environment.name), version=_plain(made.environment.version),
+        api=_plain(made.contract.api),
+        missing="".join(f"{_plain(line)}\n" for line in _missing(made).splitlines()),
         names="Operation, Option, Table, attempts, way" if "attempt" in made.options.get(
             "max-retries", "") else "Operation, Option, Table, way",
     )  # fmt: skip
@@ -243,6 +244,11 @@ def render(made: Draft) -> str:
     return re.sub(r"'([^'\"\\\n]*)'", r'"\1"', "\n".join(lines)) + "\n"
 
 
+def _plain(text: str) -> str:
+    """Return what a package said as it may stand in a comment or in the docstring: never code."""
+    return "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text)
+
+
 def _option(role: str, name: str, news: Mapping[str, Mapping[str, str]]) -> str:
     new = f", new={dict(news[role])!r}" if news.get(role) else ""
     counts = role == "max-retries" and "attempt" in name
@@ -256,7 +262,10 @@ def _operation(
     if each.method is None:
         documented = each.operation.method or id
         near = ", ".join(f"{path} ({score:.2f})" for path, score in each.nearest) or "nothing"
-        return [f"    # not found; nearest: {near}", f"    {id!r}: Operation(way({documented!r})),"]
+        return [
+            f"    # not found; nearest: {_plain(near)}",
+            f"    {id!r}: Operation(way({documented!r})),",
+        ]
     shaped = shape(each.operation, each.method, models)
     words = [repr(each.method.path), *(repr(name) for name in shaped.first)]
     if shaped.rest != "keywords":
@@ -265,16 +274,16 @@ def _operation(
         words.append(f"model={shaped.model!r}")
     if shaped.rename:
         words.append(f"rename={dict(shaped.rename)!r}")
-    said = [f"    # {doubt}" for doubt in doubts(each, models)]
+    remarks = [f"    # {_plain(doubt)}" for doubt in doubts(each, models)]
     spare = [n for n in shaped.left_over if n not in needed_names(each.operation)]
     if spare:
-        said.append(f"    # no place found for: {', '.join(spare)}")
+        remarks.append(f"    # no place found for: {_plain(', '.join(spare))}")
     twin = twins.get(each.method.path)
     if twin is None:
-        return [*said, f"    {id!r}: Operation(way({', '.join(words)})),"]
+        return [*remarks, f"    {id!r}: Operation(way({', '.join(words)})),"]
     other = [repr(twin), *words[1:]]
     return [
-        *said,
+        *remarks,
         f"    {id!r}: Operation(",
         f"        way({', '.join([*words, 'mode=' + repr('sync')])}),",
         f"        also=(way({', '.join([*other, 'mode=' + repr('async')])}),),",

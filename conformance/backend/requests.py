@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from conformance.backend import bodies
 from conformance.history import Headers, Request
 from conformance.option_kinds import Credentials
 from specs import Contract, Operation
@@ -62,7 +63,12 @@ def build(
             content[name] = value
     if "{" in path:
         raise KeyError(f"{operation.id}: no value for the path parameters of {path}")
-    if body is None and json_body is not UNSET:
+    whole = content if json_body is UNSET else json_body
+    sent = json_body is not UNSET or (operation.body and (content or operation.body.required))
+    form = bodies.form(operation.body.media_type, whole) if operation.body and sent else None
+    if body is None and form is not None:
+        body, media_type = form[0], form[1] if media_type is None else media_type
+    elif body is None and json_body is not UNSET:
         body = written(json_body)
     elif body is None and operation.body and (content or operation.body.required):
         body = written(content)

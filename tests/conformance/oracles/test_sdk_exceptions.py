@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from conformance.oracles.exceptions import (
     promise,
     same_value,
 )
+from specs import Basis
 
 CLAIV, OCTAMEM, MEMSY = specs.load("claiv"), specs.load("octamem"), specs.load("memsy")
 OPERATIONS = {"ingest": CLAIV["ingest"], "add": OCTAMEM["add"], "search": MEMSY["search"]}
@@ -222,3 +224,17 @@ def test_any_end_but_a_leak_is_fine_for_odd_successes() -> None:
         for end in ends
     ]
     assert found == [0, 0, 1]
+
+
+@pytest.mark.parametrize("basis", list(Basis))
+def test_a_leak_weighs_the_same_whatever_the_answer(basis: Basis) -> None:
+    """For a status of the table and for an odd success alike, a leak rests on the base class."""
+    plain = OPERATIONS["ingest"]
+    assert plain.errors is not None
+    operation = replace(plain, errors=plain.errors.model_copy(update={"basis": basis}))
+    end = Outcome("error", error=Raised("KeyError", "builtins", ("LookupError",), "'id'"))
+    call = Call(1, "ingest", {}, "sync", 0, 1, end)
+    [odd] = judge_owned(operation, call, "an empty body")
+    [told] = [f for f in judge(operation, call, Answer(400, (), b"{}")) if f.requirement == "ER9"]
+    assert (odd.basis, told.basis) == (basis, basis)
+    assert odd.identity == told.identity

@@ -142,7 +142,12 @@ def make_plan(contract: Contract, profile: Profile) -> Plan:
 
 
 def _harm(operation: Operation, wanted: list[Operation], profile: Profile) -> str:
-    """Return why an operation could change what the run did not create; '' where it cannot."""
+    """Return why an operation is not played; '' if it is.
+
+    It could change what the run did not create, or it would be asked for what nobody knows.
+    """
+    if operation.bare and operation.made_up:
+        return "nothing says what its path names"
     if operation.id not in profile.only and (why := reason(operation)):
         return why
     effect = operation.effect

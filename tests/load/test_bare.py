@@ -1,0 +1,21 @@
+"""Load on a description that says nothing of behaviour: what can be played is, the rest is said."""
+
+from __future__ import annotations
+
+import specs
+from load.plan import make_plan
+from load.profile import load_profile
+
+OK = {"200": {"description": "It"}}
+
+
+def test_what_nobody_can_name_is_not_played() -> None:
+    """A path that leads to a made-up id answers 404 on every right server, so it is left out."""
+    contract = specs.from_document({
+        "openapi": "3.1.0", "info": {"title": "Notes", "version": "1"},
+        "paths": {"/notes": {"get": {"operationId": "list", "responses": OK}},
+                  "/notes/{id}": {"get": {"operationId": "get", "responses": OK}}},
+    })  # fmt: skip
+    plan = make_plan(contract, load_profile("smoke"))
+    assert [task.name for task in plan.tasks] == ["list"]
+    assert [each.operation for each in plan.excluded] == ["get"]

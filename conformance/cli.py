@@ -12,11 +12,9 @@ import importlib.metadata
 import io
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +22,7 @@ import typer
 from rich.console import Console
 
 from conformance import outlets
+from conformance.clock import monotonic, timestamp
 from conformance.commanding import command, root
 from conformance.contained import sweep
 from conformance.options import Given, secrets
@@ -163,7 +162,7 @@ def _judged(make: Callable[[], Sequence[SubjectEntry]], given: Given) -> None:
         accepted = known.read(given["baseline"]) if given["baseline"] else None
         if out is not None:
             write.probe(out)
-        began, started = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        began, started = timestamp(), monotonic()
         complete = True
         try:
             subjects = make()
@@ -173,7 +172,7 @@ def _judged(make: Callable[[], Sequence[SubjectEntry]], given: Given) -> None:
     results = report_run.make(
         subjects,
         started=began,
-        seconds=time.monotonic() - started,
+        seconds=monotonic() - started,
         seed=given.get("seed", 0),
         command=["memconform", *sys.argv[1:]],
         secrets=secrets(given),

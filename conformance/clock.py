@@ -1,13 +1,33 @@
 """Clocks: the only place that reads real time.
 
-Everything that waits or stamps takes a `Clock`, so that tests and back-off run on virtual time.
+What waits or judges takes a `Clock`, so that tests and back-off run on virtual time. What only
+measures its own work, or stamps a result, uses the functions below. Code that runs inside an SDK's
+process reads that process's clock, which the driver host moves on.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
+
+monotonic = time.monotonic
+"""Seconds that never go back, the same in every process."""
+perf_counter = time.perf_counter
+"""Seconds that never go back, as fine as this process can tell them."""
+epoch_seconds = time.time
+"""Seconds since the epoch."""
+
+
+def utc_now() -> datetime:
+    """Return the date and time, in UTC."""
+    return datetime.now(UTC)
+
+
+def timestamp() -> str:
+    """Return the date and time in UTC as ISO 8601 text, to the second."""
+    return utc_now().isoformat(timespec="seconds")
 
 
 class Clock(Protocol):

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.clock import monotonic, timestamp
 from conformance.options import Given, Option, OptionError, at, checked
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ class State:
     session: Session
     given: Given
     results: list[CaseResult] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
-    began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    started: float = field(default_factory=monotonic)
+    began: str = field(default_factory=lambda: timestamp())
 
 
 _STATE = pytest.StashKey[State]()
@@ -246,7 +245,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     results = write_run(
         (entry,),
         started=state.began,
-        seconds=time.monotonic() - state.started,
+        seconds=monotonic() - state.started,
         seed=state.given["seed"],
         command=["pytest", *sys.argv[1:]],
         secrets=state.session.secrets,
@@ -263,7 +262,7 @@ _LAST = pytest.StashKey[str]()
 
 
 def _close(state: State) -> SubjectEntry:
-    made: SubjectEntry = state.session.close(state.results, time.monotonic() - state.started)
+    made: SubjectEntry = state.session.close(state.results, monotonic() - state.started)
     return made
 
 

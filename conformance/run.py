@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +24,7 @@ from pydantic import ValidationError
 
 import specs
 from conformance.children import Child, python
-from conformance.clock import Clock, SystemClock
+from conformance.clock import Clock, SystemClock, timestamp
 from conformance.contained import folder as temporary_folder
 from conformance.report.results import CaseEntry, Results, SubjectEntry
 from conformance.report.run import make
@@ -162,7 +161,7 @@ def run(
 ) -> Results:
     """Run the parts of `kinds` and return their merged result; Ctrl-C returns what is finished."""
     clock = clock or SystemClock()
-    started, began = clock.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    started, began = clock.monotonic(), timestamp()
     parts: list[Part] = []
     complete = True
     secrets: tuple[str, ...] = ()

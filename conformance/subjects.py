@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 import specs
 from conformance.backend.trust import TIMEOUT, Trust, TrustError
 from conformance.cases import Case, CaseResult, Interrupted, Subject
+from conformance.clock import monotonic
 from conformance.foreign import terminal
 from conformance.options import Given, at, secrets
 from conformance.progress import Reporter
@@ -266,7 +266,7 @@ def judge_recording(path: Path, sensitivity: bool = False) -> SubjectEntry:
     from conformance.backend.recording import judge as play
     from conformance.backend.subject import SubjectError
 
-    started = time.monotonic()
+    started = monotonic()
     try:
         subject = play(path)
     except (RecordingError, OSError, specs.SpecError) as error:
@@ -279,7 +279,7 @@ def judge_recording(path: Path, sensitivity: bool = False) -> SubjectEntry:
     if why := lacking(path):
         told = f"the recording is not whole: {why}"
         details |= {"cut": told, "undecided": told}
-    return _backend_entry(subject, results, time.monotonic() - started, details)
+    return _backend_entry(subject, results, monotonic() - started, details)
 
 
 def _backend_entry(
@@ -324,7 +324,7 @@ def judge_backend(options: Given) -> SubjectEntry:
         selected(options.get("case") or None)
     except ValueError as error:
         raise Usage(f"--case: {error}") from error
-    started = time.monotonic()
+    started = monotonic()
     subject = backend(options)
     progress = Reporter(f"backend {subject.contract.api}")
     end = _recorded(subject, options)
@@ -335,13 +335,13 @@ def judge_backend(options: Given) -> SubjectEntry:
     except SubjectError as error:
         results = [CaseResult("backend.reachable", (), Verdict.INCONCLUSIVE, str(error))]
     except Interrupted as stopped:
-        seconds, told = time.monotonic() - started, end(False)
+        seconds, told = monotonic() - started, end(False)
         raise Stopped([_backend_entry(subject, stopped.finished, seconds, told)]) from None
     except BaseException:
         end(False)
         subject.close()
         raise
-    seconds, told = time.monotonic() - started, end(True)
+    seconds, told = monotonic() - started, end(True)
     return _backend_entry(subject, results, seconds, {**_sensitivity(subject, options), **told})
 
 

@@ -14,7 +14,8 @@ import os
 import select
 import signal
 import sys
-import time
+
+from conformance.clock import monotonic
 
 SUBREAPER, DEATH_SIGNAL = 36, 1
 """PR_SET_CHILD_SUBREAPER and PR_SET_PDEATHSIG of prctl(2)."""
@@ -67,7 +68,7 @@ def reap() -> dict[int, int]:
 def end_all(grace: float) -> dict[int, int]:
     """End everything below; return the statuses of our own children."""
     ended = {}
-    deadline = time.monotonic() + grace
+    deadline = monotonic() + grace
     sign = signal.SIGTERM if grace else signal.SIGKILL
     told: set[int] = set()
     while True:
@@ -75,7 +76,7 @@ def end_all(grace: float) -> dict[int, int]:
         left = descendants()
         if not left:
             return ended
-        if sign is signal.SIGTERM and time.monotonic() > deadline:
+        if sign is signal.SIGTERM and monotonic() > deadline:
             sign, told = signal.SIGKILL, set()
         for pid in left:
             if pid not in told or sign is signal.SIGKILL:
@@ -85,7 +86,7 @@ def end_all(grace: float) -> dict[int, int]:
                 except (ProcessLookupError, PermissionError):
                     continue
         select.select([], [], [], 0.01)
-        if time.monotonic() > deadline + 10:
+        if monotonic() > deadline + 10:
             return ended
 
 

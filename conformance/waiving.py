@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
+from conformance.clock import utc_now
 from conformance.commanding import command
 from conformance.options import Given
 
@@ -56,7 +56,7 @@ def baseline_check(given: Given) -> None:
     """Say which waivers have expired, expire within 14 days, or stand twice (exit 4 if any)."""
     from conformance.report import baseline as known
 
-    lines = known.problems(_read(given["file"]), datetime.now(UTC).date())
+    lines = known.problems(_read(given["file"]), utc_now().date())
     for line in lines:
         _say(line)
     if lines:

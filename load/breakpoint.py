@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import gevent
 
 from conformance.cases import execute
+from conformance.clock import perf_counter
 from conformance.verdict import Verdict
 from load.engine import Engine
 from load.gates import CASES, Figures

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import Any, Protocol
 
 import gevent
 from gevent import get_hub
 from gevent.event import Event
 
+from conformance.clock import epoch_seconds, perf_counter
 from conformance.verdict import Finding
 from load.framing import Timeout, Trouble
 from load.judge import BAD, EMPTY, Asked, Judge, exchange_of
@@ -104,7 +104,7 @@ class Engine:
         self._cpu = 0.0
         self._over = False
         self._last_flush = 0.0
-        self._epoch = time.time() - perf_counter()
+        self._epoch = epoch_seconds() - perf_counter()
         self.ids = RequestIds(self.lanes[0].plan.contract)
         self._note = self.ids.head if self.ids.in_heads and self.profile.judged else None
 

@@ -13,11 +13,11 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import gevent.pool
 
+from conformance.clock import perf_counter
 from load.call import Slot, compile_template
 from load.engine import Engine, Wire
 from load.framing import Timeout, Trouble

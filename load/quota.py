@@ -6,15 +6,14 @@ cannot be reached within the profile's requests is inconclusive, and says so.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from time import perf_counter
 from typing import Any
 
 import gevent
 import gevent.pool
 
 from conformance.backend import words
+from conformance.clock import epoch_seconds, perf_counter
 from conformance.history import Headers
 from conformance.oracles.answers import retry_after
 from conformance.oracles.limits import Quota
@@ -79,7 +78,7 @@ class _Driver:
             self._run_untold(self.named)
             return
         if probe.remaining is not None and probe.remaining < quota - 1:
-            self._rest(max((probe.reset or 0) - time.time(), 0))
+            self._rest(max((probe.reset or 0) - epoch_seconds(), 0))
             self.events.clear()
         self._burst(int(self.plan.below * quota))
         early = sum(not e.admitted for e in self.events)
@@ -159,7 +158,7 @@ class _Driver:
         finally:
             for resource in shot.held:
                 self.lane.release(resource)
-        now = time.time()
+        now = epoch_seconds()
         engine.look(self.lane, shot, (status, head, body), sent, perf_counter(), sent)
         self._note(status, head, parse_head(head), now)
 

@@ -15,7 +15,6 @@ import re
 import socket
 import struct
 import threading
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from conformance.clock import monotonic
 from load.framing import IDLE, Reading, Trouble, TroubleKind, kind_of
 from specs import Contract, Operation
 
@@ -106,12 +106,12 @@ class Upstream(asyncio.Protocol):
         self._reading: Reading | None = None
         self._whole: asyncio.Future[None] | None = None
         self._fresh = True
-        self._since = time.monotonic()
+        self._since = monotonic()
 
     @property
     def rest(self) -> float:
         """Seconds since the last answer."""
-        return time.monotonic() - self._since
+        return monotonic() - self._since
 
     def close(self) -> None:
         """Close the connection; nothing that happens to it matters any more."""
@@ -130,7 +130,7 @@ class Upstream(asyncio.Protocol):
             await self._whole
             reply = _reply(self._reading)
         finally:
-            self._fresh, self._since = False, time.monotonic()
+            self._fresh, self._since = False, monotonic()
             announced = not self._reading.keep
             self._reading = self._whole = None
         if announced:

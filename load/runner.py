@@ -14,12 +14,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import specs
+from conformance.clock import monotonic
 from conformance.contained import Contained
 from conformance.contained import folder as temporary_folder
 from conformance.option_kinds import Credentials
@@ -153,18 +153,18 @@ def _wait(
     log: Path,
 ) -> int:  # fmt: skip
     """Return the child's exit code; -1 where it is late and its log has not grown for a while."""
-    began = said = time.monotonic()
+    began = said = monotonic()
     size = 0
     while True:
         try:
             return child.wait(timeout=0.25)
         except subprocess.TimeoutExpired:
-            passed = time.monotonic() - began
+            passed = monotonic() - began
             if progress is not None:
                 progress(min(int(passed), planned), planned, "seconds of load")
             if log.stat().st_size != size:
-                size, said = log.stat().st_size, time.monotonic()
-            if passed > limit and time.monotonic() > said + GRACE:
+                size, said = log.stat().st_size, monotonic()
+            if passed > limit and monotonic() > said + GRACE:
                 return -1
 
 

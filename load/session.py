@@ -11,11 +11,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import specs
 from conformance.backend import words
 from conformance.backend.requests import NOTHING
 from conformance.backend.trust import SYSTEM, Trust
+from conformance.clock import epoch_seconds, perf_counter, utc_now
 from conformance.history import Headers
 from conformance.option_kinds import Credentials
 from conformance.options import Given, secrets
@@ -169,8 +168,8 @@ class Session:
         self.workers = 1
         self.interrupted = ""
         self.problems: list[str] = []
-        self.began = time.perf_counter()
-        self.started = datetime.now(UTC)
+        self.began = perf_counter()
+        self.started = utc_now()
         self.entry: SubjectEntry | None = None
         self.engine = None
         self.steps: dict[str, Tally] = {}
@@ -317,7 +316,7 @@ class Session:
         made = entry(
             self.figures(running),
             base_url=self.base_url,
-            wall_seconds=time.perf_counter() - self.began,
+            wall_seconds=perf_counter() - self.began,
         )
         return report_run.without(made, self.options.secrets)
 
@@ -331,7 +330,7 @@ class Session:
         return report_run.make(
             (made,),
             started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            seconds=time.perf_counter() - self.began,
+            seconds=perf_counter() - self.began,
             seed=self.options.seed,
             command=command,
             secrets=self.options.secrets,
@@ -371,4 +370,4 @@ def _proxied(where: Origin) -> bool:
 
 
 def _run_id(seed: int) -> str:
-    return hashlib.sha256(f"{seed}/{time.time_ns()}".encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{seed}/{int(epoch_seconds() * 1e9)}".encode()).hexdigest()[:8]

@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any
 
 import specs
+from conformance.clock import monotonic
 from conformance.drivers import tables
 from conformance.drivers.environment import EnvironmentUnavailable, prepare, resolve
 from conformance.drivers.pipe import DriverError
@@ -104,7 +105,7 @@ class Outage:
         """Fail or pass on, and note the arrival."""
         if self.began is None:
             return await forward()
-        now = time.monotonic() - self.began
+        now = monotonic() - self.began
         self.group.arrivals.append(now)
         if self.start <= now < self.end:
             status, headers, body = self.reply
@@ -154,7 +155,7 @@ def run(base_url: str, contract: Contract, key: str, profile: Profile) -> Tally:
             ],
             longest,
         )
-        began, players = time.monotonic(), []
+        began, players = monotonic(), []
         for group, outage in zip(groups, outages, strict=True):
             if group.name in opened:
                 call, close, group.operation = opened[group.name]
@@ -284,7 +285,7 @@ def _naive(contract: Contract) -> Opener:
         )
 
         def one() -> Called:
-            started, raised = time.monotonic(), "gave up"
+            started, raised = monotonic(), "gave up"
             for _attempt in range(NAIVE_SENDS):
                 try:
                     with urllib.request.urlopen(request, timeout=10):  # noqa: S310
@@ -292,7 +293,7 @@ def _naive(contract: Contract) -> Opener:
                         break
                 except OSError:
                     time.sleep(0.02)
-            return started, time.monotonic(), raised
+            return started, monotonic(), raised
 
         def call(at_once: int) -> list[Called]:
             return [one()]
@@ -310,10 +311,10 @@ def _player(
 
     def play() -> None:
         try:
-            while (now := time.monotonic()) < end:
+            while (now := monotonic()) < end:
                 made = call(storm.clients)
                 group.calls += [(s - began, e - began, raised) for s, e, raised in made]
-                rest = now + 1 / storm.pace - time.monotonic()
+                rest = now + 1 / storm.pace - monotonic()
                 time.sleep(max(rest, 0))
         except DriverError as why:
             group.problem = str(why)

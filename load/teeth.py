@@ -13,13 +13,13 @@ import shlex
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 import specs
+from conformance.clock import monotonic
 from conformance.reference.backend.server import Embedded
 from conformance.reference.defects import Defect, Defects
 from conformance.report.results import SubjectEntry
@@ -143,7 +143,7 @@ def _under_way(
 ) -> SubjectEntry:  # fmt: skip
     """Run, and do harm to the generator meanwhile."""
     with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
-        mark = f"memconform-{os.getpid()}-{time.monotonic_ns()}"
+        mark = f"memconform-{os.getpid()}-{int(monotonic() * 1e9)}"
         over = threading.Event()
         harming = threading.Thread(target=harm, args=(wrong, active, mark, over))
         harming.start()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import ssl
-from time import perf_counter
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -17,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 from geventhttpclient import HTTPClient
 
 from conformance.backend.trust import SYSTEM, Trust
+from conformance.clock import perf_counter
 from load.call import Origin
 from load.framing import Trouble
 from load.transport_fast import CHUNK, Connection

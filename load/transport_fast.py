@@ -11,7 +11,6 @@ from __future__ import annotations
 import _socket
 import errno
 import socket
-from time import perf_counter
 from typing import Any
 
 import greenlet  # type: ignore[import-untyped]
@@ -19,6 +18,7 @@ from gevent import get_hub, getcurrent
 from gevent import socket as _gevent_socket
 from httptools import HttpParserError
 
+from conformance.clock import perf_counter
 from load.framing import IDLE, Parser, Reading, Trouble, TroubleKind, kind_of, measure
 
 CHUNK = 65_536

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +20,7 @@ from gevent.event import AsyncResult
 from locust import LoadTestShape, User, events, log, task
 from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
+from conformance.clock import epoch_seconds, monotonic
 from conformance.foreign import lines
 from conformance.options import Option, at, checked
 from conformance.report import write
@@ -244,7 +244,7 @@ def on_spawned(user_count: int, **_: Any) -> None:
     """All users are there: let the time line begin. Locust passes no environment here."""
     environment = _ENVIRONMENT[0]
     session: Session = environment.memconform
-    environment.memconform_spawned = time.monotonic()
+    environment.memconform_spawned = monotonic()
     if session.engine is not None and not getattr(session, "driving", False):
         session.driving = True  # type: ignore[attr-defined]
         gevent.spawn(_drive, environment, session)
@@ -373,16 +373,16 @@ def _await_workers(environment: Any, session: Session) -> None:
     runner = environment.runner
     profile = session.profile
     longest = length(profile) + profile.drain + settling(session.plan) + GRACE
-    began = time.monotonic()
+    began = monotonic()
     environment.memconform_spawned = began + STARTING  # until it is known
     seen, changed = 0, began
-    while (now := time.monotonic()) < environment.memconform_spawned + longest or (
+    while (now := monotonic()) < environment.memconform_spawned + longest or (
         now < changed + GRACE  # long ledgers are read back for as long as they need
     ):
         gevent.sleep(0.2)
         counted = sum(tally.numbers.total() for tally in session.live.values())
         if counted != seen:
-            seen, changed = counted, time.monotonic()
+            seen, changed = counted, monotonic()
         wanted = environment.memconform_clients
         open_ = [c for c in wanted if c not in session.reports]
         if not open_:
@@ -501,8 +501,8 @@ def _add(each: Any, fresh: Fresh) -> None:
     for micros, seen in fresh.response.items():
         bucket = _bucket(micros)
         each.response_times[bucket] = each.response_times.get(bucket, 0) + seen
-    second = int(time.time())
+    second = int(epoch_seconds())
     each.num_reqs_per_sec[second] = each.num_reqs_per_sec.get(second, 0) + fresh.count
-    each.last_request_timestamp = time.time()
+    each.last_request_timestamp = epoch_seconds()
     if each.use_response_times_cache:
         each._cache_response_times(second)

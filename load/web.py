@@ -11,12 +11,12 @@ import json
 import os
 import secrets
 import sys
-import time
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from flask import Response, jsonify, redirect, request
 
+from conformance.clock import monotonic
 from conformance.report.results import CaseEntry, SubjectEntry
 from conformance.verdict import Verdict
 from load.gates import CASES, OPEN
@@ -62,8 +62,8 @@ class Page:
         session: Session = self._environment.memconform
         if session.entry is not None:
             return session.entry
-        if self._made is None or time.monotonic() - self._when > FRESH:
-            self._made, self._when = session.look(), time.monotonic()
+        if self._made is None or monotonic() - self._when > FRESH:
+            self._made, self._when = session.look(), monotonic()
         return self._made
 
     def tables(self) -> list[dict[str, Any]]:

@@ -320,6 +320,36 @@ def test_tests_lie_in_the_folders_that_they_test() -> None:
     assert [] == homeless
 
 
+# Only these read real time: the module of clocks, and what runs inside an SDK's own process.
+MAY_READ_CLOCKS = (
+    "conformance/clock.py",
+    "conformance/drivers/ho",
+    "conformance/drivers/examples/",
+    "conformance/reference/sdk/",
+    TABLES,
+)
+CLOCKS = frozenset({"time", "monotonic", "perf_counter", "time_ns", "monotonic_ns",
+                    "perf_counter_ns"})  # fmt: skip
+
+
+def test_clocks_are_read_in_one_module() -> None:
+    """Time is handed over, or asked of one module: nothing else knows which clock runs."""
+    wrong = []
+    for path in SOURCES:
+        if relative(path).startswith(MAY_READ_CLOCKS):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            read = isinstance(node, ast.Attribute) and (
+                (node.attr in CLOCKS and ast.unparse(node.value) == "time")
+                or (node.attr in ("now", "utcnow", "today")
+                and ast.unparse(node.value) in ("datetime", "datetime.datetime", "date"))
+            )  # fmt: skip
+            imported = isinstance(node, ast.ImportFrom) and node.module == "time"
+            if read or imported:
+                wrong.append(f"{relative(path)}:{getattr(node, 'lineno', 0)} {ast.unparse(node)}")
+    assert [] == wrong
+
+
 # What the contract's words mean is asked of one module each: nobody else tells them apart.
 # Home -> the words that nobody else names, and the attribute that nobody else branches on.
 HOMES: dict[str, tuple[frozenset[str], str]] = {

@@ -11,7 +11,6 @@ the same oracle as the suite does; what needs several answers is the suite's own
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import schemathesis
 
 import specs
+from conformance.clock import epoch_seconds
 from conformance.history import Exchange, Request, Response
 from conformance.oracles import contract as contract_oracle
 from conformance.oracles import envelope, headers
@@ -101,4 +101,4 @@ def memconform_error(ctx: Any, response: Any, case: Any) -> None:
 def memconform_headers(ctx: Any, response: Any, case: Any) -> None:
     """Rate-limit, Retry-After and usage headers are there and make sense (RL*, RA*, HD1, HD6)."""
     operation, exchange = exchange_of(response, case)
-    _fail_with(headers.judge(operation, exchange, time.time()))
+    _fail_with(headers.judge(operation, exchange, epoch_seconds()))

@@ -12,13 +12,13 @@ import json
 import secrets
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import specs
+from conformance.clock import monotonic
 from conformance.drivers import protocol as p
 from conformance.drivers.pipe import DriverError, DriverHang, Pipe, redact
 from conformance.drivers.process import clean_environment
@@ -356,9 +356,9 @@ class Examination:
 
     def _call(self, operation: Operation, session: Session) -> bool:
         before = len(session.exchanges())
-        started = time.monotonic()
+        started = monotonic()
         reply = self._ask_call(operation)
-        ended = time.monotonic()
+        ended = monotonic()
         outcome = reply.outcome
         if outcome.kind == "unsupported":
             raise _Broken(f"{operation.id} is claimed in `hello` and then unsupported: "

@@ -16,13 +16,13 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from errno import EACCES, ENOENT
 from pathlib import Path
 
+from conformance.clock import monotonic
 from conformance.contained import Contained
 from conformance.drivers.protocol import MAX_LINE
 from conformance.verdict import Blame
@@ -110,14 +110,14 @@ class Pipe:
 
     def exchange(self, line: bytes, timeout: float) -> bytes:
         """Write a line and return the next one. Raises DriverError or DriverHang."""
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         self.quiet()
         if len(line) > AT_ONCE:
             threading.Thread(target=self._write, args=(line,), daemon=True).start()
         else:
             self._write(line)
         while (at := self._end_of_line()) < 0:
-            if not self._fill(max(0.0, deadline - time.monotonic())):
+            if not self._fill(max(0.0, deadline - monotonic())):
                 raise DriverHang(f"no answer within {timeout:g} s{self._said()}")
         found = bytes(self._pending[:at])
         del self._pending[: at + 1]
@@ -137,9 +137,9 @@ class Pipe:
 
     def quiet(self, wait: float = 0.0) -> None:
         """Look, for up to `wait` seconds, for a line that nobody asked for; raise DriverError."""
-        deadline = time.monotonic() + wait
+        deadline = monotonic() + wait
         while (at := self._end_of_line()) < 0:
-            left = max(0.0, deadline - time.monotonic())
+            left = max(0.0, deadline - monotonic())
             try:
                 if not self._fill(left):
                     return

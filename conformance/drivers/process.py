@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from conformance.clock import monotonic
 from conformance.contained import allowed, folder
 from conformance.drivers import protocol as p
 from conformance.drivers.pipe import DriverError, DriverHang, Pipe, redact
@@ -192,14 +192,14 @@ class DriverProcess:
         each = tuple(p.OneCall(operation=o, arguments=dict(a)) for o, a in wanted)
         ask = p.AskCalls(id=0, client=client, calls=each, concurrency=concurrency)
         with self._lock:
-            started = time.monotonic()
+            started = monotonic()
             try:
                 self._ready(client)
                 reply = self._ask(ask, p.ReplyCalls, timeout)
                 if len(reply.calls) != len(wanted):
                     raise self._broken(f"it answered {len(reply.calls)} of {len(wanted)} calls")
             except DriverError as why:
-                return [CallReply(_failed(why), (), started, time.monotonic()) for _ in wanted]
+                return [CallReply(_failed(why), (), started, monotonic()) for _ in wanted]
             return [_call_reply(done) for done in reply.calls]
 
     def close(self, client: str) -> Outcome:
@@ -237,12 +237,12 @@ class DriverProcess:
 
     def _one(self, ask: p.AskCall | p.AskCancel, timeout: float | None) -> CallReply:
         with self._lock:
-            started = time.monotonic()
+            started = monotonic()
             try:
                 self._ready(ask.client)
                 reply = self._ask(ask, p.ReplyCall, timeout)
             except DriverError as why:
-                return CallReply(_failed(why), (), started, time.monotonic())
+                return CallReply(_failed(why), (), started, monotonic())
             return _call_reply(reply)
 
     def _start(self) -> None:

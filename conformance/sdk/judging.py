@@ -7,13 +7,13 @@ hand each play to the oracles that can say something about it, and add the witne
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from conformance.cases import Function, Registry, Select
 from conformance.claims import Fails, Hangs
+from conformance.clock import epoch_seconds
 from conformance.faults.classes import FaultClass
 from conformance.faults.script import Instruction, Playback, Script, Stage
 from conformance.history import Exchange
@@ -275,7 +275,7 @@ def judge_retries(
     subject: SdkSubject, operation: Operation, made: Play, options: Options = Options()
 ) -> list[Finding]:
     """Return what the retry oracle says of a play of one call."""
-    context = replace(subject.context, now=time.time())
+    context = replace(subject.context, now=epoch_seconds())
     prediction = retry.predict(operation, planned(made), options, context)
     found = retry.judge(operation, prediction, made.call, made.attempts, context)
     found += retry.judge_last(subject.contract, operation, made.call, made.attempts)

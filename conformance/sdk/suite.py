@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 import specs
 from conformance.cases import Case, CaseResult, Interrupted, execute, instances
+from conformance.clock import monotonic
 from conformance.drivers import tables
 from conformance.drivers.environment import EnvironmentUnavailable, prepare
 from conformance.drivers.hosting.table import Table
@@ -182,11 +182,11 @@ def run_release(
     name, and the others' operations under theirs (`memsy-control:me`). What cannot be installed
     or started is inconclusive, with the reason. Raises Cut where it is ended from outside.
     """
-    started = time.monotonic()
+    started = monotonic()
     try:
         name, version, targets = _targets(subject, driver_command, api, clock, table)
     except EnvironmentUnavailable as why:
-        return [unavailable(subject or "", api or "", str(why), time.monotonic() - started)]
+        return [unavailable(subject or "", api or "", str(why), monotonic() - started)]
     results: list[CaseResult] = []
     covered: list[dict[str, Any]] = []
     scripts: dict[str, str] = {}
@@ -198,7 +198,7 @@ def run_release(
                 made = _one(target, bench, name, version, targets[0].contract.api, clock)
             except DriverError as why:
                 return [unavailable(name, target.contract.api, str(why),
-                                    time.monotonic() - started, version)]  # fmt: skip
+                                    monotonic() - started, version)]  # fmt: skip
             with contextlib.closing(made):
                 name = name or made.hello.sdk.name
                 version = version or made.hello.sdk.version
@@ -214,7 +214,7 @@ def run_release(
                 scripts = {**reproductions(made, target.table), **scripts}
             if cut:
                 break
-    wall = time.monotonic() - started
+    wall = monotonic() - started
     entry = _entry(targets, name, version, results, covered, wall, subject, busy)
     entry.details.update(_origin(driver_command, table, api))
     entry = with_reproductions(entry, scripts, targets)

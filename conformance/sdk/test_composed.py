@@ -6,12 +6,12 @@ that still shows it; what is known already is counted there, once for each scrip
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from conformance.clock import epoch_seconds
 from conformance.faults.script import Instruction, Playback, Script, Stage, reset, respond
 from conformance.faults.strategies import LONGEST, drawn, effects, reduced, scripts
 from conformance.history import Call
@@ -137,7 +137,7 @@ def _judge(subject: SdkSubject, ask: Ask, made: Play, call: Call) -> list[Findin
     attempts = made.history.during(call)
     if not attempts:
         return []
-    context = replace(subject.context, now=time.time())
+    context = replace(subject.context, now=epoch_seconds())
     last = answer_of(attempts[-1])
     prediction = retry.predict(ask.operation, planned(made, call), context=context)
     found = retry.judge(ask.operation, prediction, call, attempts, context)

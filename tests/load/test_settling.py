@@ -127,7 +127,7 @@ def test_who_gets_on_with_the_ledger_is_waited_for(
     log = tmp_path / "locust.log"
     log.touch()
     child: Any = Child(log, speaks, 100)
-    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: child.now))
+    monkeypatch.setattr(runner, "monotonic", lambda: child.now)
     assert runner._wait(child, 60.0, 10, None, log) == code
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from conformance.clock import epoch_seconds
 from conformance.reference.backend.calls import Body, Call, Handler
 from conformance.reference.backend.keys import Principal
 from conformance.reference.backend.store import Where, equal
@@ -96,5 +96,5 @@ _BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 def ulid() -> str:
     """Return a fresh ULID: 26 signs that sort by time of making."""
-    number = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
+    number = (int(epoch_seconds() * 1e9) // 1_000_000 << 80) | secrets.randbits(80)
     return "".join(_BASE32[(number >> shift) & 31] for shift in range(125, -1, -5))

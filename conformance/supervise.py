@@ -14,8 +14,7 @@ import os
 import select
 import signal
 import sys
-
-from conformance.clock import monotonic
+import time
 
 SUBREAPER, DEATH_SIGNAL = 36, 1
 """PR_SET_CHILD_SUBREAPER and PR_SET_PDEATHSIG of prctl(2)."""
@@ -68,7 +67,7 @@ def reap() -> dict[int, int]:
 def end_all(grace: float) -> dict[int, int]:
     """End everything below; return the statuses of our own children."""
     ended = {}
-    deadline = monotonic() + grace
+    deadline = time.monotonic() + grace
     sign = signal.SIGTERM if grace else signal.SIGKILL
     told: set[int] = set()
     while True:
@@ -76,7 +75,7 @@ def end_all(grace: float) -> dict[int, int]:
         left = descendants()
         if not left:
             return ended
-        if sign is signal.SIGTERM and monotonic() > deadline:
+        if sign is signal.SIGTERM and time.monotonic() > deadline:
             sign, told = signal.SIGKILL, set()
         for pid in left:
             if pid not in told or sign is signal.SIGKILL:
@@ -86,7 +85,7 @@ def end_all(grace: float) -> dict[int, int]:
                 except (ProcessLookupError, PermissionError):
                     continue
         select.select([], [], [], 0.01)
-        if monotonic() > deadline + 10:
+        if time.monotonic() > deadline + 10:
             return ended
 
 

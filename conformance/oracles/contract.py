@@ -6,6 +6,8 @@ is in `envelope.py`; what several answers must say together is in the oracles na
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -55,17 +57,32 @@ class Shape:
 
     def valid(self, value: Any) -> bool:
         """Return True where the value conforms."""
-        return bool(self._validator.is_valid(value))
+        try:
+            return bool(self._validator.is_valid(value))
+        except UnicodeEncodeError:
+            return bool(self._validator.is_valid(_writable(value)))
 
     def violations(self, value: Any) -> Iterator[Violation]:
         """Yield each rule that the value breaks."""
-        for error in self._validator.iter_errors(value):
+        try:
+            errors = list(self._validator.iter_errors(value))
+        except UnicodeEncodeError:
+            errors = list(self._validator.iter_errors(_writable(value)))
+        for error in errors:
             place = "".join(f"/{'*' if isinstance(p, int) else p}" for p in error.instance_path)
             steps = evaluated(error)
             keyword = next((s for s in reversed(steps) if not s.isdigit()), "schema")
             if keyword == "required":
                 place += f" lacks {_missing(error)}"
             yield Violation(place or "the whole body", keyword, steps, error.instance is None)
+
+
+def _writable(value: Any) -> Any:
+    """Return a JSON value with a mark for each lone surrogate, which no validator can read."""
+    return json.loads(_SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def evaluated(error: Any) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from conformance.drivers.init import _HEAD, _plain
 from conformance.foreign import DEEPEST, LONGEST, admit, markdown, terminal, xml
 from conformance.history import Response
+from conformance.oracles.contract import Shape
 from conformance.report import html, junit, text
 from conformance.report import markdown as summary
 from conformance.report.exit import decide
@@ -62,6 +63,13 @@ def test_no_text_keeps_a_report_from_being_written(odd: str) -> None:
         shown.encode("utf-8")
         assert not {"\x1b", "\x9b", "\u202e", "\0", "\r"} & set(shown)
     assert "@everyone" not in marked
+
+
+def test_a_lone_surrogate_is_judged_and_is_no_error_of_ours() -> None:
+    """A schema is checked on a text that no UTF-8 can hold, in values and in names."""
+    shape = Shape({"type": "object", "properties": {"id": {"type": "integer"}}})
+    assert shape.valid({"\ud800": "\udfff"})
+    assert [("/id", "type")] == [(v.place, v.keyword) for v in shape.violations({"id": "\ud800"})]
 
 
 def test_rules_of_renderers() -> None:

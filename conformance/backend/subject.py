@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -19,6 +19,8 @@ from typing import Any
 import specs
 from conformance.backend import lacking
 from conformance.backend.effects import found_ids
+from conformance.backend.outgoing import Limits as Limits
+from conformance.backend.outgoing import Prepared as Prepared
 from conformance.backend.ownership import SAFE, Belongings, Withheld, withheld
 from conformance.backend.plain import hostile as odd_part
 from conformance.backend.requests import UNSET, Always, build, credentials, encode, redact
@@ -55,33 +57,6 @@ SHORT = 2.0
 
 class SubjectError(ValueError):
     """The backend cannot be tested at all: not there, or it refuses the key. Says what to do."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a run may spend, and what it may do to the data."""
-
-    max_requests: int | None = None
-    max_seconds: float | None = None
-    rate: float | None = None
-    """Requests per second at most."""
-    read_only: bool = False
-    """Only safe methods leave (RFC 9110 section 9.2.1)."""
-    hostile: bool = True
-    """False: only plain values leave, see `plain.py`."""
-    timeout: float = TIMEOUT
-    """Seconds that one answer may take; fewer where some never came, see `patience`."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A request that is ready to go, and whose it is."""
-
-    operation: Operation | None
-    request: Request
-    principal: str = "a"
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """What it was built from: tells what it names, and what came of it."""
 
 
 class BackendSubject:

@@ -28,13 +28,15 @@ PARTS = 96
 MOST = 4096
 """Characters of one key that are searched for; the beginning of a longer one tells it."""
 
-_ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
+_ESCAPED = re.compile(r"\\{1,4}u([0-9a-f]{4})")
+"""An escape of JSON, also in JSON that stands in JSON, as results hold what a server sent."""
 _SIGNS = (
     " ", "\t", "\n", "\r", "\f", "\v", "-", "\xa0", "\xad", "\u200b", "\u200c", "\u200d",
     "\u200e", "\u200f", "\u2028", "\u2029", "\u2060", "\ufeff",
 )  # fmt: skip
 _BETWEEN = (
-    r"(?:[\s\u00ad\u200b-\u200f\u2060\ufeff]|\\u(?:200[b-f]|2060|feff|00ad)|%20|%E2%80%8[B-F])?"
+    r"(?:[\s\u00ad\u200b-\u200f\u2060\ufeff]|\\{1,4}u(?:200[b-f]|2060|feff|00ad)"
+    r"|%20|%E2%80%8[B-F])?"
 )
 """What may be put between two characters so that nobody finds them: space, zero-width signs."""
 
@@ -135,7 +137,7 @@ def _spelt(text: str) -> str:
 def _character(c: str) -> str:
     """Return a pattern of one character: itself, or escaped for JSON, URLs or HTML."""
     number = ord(c)
-    ways = [re.escape(c), rf"\\u{number:04x}", rf"&#0*{number};", rf"&#x0*{number:x};"]
+    ways = [re.escape(c), rf"\\{{1,4}}u{number:04x}", rf"&#0*{number};", rf"&#x0*{number:x};"]
     percent = quote(c.encode("utf-8", "surrogatepass"), safe="")
     if percent == c:
         percent = f"%{number:02X}"

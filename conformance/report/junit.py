@@ -119,7 +119,8 @@ def _tell(
                                                                 for f in found)))  # fmt: skip
     else:
         output = ET.SubElement(case, "system-out")
-        output.text = xml("\n".join(map(_line, found)) or requirement.reason)
+        lines = [line for f in found for line in (_line(f), f.replay) if line]
+        output.text = xml("\n".join(lines) or requirement.reason)
 
 
 def _trace(subject: SubjectEntry, operation: str) -> str:

@@ -37,11 +37,11 @@ def said(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str]:
         ("sdk --driver x --api nowhere", 2, "unknown API 'nowhere'"),
         ("sdk --driver ' ' --api claiv", 2, "it is empty"),
         ("""sdk --driver "x 'y" --api claiv""", 2, "is no command line"),
-        ("sdk x --clock lunar", 2, "--clock 'lunar': it takes virtual or real"),
+        ("sdk x --clock lunar", 2, "'lunar': it takes virtual or real"),
         ("sdk x --case nothing", 2, "no case starts with 'nothing'; there are: surface., wire.,"),
         ("sdk x --table none.py", 2, "none.py cannot be read"),
         ("sdk x --table {table} --driver y --api claiv", 2, "two ways of driving one SDK"),
-        ("sdk x --table {table} --api claiv", 2, "has tables for memsy only"),
+        ("sdk x --table {table} --api claiv", 2, "the tables are for 'memsy'"),
         ("sdk /no/such/folder", 5, "no such file or folder: /no/such/folder; give NAME,"),
         ("sdk --driver /no/such --api claiv", 5, "driver (claiv): cannot start '/no/such'"),
         ("driver check /no/such --api claiv", 1, "give a command that starts the driver"),
@@ -104,7 +104,7 @@ def test_a_right_driver_is_told_what_comes_next(monkeypatch: pytest.MonkeyPatch)
 def test_the_replay_command_works_as_it_is_printed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """It names the results where they stand; without `--out` they stand where replay looks."""
+    """It names the results where they stand, and runs the driver that they name if trusted."""
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "my results"
     words = ["sdk", "--driver", f"{MINI} swallows-errors", "--api", NOTES, "--case", "errors.stat"]
@@ -116,6 +116,8 @@ def test_the_replay_command_works_as_it_is_printed(
     assert command is not None, text
     assert command[0] in (out / "junit.xml").read_text("utf-8")
     code, text = said(monkeypatch, *shlex.split(command[1]))
+    assert (code, "give --trust to run it" in text) == (2, True), text
+    code, text = said(monkeypatch, *shlex.split(command[1]), "--trust")
     assert (code, "returns a value for status" in text) == (1, True), text
 
 

@@ -524,6 +524,10 @@ def judge_load(given: Given) -> SubjectEntry:
     if found is None:
         raise Usage("the load package is not installed; reinstall memconform")
     runner: Any = import_module(found.value + ".runner")
+    try:
+        runner.load_profile(given["load-profile"])
+    except runner.ProfileError as why:
+        raise Usage(str(why)) from why
     if gone := _unreachable(given):
         return summarise(
             "load", contract(api).api, f"{contract(api).api} under {given['load-profile']}",
@@ -539,8 +543,6 @@ def judge_load(given: Given) -> SubjectEntry:
                 given["ca"], given["insecure"], tuple(given["header"]), given["timeout"]
             ),
         )  # fmt: skip
-    except runner.ProfileError as why:
-        raise Usage(str(why)) from why
     except runner.LoadError as why:
         if why.code == 2:
             raise Usage(str(why)) from why

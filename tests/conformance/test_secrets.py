@@ -17,11 +17,13 @@ from urllib.parse import quote
 import pytest
 from typer.testing import CliRunner
 
+import load
 from conformance.cli import app
 from conformance.redaction import Redactor
 from conformance.report.results import vocabulary
 from tests.foreign import servers
 
+LOCUSTFILE = str(Path(load.__file__).parent / "locustfile.py")
 KEY = 'sk+fi"rst/aGVsbG8=tenant-one/42'
 
 
@@ -190,7 +192,7 @@ def test_plain_locust_shows_no_key(echo: servers.Served, tmp_path: Path) -> None
         **os.environ, "MEMCONFORM_API_KEYS": KEY, "LOCUST_SKIP_UPDATE_CHECK": "1",
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "locust", "-f", "load/locustfile.py", "--headless", "--host",
+        [sys.executable, "-m", "locust", "-f", LOCUSTFILE, "--headless", "--host",
          f"http://me:{quote(KEY, safe='')}@{host}", "--api", "octamem", "--seconds", "2",
          "--html", str(tmp_path / "r.html"), "--csv", str(tmp_path / "t"), "--json",
          "--out", str(tmp_path / "out"), "--header", f"X-Tenant={KEY}"],

@@ -19,13 +19,13 @@ import psutil
 import pytest
 from flask import Flask
 
+import load
 from load import cluster
 from load.record import Tally, pack, unpack
 from load.reports import NoReport
 from load.web import Guard
 
 SECRET = "a secret of this test only"
-ROOT = Path(__file__).parents[2]
 
 
 class Asked:
@@ -103,7 +103,12 @@ def locust(*words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Start Locust as a person would; end it afterwards."""
     line = [sys.executable, "-m", "locust", "--api", "octamem", *words]
     if "-f" not in words:
-        line += ["-f", str(ROOT / "load" / "locustfile.py"), "--host", "http://127.0.0.1:9/x"]
+        line += [
+            "-f",
+            str(Path(load.__file__).parent / "locustfile.py"),
+            "--host",
+            "http://127.0.0.1:9/x",
+        ]
     child = subprocess.Popen(
         line, env={**os.environ, "LOCUST_SKIP_UPDATE_CHECK": "1", **environment},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

@@ -160,9 +160,12 @@ def _generators(wrong: Wrong, mark: str, over: threading.Event) -> Iterator[psut
     while wrong.memory.count < 20:
         if over.wait(0.02):
             return
-    for child in psutil.Process().children():
+    for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if any(mark in word for word in child.cmdline()):
+            line = child.cmdline()
+            # what contains the generator has its command line too
+            watches = any(word.endswith("supervise.py") for word in line)
+            if not watches and any(mark in word for word in line):
                 yield child
 
 
@@ -174,6 +177,7 @@ def _kill_a_worker(wrong: Wrong, active: Defects, mark: str, over: threading.Eve
             if workers:
                 workers[-1].kill()
                 _ = WORKER_DIES in active
+                return
 
 
 def _starve(wrong: Wrong, active: Defects, mark: str, over: threading.Event) -> None:

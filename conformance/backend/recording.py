@@ -299,6 +299,15 @@ class ReplayTransport:
         """Return as many recorded answers as there are requests."""
         return [self._next() for _ in data]
 
+    def then(self, head: bytes, after: bytes, timeout: float) -> tuple[Answer, Answer | None]:
+        """Return the answer to a HEAD, and the one behind it if the connection lived on."""
+        first = self._next()
+        mine, number = self.answers.get(self.case, ()), self.place[self.case]
+        following = mine[number].exchange if number < len(mine) else None
+        method = after.partition(b" ")[0].decode("latin-1")
+        lives = following is not None and following.request.method == method
+        return first, self._next() if lives else None
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -372,16 +372,15 @@ class BackendSubject:
     def then(self, head: Prepared, after: Prepared) -> tuple[Exchange, Exchange | None]:
         """Send a HEAD, and another request on the same connection; None where that was closed.
 
-        Raises NotApplicable where there are no connections, as in a recording.
+        Raises NotApplicable if the transport has no connections.
         """
-        if not isinstance(self.wire, SocketTransport):
-            raise NotApplicable("a recording has no connections")
+        send: Callable[[bytes, bytes, float], tuple[Answer, Answer | None]] | None
+        send = getattr(self.wire, "then", None)
+        if send is None:
+            raise NotApplicable("this transport has no connections")
         for each in (head, after):
             self._admit(each, 2)
-        authority = self.origin.authority
-        first, second = self.wire.then(
-            encode(head.request, authority), encode(after.request, authority), self.patience
-        )
+        first, second = send(self._bytes(head.request), self._bytes(after.request), self.patience)
         done = self._record(head, first)
         # what its connection spoils is not this operation's: the case says whose it is
         return done, self._record(replace(after, operation=None), second) if second else None

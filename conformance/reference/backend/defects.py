@@ -82,6 +82,8 @@ _INPUT: tuple[Row, ...] = (
      "takes a body in chunks for an empty one"),
     ("robust.infinite-fails", "claiv", "RB6", "robustness.numbers",
      "fails on numbers that no type holds"),
+    ("accept.encoded-letter-unknown", "claiv", "CT5", "lawful.targets",
+     "knows no path that has a letter percent-encoded"),
     ("method.head-has-body", "sovant", "RB11", "lawful.methods", "answers HEAD with a body"),
     ("robust.many-headers-fail", "claiv", "RB11", "robustness.headers",
      "fails on hundreds of headers"),

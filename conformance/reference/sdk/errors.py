@@ -151,6 +151,10 @@ def _unreadable(operation: Operation, answer: Answer, body: Any, defects: Defect
     return odd and "error.figures-hide-limit" in defects
 
 
+_LOST = {"body": "error.body-lost", "any": "error.any-lost", "value:": "error.constant-lost"}
+"""Where an attribute's value comes from -> the defect that loses it."""
+
+
 def _attributes(
     errors: Errors, rule: ErrorRule | None, answer: Answer, defects: Defects
 ) -> dict[str, Any]:
@@ -163,9 +167,7 @@ def _attributes(
             value = value if isinstance(value, str) else "about:blank"
         if source == "any":
             value = answer.status or answer.network
-        if (source in ("body", "any") and f"error.{source}-lost" in defects) or (
-            source.startswith("value:") and "error.constant-lost" in defects
-        ):
+        if any(d in defects and source.startswith(which) for which, d in _LOST.items()):
             value = None
         found[name] = value
     found = _nested(found, defects)

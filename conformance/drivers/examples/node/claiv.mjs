@@ -23,6 +23,12 @@ export class ClaivApiError extends ClaivError {
 const LONGEST = 64 * 2 ** 20; // bytes of an answer that are read
 const LONGEST_WAIT = 86400; // seconds that a server may ask for; beyond it the call fails
 
+// One segment of a path: URLs take "." and ".." away, and an empty one names nothing.
+function segment(id) {
+  if (["", ".", ".."].includes(id)) throw new ClaivError(`${JSON.stringify(id)} is no id`);
+  return encodeURIComponent(id);
+}
+
 export class ClaivClient {
   #key; #base; #timeout; #retries; #sleep; #agent; #closed = false;
 
@@ -48,7 +54,7 @@ export class ClaivClient {
   health_check() { return this.#send("GET", "/healthz", { open: true }); }
   list_deletion_receipts(query) { return this.#send("GET", "/v1/deletion-receipts", { query }); }
   get_deletion_receipt(id) {
-    return this.#send("GET", `/v1/deletion-receipts/${encodeURIComponent(id)}`);
+    return this.#send("GET", `/v1/deletion-receipts/${segment(id)}`);
   }
 
   close() {

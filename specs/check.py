@@ -109,7 +109,7 @@ def run(paths: Sequence[Path | str], folder: Path | None = None, listed: str | N
     counted = f"{len(paths)} spec{'s' if len(paths) != 1 else ''} checked"
     problems = [problem for problem in problems if not problem.note]
     if problems:
-        complaints.print(f"{counted}: {len(problems)} problems")
+        complaints.print(f"{counted}: {len(problems)} problem{'s' * (len(problems) != 1)}")
         return 1
     console.print(f"{counted}: nothing wrong")
     return 0

@@ -190,6 +190,7 @@ def run(given: Given) -> None:
     from conformance.live import watching
     from conformance.report import baseline as known
     from conformance.report import write
+    from conformance.rerun import NothingFailed
 
     with _usage_errors():
         accepted = None
@@ -197,16 +198,44 @@ def run(given: Given) -> None:
             accepted = known.read(given["baseline"] or known.SHIPPED)
     write.probe(given["out"])
     kinds = [kind for kind in runs.KINDS if not given["only"] or kind in given["only"]]
-    with watching(console) as watch:
-        results = runs.run(
-            kinds,
-            seed=given["seed"],
-            jobs=given["jobs"],
-            command=["memconform", *sys.argv[1:]],
-            watch=watch,
-            fast=given["fast"],
-        )
+    earlier = _read(given["failed"]) if given["failed"] is not None else None
+    try:
+        with watching(console) as watch:
+            results = runs.run(
+                kinds,
+                seed=given["seed"],
+                jobs=given["jobs"],
+                command=["memconform", *sys.argv[1:]],
+                watch=watch,
+                fast=given["fast"],
+                earlier=earlier,
+                cached=not given["no-cache"],
+            )
+    except NothingFailed:
+        raise _nothing(given) from None
     finish(results, given, accepted)
+
+
+def _narrowed(given: Given) -> Given:
+    """Return the options of one suite; with --failed, those that judge again what failed."""
+    from conformance import subjects
+    from conformance.rerun import NothingFailed
+
+    if given["failed"] is None:
+        return given
+    if given["case"]:
+        raise _usage("--failed and --case both choose cases: give one of them")
+    try:
+        with _usage_errors():
+            return subjects.narrowed(given, _read(given["failed"]))
+    except NothingFailed:
+        raise _nothing(given) from None
+
+
+def _nothing(given: Given) -> typer.Exit:
+    errors.print(f"memconform: nothing failed in {given['failed']}: nothing to judge again",
+                 markup=False, soft_wrap=True)  # fmt: skip
+    return typer.Exit(0)
 
 
 @command(app, "backend", short_help="Judge a backend: does it keep its document?")
@@ -214,6 +243,7 @@ def backend(given: Given) -> None:
     """Judge a backend at a base URL: does it keep what its document promises?"""
     from conformance import subjects
 
+    given = _narrowed(given)
     _judged(lambda: [subjects.judge_backend(given)], given)
 
 
@@ -232,6 +262,7 @@ def sdk(given: Given) -> None:
 
     if not given["sdk"] and not given["driver"]:
         raise _usage("name an SDK (`memconform sdk NAME==VERSION`) or give --driver and --api")
+    given = _narrowed(given)
     _judged(lambda: subjects.judge_sdks(given), given)
 
 

@@ -362,6 +362,16 @@ def _choosing() -> Iterator[Option]:
         ("load", "locust"), "smoke", env={"locust": "MEMCONFORM_LOAD_PROFILE"},
     )  # fmt: skip
     yield Option(
+        "--failed", File(), "RESULTS",
+        "judge again only the cases that failed in this results.json: new findings, errors",
+        ("backend", "sdk", "run"),
+    )  # fmt: skip
+    yield Option(
+        "--no-cache", Flag(), "",
+        "judge each release again, even if the same release, contract, seed and memconform were "
+        "judged before", ("sdk", "run"),
+    )  # fmt: skip
+    yield Option(
         "--only", Choice("backend", "sdk", "load"), "KIND", "judge only this kind", ("run",),
         repeatable=True, shown="all",
     )  # fmt: skip

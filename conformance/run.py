@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -26,8 +26,10 @@ import specs
 from conformance.children import Child, python
 from conformance.clock import Clock, SystemClock, timestamp
 from conformance.contained import folder as temporary_folder
+from conformance.drivers import tables
 from conformance.report.results import CaseEntry, Results, SubjectEntry
 from conformance.report.run import make
+from conformance.rerun import NothingFailed, NotJudged, failed
 from conformance.verdict import Verdict
 
 Kind = Literal["backend", "sdk", "load"]
@@ -122,11 +124,14 @@ def _document(api: str) -> str:
     return specs.load(api).root.document
 
 
-def plan(kinds: Sequence[Kind], backend: Backend, seed: int, fast: bool = False) -> list[Part]:
+def plan(
+    kinds: Sequence[Kind], backend: Backend, seed: int, fast: bool = False, cached: bool = True
+) -> list[Part]:
     """Return the parts of a run in the order in which results list them."""
     parts = []
     tail = ("--seed", str(seed))
     quick = ("--fast",) if fast else ()
+    forced = () if cached else ("--no-cache",)
     shown = (*backend.keys, *(f"{role}={key}" for role, key in backend.roles.items()))
     keys = tuple(word for key in shown for word in ("--api-key", key))
     if "backend" in kinds:
@@ -138,7 +143,7 @@ def plan(kinds: Sequence[Kind], backend: Backend, seed: int, fast: bool = False)
     if "sdk" in kinds:
         for package, version in releases():
             wanted = f"{package}=={version}"
-            parts.append(Part("sdk", package, package, ("sdk", wanted, *tail), version))
+            parts.append(Part("sdk", package, package, ("sdk", wanted, *tail, *forced), version))
     if "load" in kinds:
         for api in specs.names():
             where = ("--base-url", backend.urls[api], "--api", api, "--api-key", backend.keys[0])
@@ -146,6 +151,34 @@ def plan(kinds: Sequence[Kind], backend: Backend, seed: int, fast: bool = False)
                 Part("load", api, "embedded", ("load", *where, "--load-profile", "smoke", *tail))
             )
     return parts
+
+
+def again(parts: Sequence[Part], earlier: Results) -> list[Part]:
+    """Return the parts that failed in an earlier run, each with the cases that failed.
+
+    A load run has no cases to choose from: it runs again as a whole. Raises NothingFailed.
+    """
+    left = []
+    for part in parts:
+        named = f"{part.name}=={part.version}" if part.kind == "sdk" else part.api
+        try:
+            cases = failed(earlier, part.kind, named)
+        except NotJudged:
+            continue
+        if cases:
+            words = [w for case in cases for w in ("--case", case)] if part.kind != "load" else []
+            left.append(replace(part, arguments=(*part.arguments, *words)))
+    if not left:
+        raise NothingFailed
+    return left
+
+
+def size(part: Part) -> int:
+    """Return how long a part takes beside others: those that take longest begin first."""
+    if part.kind != "sdk":
+        return 0
+    entries = tables.for_package(part.name)
+    return sum(len(e.table.operations) * len(e.table.clients) for e in entries)
 
 
 def run(
@@ -158,8 +191,14 @@ def run(
     clock: Clock | None = None,
     serve_options: Sequence[str] = (),
     fast: bool = False,
+    earlier: Results | None = None,
+    cached: bool = True,
 ) -> Results:
-    """Run the parts of `kinds` and return their merged result; Ctrl-C returns what is finished."""
+    """Run the parts of `kinds` and return their merged result; Ctrl-C returns what is finished.
+
+    `earlier`: a result, of which only what failed is judged again. `cached`: take the
+    result of a release from the cache. Raises NothingFailed.
+    """
     clock = clock or SystemClock()
     started, began = clock.monotonic(), timestamp()
     parts: list[Part] = []
@@ -169,8 +208,9 @@ def run(
         try:
             with embedded(*serve_options) as backend:
                 secrets = (*backend.keys, *backend.roles.values())
-                parts = plan(kinds, backend, seed, fast)
-                together = [p for p in parts if p.kind != "load"]
+                parts = plan(kinds, backend, seed, fast, cached)
+                parts = parts if earlier is None else again(parts, earlier)
+                together = sorted((p for p in parts if p.kind != "load"), key=size, reverse=True)
                 alone = [p for p in parts if p.kind == "load"]
                 try:
                     _work(together, Path(folder), jobs or os.cpu_count() or 1, parts, watch, clock)

@@ -33,6 +33,7 @@ from specs.reading import joined
 
 if TYPE_CHECKING:
     from conformance.backend.subject import BackendSubject
+    from conformance.report.results import Results
 
 Close = Callable[[Sequence[CaseResult], float], SubjectEntry]
 Take = Callable[[Case, "specs.Operation | None", str], CaseResult]
@@ -361,6 +362,13 @@ def judge_sdks(given: Given) -> list[SubjectEntry]:
         return _apart(subjects, _again(given), given["jobs"])
     subject = subjects[0] if subjects else None
     try:
+        if subject and not command and given["clock"] == "virtual" and not given.get("no-cache"):
+            from conformance.sdk import kept
+
+            return kept.judged(
+                subject, api=given["api"], seed=given["seed"], select=select, deep=given["deep"],
+                progress=Reporter(f"sdk {subject}"), table=given["table"],
+            )  # fmt: skip
         return run_release(
             subject,
             command,
@@ -375,6 +383,26 @@ def judge_sdks(given: Given) -> list[SubjectEntry]:
         )
     except Cut as cut:
         raise Stopped([cut.entry]) from None
+
+
+def narrowed(given: Given, results: Results) -> Given:
+    """Return options that judge again only what failed in an earlier run.
+
+    Raises NothingFailed, and Usage where that run judged something else.
+    """
+    from conformance.rerun import NothingFailed, NotJudged, failed
+
+    sdk = "sdk" in given
+    wanted = given["sdk"] if sdk else [contract(overlaid(given)["api"]).api]
+    try:
+        found = {name: failed(results, "sdk" if sdk else "backend", name) for name in wanted}
+    except NotJudged as why:
+        raise Usage(f"--failed {given['failed']}: {why}") from why
+    cases = list(dict.fromkeys(case for each in found.values() for case in each))
+    if not cases:
+        raise NothingFailed
+    left = {"sdk": [name for name in wanted if found[name]]} if sdk else {}
+    return {**given, **left, "case": cases, "failed": None}
 
 
 def _warn_of_code(subjects: Sequence[str]) -> None:
@@ -449,10 +477,6 @@ def _apart(subjects: Sequence[str], words: Sequence[str], jobs: int | None) -> l
     from conformance import run
     from conformance.drivers import tables
 
-    def size(part: run.Part) -> int:
-        entries = tables.for_package(part.name)
-        return sum(len(e.table.operations) * len(e.table.clients) for e in entries)
-
     parts, reporters = [], {}
     for subject in subjects:
         name, _, version = subject.partition("==")
@@ -467,7 +491,7 @@ def _apart(subjects: Sequence[str], words: Sequence[str], jobs: int | None) -> l
                 reporters[id(part)](part.done, part.of, part.what)
 
     cores = cpu_count() or 1
-    order = sorted(parts, key=size, reverse=True)
+    order = sorted(parts, key=run.size, reverse=True)
     judged, complete = run.apart(parts, order, jobs or cores + 1, watch)
     if not complete:
         raise Stopped(judged)

@@ -28,7 +28,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("faults", "drivers", "reference"),
     ("report",),
     ("backend", "sdk"),
-    ("teeth", "subjects", "children", "run", "live", "trace", "drafting", "explain", "showing"),
+    ("teeth", "subjects", "children", "run", "rerun", "live", "trace"),
+    ("drafting", "explain", "showing"),
     ("plugin", "cli", "commanding", "commands", "waiving", "outlets", "__main__"),
 )
 # A suite brings what `teeth` asks of it, in `teeth`'s words.

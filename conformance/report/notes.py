@@ -17,6 +17,11 @@ def notes(subject: SubjectEntry) -> Iterator[str]:
     details = subject.details
     if why := details.get("undecided"):
         yield f"could not be judged: {why}"
+    if when := details.get("kept"):
+        yield (
+            f"the result of {when}: release, contract, seed and memconform are the same; "
+            "--no-cache judges again"
+        )
     if line := details.get("line"):
         yield str(line)
     yield from map(str, details.get("unjudged", ()))

@@ -184,7 +184,7 @@ def run_release(
     """
     started = monotonic()
     try:
-        name, version, targets = _targets(subject, driver_command, api, clock, table)
+        name, version, targets = served(subject, driver_command, api, clock, table)
     except EnvironmentUnavailable as why:
         return [unavailable(subject or "", api or "", str(why), monotonic() - started)]
     results: list[CaseResult] = []
@@ -276,7 +276,7 @@ def _waits(case: str) -> bool:
     return case.startswith(("retry.", "retry-after."))
 
 
-def _targets(
+def served(
     subject: str | None, command: Sequence[str] | None, api: str | None, clock: Clock,
     table: str | Path | None = None,
 ) -> tuple[str, str, list[Target]]:  # fmt: skip
@@ -505,7 +505,7 @@ def open_release(
 
     Raises EnvironmentUnavailable, DriverError where a driver does not start.
     """
-    name, version, targets = _targets(subject, driver_command, api, "virtual", table)
+    name, version, targets = served(subject, driver_command, api, "virtual", table)
     bench = Testbench()
     opened: list[Opened] = []
     try:
@@ -542,7 +542,7 @@ def opened(
     driver does not start.
     """
     own = api if driver or (api not in specs.names() and Path(api).exists()) else None
-    name, version, targets = _targets(subject, driver, own, "virtual", table)
+    name, version, targets = served(subject, driver, own, "virtual", table)
     target = next((t for t in targets if t.contract.api == api), targets[0])
     with Testbench() as bench:
         made = _one(target, bench, name, version, targets[0].contract.api, "virtual")

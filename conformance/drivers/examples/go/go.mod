@@ -1,0 +1,3 @@
+module claivexample
+
+go 1.19

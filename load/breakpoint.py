@@ -55,7 +55,7 @@ class Referee:
         held, why = self._judge(replace(self._base, schedule=schedule, tally=tally))
         if held:
             self._held[rate] = tally
-        self.search.told(held, why)
+        self.search.told(held, why, _figures(tally, schedule))
         return self.search.rate
 
     @property
@@ -79,6 +79,16 @@ class Referee:
             if result.findings:
                 return False, result.findings[0].message
         return True, ""
+
+
+def _figures(tally: Tally, schedule: Schedule) -> dict[str, float]:
+    """Return what one rate came to: answers per second, and percentiles in seconds."""
+    total = tally.total()
+    made = {"answered": round((total.good + total.wrong) / schedule.seconds, 3)}
+    if total.response.total:
+        p50, p99 = total.response.percentiles([50, 99])
+        made |= {"p50": round(p50, 6), "p99": round(p99, 6)}
+    return made
 
 
 def drive(engine: Engine, decide: Decide, rate: float, seed: int) -> None:

@@ -9,6 +9,7 @@ to try next.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ class Step:
     held: bool | None
     """None where the generator could not tell."""
     why: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """`answered` per second; `p50` and `p99` in seconds, if something was answered."""
 
 
 @dataclass
@@ -46,10 +49,12 @@ class RateSearch:
     def __post_init__(self) -> None:
         self.rate = min(self.plan.start, self.plan.limit)
 
-    def told(self, held: bool | None, why: str = "") -> None:
+    def told(
+        self, held: bool | None, why: str = "", figures: Mapping[str, float] | None = None
+    ) -> None:
         """Take note of what became of the current rate, and choose the next."""
         assert self.rate is not None
-        self.steps.append(Step(self.rate, held, why))
+        self.steps.append(Step(self.rate, held, why, figures or {}))
         if held:
             self.held = self.rate
             self._tries.clear()
@@ -109,5 +114,7 @@ class RateSearch:
             "broke": self.broke,
             "why": self.why,
             "faded": self.faded,
-            "steps": [{"rate": s.rate, "held": s.held, "why": s.why} for s in self.steps],
+            "steps": [
+                {"rate": s.rate, "held": s.held, "why": s.why, **s.figures} for s in self.steps
+            ],
         }

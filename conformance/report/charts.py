@@ -14,6 +14,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 480, 230, 48, 36, 24, 12
+DOTTED = 24
+"""Points of a line that are drawn as dots too: one alone would not be seen."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ def draw(title: str, chart: Mapping[str, Any]) -> Chart:
     for number, each in enumerate(series):
         path = " ".join(f"{x.place(px):.1f},{y.place(py):.1f}" for px, py in each["points"])
         parts.append(f'<polyline class="line c{number % 6}" points="{path}"/>')
+        if len(each["points"]) <= DOTTED:
+            parts += [
+                f'<circle class="dot c{number % 6}" cx="{x.place(px):.1f}" cy="{y.place(py):.1f}"'
+                ' r="3"/>' for px, py in each["points"]
+            ]  # fmt: skip
     svg = (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
         + "".join(parts)
@@ -80,6 +87,38 @@ def of_load(details: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     series = details.get("series") or []
     if not series or "curve" not in details:
         return {}
+    return {**_over_time(details, series), **_by_rate(details.get("breakpoint", {}))}
+
+
+def _by_rate(search: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what a search tried: latency and answers at each rate; {} for other kinds."""
+    steps = sorted((s for s in search.get("steps", ()) if "answered" in s), key=lambda s: s["rate"])
+    if not steps:
+        return {}
+    timed = [s for s in steps if "p50" in s]
+    return {
+        "latency by rate": {
+            "x": "requests per second, planned",
+            "y": "ms",
+            "series": [
+                {"name": name, "points": [[s["rate"], s[name] * 1000] for s in timed]}
+                for name in ("p50", "p99")
+            ],
+        },
+        "rate planned and reached": {
+            "x": "requests per second, planned",
+            "y": "answered per second",
+            "series": [
+                {"name": "planned", "points": [[s["rate"], s["rate"]] for s in steps]},
+                {"name": "reached", "points": [[s["rate"], s["answered"]] for s in steps]},
+            ],
+        },
+    }
+
+
+def _over_time(
+    details: Mapping[str, Any], series: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
 
     def over_time(*names: str, scale: float = 1) -> list[dict[str, Any]]:
         return [

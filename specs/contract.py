@@ -20,7 +20,7 @@ from typing import Any
 import jsonschema_rs
 from pydantic import ValidationError
 
-from specs import bare, reading
+from specs import bare, generators, reading
 from specs.mending import Mended
 from specs.model import Body, Operation, Parameter, Response, Schema, succeeds
 from specs.reading import HERE, SpecError
@@ -201,7 +201,8 @@ def _made(document: Any, path: Path, **known: Any) -> Contract:
 def _contract(document: dict[str, Any], path: Path, *, source: str, text: str) -> Contract:
     if "x-conformance" not in document:
         document = {**document, "x-conformance": bare.root(document, source)}
-    root = _parse(RootBehaviour, document["x-conformance"], f"{path}: x-conformance")
+    stated = generators.applied(document["x-conformance"])
+    root = _parse(RootBehaviour, stated, f"{path}: x-conformance")
     graph = Graph(document)
     operations: dict[str, Operation] = {}
     left_out = []

@@ -528,6 +528,11 @@ class Client(Stated):
     sync: str | None = Field(default=None, description="class of the blocking client")
     asynchronous: str | None = Field(default=None, alias="async")
     context_manager: bool = False
+    generator: Literal["stainless", "fern", "speakeasy", "openapi-generator"] | None = Field(
+        default=None,
+        description="what made the SDK: what its clients do in general stands in for what this "
+        "contract leaves out, as observed (`specs/generators/`)",
+    )
     options: tuple[Option, ...] = ()
 
 

@@ -1,0 +1,49 @@
+"""The table of attacks (`tests/HOSTILE.md`) names tests that exist, and every row of the review."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import lru_cache
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+TABLE = (TESTS / "HOSTILE.md").read_text("utf-8")
+ROW = re.compile(r"^\| (?P<row>\w+) \| (?P<tried>[^|]+) \| (?P<now>[^|]+) \| (?P<tests>[^|]+) \|$")
+ROWS = [row for line in TABLE.splitlines() if (row := ROW.match(line)) and row["row"] != "row"]
+
+
+@lru_cache
+def written_in(name: str) -> frozenset[str]:
+    """Return the names of the tests of one file, relative to `tests/`; none where it is none."""
+    path = TESTS / name
+    if not path.is_file():
+        return frozenset()
+    tree = ast.parse(path.read_text("utf-8"))
+    return frozenset(n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef))
+
+
+def test_every_row_names_tests_that_there_are() -> None:
+    """A row without a test, or with the name of one that is gone, proves nothing."""
+    lost = []
+    for row in ROWS:
+        named = re.findall(r"`(\S+?)::(test_\w+)`", row["tests"])
+        lost += [row["row"]] if not named else []
+        lost += [f"{row['row']}: {file}::{test}" for file, test in named
+                 if test not in written_in(file)]  # fmt: skip
+    assert [] == lost
+
+
+def test_every_line_of_the_table_is_a_row() -> None:
+    """A line that is no row would be looked at by nobody."""
+    lines = [n for n in TABLE.splitlines() if n.startswith("|") and not n.startswith("|---")]
+    heads = [n for n in lines if n == "| row | tried | now | tests |"]
+    assert len(lines) - len(heads) == len(ROWS)
+
+
+def test_every_finding_of_the_review_has_its_row() -> None:
+    """The review numbers sixteen findings of weight; each stands here once, whole or in parts."""
+    rows = [row["row"] for row in ROWS]
+    assert len(rows) == len(set(rows))
+    numbers = {int(found[0]) for row in rows if (found := re.match(r"\d+", row))}
+    assert set(range(1, 17)) == numbers

@@ -89,14 +89,21 @@ def driver_check(given: Given) -> None:
     """Tell a driver's author what the driver does wrong."""
     from conformance.drivers import check
 
-    raise typer.Exit(check.main(given["command"], given["api"]))
+    raise typer.Exit(check.main(given["command"], _overlaid(given)))
 
 
 def driver_init(given: Given) -> None:
     """Write a first driver table for an SDK, and list what could not be matched."""
     from conformance.drivers import init
 
-    raise typer.Exit(init.main(given["package"], given["api"], given["to"]))
+    raise typer.Exit(init.main(given["package"], _overlaid(given), given["to"]))
+
+
+def _overlaid(given: Given) -> str:
+    """Return an API with its overlays, as `specs.load` takes it."""
+    from specs.reading import joined
+
+    return joined(given["api"], given["overlay"])
 
 
 def driver_protocol(given: Given) -> None:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 
 from conformance.backend.reach import withheld
 from conformance.options import Given
+from specs import Basis
 from specs.draft import Draft, draft, render
-from specs.reading import SpecError, is_url
+from specs.reading import SpecError, is_url, joined
 
 
 def main(given: Given) -> int:
     """Write the draft that options ask for; return the exit code."""
     source, to = given["openapi"], given["to"]
+    lines: list[str] = []
     try:
-        made = draft(source)
-    except SpecError as error:
+        made = draft(joined(source, given["overlay"]))
+        if given["probe"]:
+            lines = _probed(made, given)
+    except (SpecError, ValueError) as error:
         sys.stderr.write(f"memconform: {error}\n")
         return 2
     text = render(made, extends=_extended(source, to))
@@ -25,8 +30,45 @@ def main(given: Given) -> int:
         sys.stdout.write(text)
     else:
         Path(to).write_text(text, encoding="utf-8")
-    sys.stderr.write("".join(f"{line}\n" for line in told(made, source, to)))
+    sys.stderr.write("".join(f"{line}\n" for line in [*lines, *told(made, given)]))
     return 0
+
+
+def _probed(made: Draft, given: Given) -> list[str]:
+    """Confirm a draft's guesses on a server; return what a person reads of it.
+
+    Raises ValueError if the server is not there, or refuses the key.
+    """
+    from conformance.backend.probing import confirm, described
+    from conformance.backend.subject import BackendSubject
+    from conformance.backend.trust import TIMEOUT, Trust
+    from conformance.backend.words import header
+
+    subject = BackendSubject(
+        described(made),
+        given["probe"],
+        given["api-key"],
+        hostile=False,
+        timeout=given["timeout"] or TIMEOUT,
+        trust=Trust(given["ca"], given["insecure"]),
+        extra=tuple(map(header, given["header"])),
+        max_requests=given["max-requests"],
+        max_seconds=given["max-seconds"],
+        rate=given["rate"],
+    )
+    left = confirm(made, subject)
+    seen = sum(g.basis is Basis.OBSERVED for g in made.guesses)
+    lines = [
+        f"probe: {subject.exchanged} calls; {seen} of {len(made.guesses)} guesses were seen to be "
+        "so and are observed, the others are assumed"
+    ]
+    if subject.proof is not None:
+        proof = subject.proof
+        lines.append(
+            f"probe: {proof.before} records were there before; {proof.same} are the same, "
+            f"{len(proof.changed)} changed, {len(proof.gone)} gone"
+        )
+    return lines + [f"probe: left behind: {each}" for each in left]
 
 
 def _extended(source: str, to: Path | None) -> str | None:
@@ -37,8 +79,9 @@ def _extended(source: str, to: Path | None) -> str | None:
     return os.path.relpath(source, folder)
 
 
-def told(made: Draft, source: str, to: Path | None) -> list[str]:
+def told(made: Draft, given: Given) -> list[str]:
     """Return what a person reads after a draft: what was found, what is open, what to type next."""
+    source, to, url = given["openapi"], given["to"], given["probe"] or "URL"
     effects = sum(guess.block == "effect" for guess in made.guesses)
     lines = [
         f"{effects} of {len(made.contract.operations)} operations: what they do was guessed; "
@@ -47,5 +90,6 @@ def told(made: Draft, source: str, to: Path | None) -> list[str]:
     lines += withheld(made.contract)
     lines += [f"left out: {e}" for e in made.contract.left_out if not e.withheld][:5]
     if to is not None:
-        lines.append(f"Next: memconform backend --base-url URL --api {source} --overlay {to}")
+        overlays = "".join(f" --overlay {quote(str(each))}" for each in (*given["overlay"], to))
+        lines.append(f"Next: memconform backend --base-url {url} --api {quote(source)}{overlays}")
     return lines

@@ -247,10 +247,11 @@ def _subjects() -> Iterator[Option]:
     )  # fmt: skip
     yield Option(
         "--overlay", Text(), "FILE", "OpenAPI Overlay that says more of the API, path or URL",
-        (*_JUDGING, "pytest", "spec check"), repeatable=True,
+        (*_JUDGING, *drivers, "pytest", "locust", "spec check", "spec draft"), repeatable=True,
+        env={"locust": "MEMCONFORM_OVERLAY"},
     )  # fmt: skip
     yield Option(
-        "--api-key", Text(), "KEY", _KEYS, ("backend", "load", "pytest", "locust"),
+        "--api-key", Text(), "KEY", _KEYS, ("backend", "load", "pytest", "locust", "spec draft"),
         repeatable=True, secret=True,
         env={**dict.fromkeys(("backend", "load", "pytest"), "MEMCONFORM_API_KEY"),
              "locust": "MEMCONFORM_API_KEYS"},
@@ -259,7 +260,7 @@ def _subjects() -> Iterator[Option]:
 
 def _reaching() -> Iterator[Option]:
     """How a backend is reached."""
-    reaching = ("backend", "load", "pytest", "locust")
+    reaching = ("backend", "load", "pytest", "locust", "spec draft")
     yield Option(
         "--header", Header(), "NAME=VALUE", "header to send with every request; never shown",
         reaching, repeatable=True, env={"locust": "MEMCONFORM_HEADERS"},
@@ -292,7 +293,7 @@ def _reaching() -> Iterator[Option]:
 
 def _spending() -> Iterator[Option]:
     """What a run may do and spend."""
-    backend = ("backend", "pytest")
+    backend, calling = ("backend", "pytest"), ("backend", "pytest", "spec draft")
     yield Option(
         "--read-only", Flag(), "",
         "send GET, HEAD and OPTIONS only, with plain values: nothing that could change data",
@@ -311,12 +312,12 @@ def _spending() -> Iterator[Option]:
         "send this operation and no other; sends one too that is left out for its name",
         backend, repeatable=True,
     )  # fmt: skip
-    yield Option("--max-requests", Counted(1), "N", "stop after N requests", backend)
+    yield Option("--max-requests", Counted(1), "N", "stop after N requests", calling)
     yield Option(
-        "--max-seconds", Number(above=0, high=31_536_000), "S", "stop after S seconds", backend
+        "--max-seconds", Number(above=0, high=31_536_000), "S", "stop after S seconds", calling
     )
     yield Option(
-        "--rate", Number(low=1e-6, high=1e9), "N", "send at most N requests a second", backend
+        "--rate", Number(low=1e-6, high=1e9), "N", "send at most N requests a second", calling
     )
     yield Option(
         "--processes", Counted(1, 256), "N", "worker processes of the generator", ("load",),
@@ -459,6 +460,11 @@ def _tools() -> Iterator[Option]:
     yield Option(
         "OPENAPI", Text(), "OPENAPI", "OpenAPI file to draft for, path or URL", ("spec draft",),
         required=("spec draft",),
+    )  # fmt: skip
+    yield Option(
+        "--probe", Address(), "URL",
+        "base URL of a server to confirm guesses on: a few calls on records of its own, which it "
+        "deletes again", ("spec draft",),
     )  # fmt: skip
     yield Option(
         "--documents", File(), "DIR", "folder of the source documents, to verify sections in",

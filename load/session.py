@@ -40,6 +40,7 @@ from load.result import entry
 from load.schedule import Schedule, from_profile
 from load.transport_fast import Connection
 from specs import Contract
+from specs.reading import joined
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Options:
 def read(given: Given, base_url: str) -> Options:
     """Return a run's options from the checked ones of a command line."""
     return Options(
-        api=given["api"],
+        api=joined(given["api"], given["overlay"]) if given["api"] else given["api"],
         base_url=base_url,
         profile=given["load-profile"],
         seed=given["seed"],

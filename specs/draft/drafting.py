@@ -37,7 +37,7 @@ def draft(source: str) -> Draft:
     asked = pages.rate_limit(made)
     made.questions += [asked] if asked else []
     _without_effect(made)
-    _sound(made)
+    sound(made)
     made.questions = list(dict.fromkeys(made.questions))
     return made
 
@@ -108,7 +108,7 @@ def _without_effect(made: Draft) -> None:
         made.questions.append(f"what does {name} do? It is judged by its shapes alone (effect)")
 
 
-def _sound(made: Draft) -> None:
+def sound(made: Draft) -> None:
     """Drop every guess that the checker finds wrong, and ask instead."""
     for _ in range(len(made.guesses) + 1):
         fault = _first_fault(made)

@@ -16,6 +16,8 @@ from specs.draft.guesses import Draft, Guess
 from specs.vocabulary import Basis
 
 WIDTH = 96
+UNSTATED = frozenset({"fixed"})
+"""Blocks that are values and no promise, so that they have no basis."""
 
 
 def actions(made: Draft) -> Iterator[tuple[Operation | None, dict[str, Any], list[str]]]:
@@ -25,8 +27,9 @@ def actions(made: Draft) -> Iterator[tuple[Operation | None, dict[str, Any], lis
         root = bare.root(made.contract.document, made.source)
     shared = [g for g in made.guesses if g.operation is None]
     for guess in shared:
-        root[guess.block] = {**_stated(made, guess), **guess.value}
-    yield None, root, [f"{g.block}: {g.why}" for g in shared]
+        stated = {} if guess.block in UNSTATED else _stated(made, guess)
+        root[guess.block] = {**root.get(guess.block, {}), **stated, **guess.value}
+    yield None, root, [f"{g.block}: {g.why}{_seen(g)}" for g in shared]
     for operation in made.contract:
         own = [g for g in made.guesses if g.operation is operation]
         if not own:

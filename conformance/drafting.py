@@ -16,6 +16,8 @@ from specs.reading import SpecError, is_url, joined
 
 def main(given: Given) -> int:
     """Write the draft that options ask for; return the exit code."""
+    if given["package"] or not given["openapi"]:
+        return _of_package(given)
     source, to = given["openapi"], given["to"]
     lines: list[str] = []
     try:
@@ -31,6 +33,37 @@ def main(given: Given) -> int:
     else:
         Path(to).write_text(text, encoding="utf-8")
     sys.stderr.write("".join(f"{line}\n" for line in [*lines, *told(made, given)]))
+    return 0
+
+
+def _of_package(given: Given) -> int:
+    """Write the contract that a package shows; return the exit code."""
+    from conformance.contracting import NothingRead, contract
+    from conformance.drivers.environment import EnvironmentUnavailable
+
+    package, to = given["package"], given["to"]
+    if bool(package) == bool(given["openapi"]) or given["probe"] or given["overlay"]:
+        wrong = "give an OpenAPI file, or --package PACKAGE alone: spec draft reads one of them"
+        sys.stderr.write(f"memconform: {wrong}\n")
+        return 2
+    try:
+        text = contract(package)
+    except NothingRead as why:
+        sys.stderr.write(f"memconform: {why}\n")
+        return 2
+    except EnvironmentUnavailable as why:
+        sys.stderr.write(f"memconform: {why}\n")
+        return 5
+    if to is None:
+        sys.stdout.write(text)
+        return 0
+    Path(to).write_text(text, encoding="utf-8")
+    count = text.count("operationId:")
+    table = Path(to).with_name("table.py")
+    sys.stderr.write(
+        f"{count} operations, all observed; the README's promises stand at the top of {to}\n"
+        f"Next: memconform driver init {quote(package)} --api {quote(str(to))} --to {table}\n"
+    )
     return 0
 
 

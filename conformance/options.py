@@ -458,8 +458,12 @@ def _tools() -> Iterator[Option]:
         repeatable=True, shown="all that ship",
     )  # fmt: skip
     yield Option(
-        "OPENAPI", Text(), "OPENAPI", "OpenAPI file to draft for, path or URL", ("spec draft",),
-        required=("spec draft",),
+        "OPENAPI", Text(), "OPENAPI", "OpenAPI file to draft for, path or URL", ("spec draft",)
+    )
+    yield Option(
+        "--package", Text(), "PACKAGE",
+        "draft a whole contract from an SDK instead: NAME==VERSION, a wheel or a source folder; "
+        "its code is read, not run", ("spec draft",),
     )  # fmt: skip
     yield Option(
         "--probe", Address(), "URL",

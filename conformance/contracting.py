@@ -1,0 +1,200 @@
+"""`memconform spec draft --package NAME==VERSION`: a first contract, read from a released package.
+
+Everything in it is observed: the package shows it, no document promises it. Sentences of the
+README that promise something stand as comments beside the field that they would make documented.
+Nothing of the package is imported or run.
+"""
+
+from __future__ import annotations
+
+import email.parser
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from conformance.drivers import generators
+from conformance.drivers.environment import Environment, prepare
+from conformance.drivers.generators.calls import Argument, Call, Made
+from specs.bare import slug
+
+WIDTH = 96
+SENTENCES = 3
+"""Sentences of the README that are shown beside one field."""
+PROMISES: Mapping[str, str] = {
+    "retries": r"\b(retr(y|ies|ied)|back-?off|attempts?)\b",
+    "errors": r"\b(error|exception|raise[sd]?|status code)s?\b",
+    "timeout": r"\btime-?outs?\b",
+    "pagination": r"\b(paginat\w*|pages?|cursor)\b",
+    "idempotency": r"\bidempoten\w*\b",
+}
+"""Field of a contract -> words of a sentence that promises something for it."""
+
+
+class NothingRead(Exception):
+    """No call could be read from a package; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A released package, as it was read."""
+
+    environment: Environment
+    module: str
+    made: Made
+    readme: str
+
+
+def contract(subject: str) -> str:
+    """Return a first contract of a package, as YAML.
+
+    Raises EnvironmentUnavailable if it cannot be installed, NothingRead if no call can be read.
+    """
+    return render(read(prepare(subject)))
+
+
+def read(environment: Environment) -> Package:
+    """Return what an installed package calls, and its README. Raises NothingRead."""
+    site = next(Path(environment.python).parents[1].glob("lib/python*/site-packages"))
+    readme = ""
+    for info in site.glob("*.dist-info"):
+        said = email.parser.Parser().parsestr(_text(info / "METADATA"))
+        if said.get("Name", "").lower() == environment.name.lower():
+            readme = str(said.get_payload())
+            for module in _modules(info):
+                made = generators.read(site / module)
+                if made is not None and made.calls:
+                    return Package(environment, module, made, readme)
+    known = ", ".join(generators.READERS)
+    raise NothingRead(
+        f"{environment.name} {environment.version}: none of {known} made it, so no HTTP call can "
+        "be read from it; write the contract by hand, or give its OpenAPI file to `spec draft`"
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", "replace") if path.is_file() else ""
+
+
+def _modules(info: Path) -> list[str]:
+    """Return the import packages of a distribution."""
+    first = (line.partition("/")[0] for line in _text(info / "RECORD").splitlines() if "/" in line)
+    return [n for n in dict.fromkeys(first) if n.isidentifier() and not n.startswith("_")]
+
+
+def render(package: Package) -> str:
+    """Return a contract of a package as OpenAPI 3.1 in YAML, with the README's words beside it."""
+    release = f"{package.environment.name} {package.environment.version}"
+    head = [
+        f"# What {release} does, drafted by `memconform spec draft --package`. Everything here is",
+        "# observed: the package shows it. A promise of its document makes a block `documented`.",
+        "# Questions: what does a result hold (schemas of answers are open); what creates, lists",
+        "# and deletes a resource (`effect`); which lists are paged (`pagination`)?",
+        *_noted(package),
+    ]
+    return "\n".join(head) + "\n" + _dump(_document(package, release))
+
+
+def _document(package: Package, release: str) -> dict[str, Any]:
+    environment, made = package.environment, package.made
+    paths: dict[str, dict[str, Any]] = {}
+    for call in made.calls:
+        paths.setdefault(call.path, {}).setdefault(call.verb.lower(), _operation(call, release))
+    key = {"role": "api-key", "name": made.key, "basis": "observed", "source": release}
+    keyed = {"options": [key]} if made.key else {}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": environment.name, "version": environment.version},
+        "security": [{"key": []}],
+        "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "x-conformance": {
+            "api": slug(environment.name) or "api",
+            "document": f"{slug(environment.name)}-package",
+            "documentVersion": environment.version,
+            "client": {
+                "basis": "observed", "source": release, "package": environment.name,
+                "module": package.module, "documented": environment.version,
+                "latest": environment.version, **made.clients, "generator": made.generator, **keyed,
+            },
+            "auth": [{"header": "authorization", "prefix": made.prefix, "basis": "observed",
+                      "source": release}],
+        },
+        "paths": paths,
+    }  # fmt: skip
+
+
+def _operation(call: Call, release: str) -> dict[str, Any]:
+    outside = [a for a in call.arguments if a.place != "body"]
+    inside = [a for a in call.arguments if a.place == "body"]
+    good = [s for s in call.statuses if s.startswith("2")] or ["200"]
+    bad = [s for s in call.statuses if s[:1] in "45"]
+    made: dict[str, Any] = {
+        "operationId": call.method,
+        "summary": call.summary or call.method,
+        "x-conformance": {
+            "basis": "observed", "source": f"{release} § {call.source}", "wireBasis": "observed",
+            "wireSource": f"{release} § {call.source}", "method": call.method,
+        },
+    }  # fmt: skip
+    if outside:
+        made["parameters"] = [_parameter(a) for a in outside]
+    if inside:
+        schema: dict[str, Any] = {
+            "type": "object", "additionalProperties": True,
+            "properties": {a.name: _schema(a) for a in inside},
+        }  # fmt: skip
+        required = [a.name for a in inside if a.required]
+        schema |= {"required": required} if required else {}
+        made["requestBody"] = {
+            "required": bool(required), "content": {"application/json": {"schema": schema}},
+        }  # fmt: skip
+    answer = {"application/json": {"schema": {"type": "object", "additionalProperties": True}}}
+    made["responses"] = {
+        **{status: {"description": "success", "content": answer} for status in good},
+        **{status: {"description": "an error"} for status in bad},
+    }
+    return made
+
+
+def _parameter(argument: Argument) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": argument.name, "in": argument.place}
+    made |= {"required": True} if argument.required or argument.place == "path" else {}
+    return {**made, "schema": _schema(argument)}
+
+
+def _schema(argument: Argument) -> dict[str, Any]:
+    return {"type": argument.type} if argument.type else {}
+
+
+def _noted(package: Package) -> Iterator[str]:
+    """Yield the README's sentences as comments, by the field that they would make documented."""
+    for field, words in PROMISES.items():
+        found = _sentences(package.readme, words)
+        if found:
+            yield "#"
+            yield f"# `{field}` would be documented by (README):"
+            for each in found:
+                yield from textwrap.wrap(
+                    each, WIDTH, initial_indent="#   - ", subsequent_indent="#     "
+                )
+
+
+def _sentences(readme: str, words: str) -> Sequence[str]:
+    """Return the first sentences of prose with one of some words in it."""
+    prose = re.sub(r"```.*?```|<[^>]*>|^[#|>][^\n]*$", "", readme, flags=re.S | re.M)
+    pieces = re.split(r"(?<=[.:!])\s+|\n\s*\n|\n[-*] ", prose)
+    clean = (" ".join(piece.split()) for piece in pieces)
+    found = (
+        "".join(c if c.isprintable() else "?" for c in piece)
+        for piece in clean
+        if 20 <= len(piece) <= 300 and re.search(words, piece, re.I)
+    )
+    return list(dict.fromkeys(found))[:SENTENCES]
+
+
+def _dump(document: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True, width=WIDTH)

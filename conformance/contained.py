@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from conformance.supervise import DEATH_SIGNAL, prctl
+
 SUPERVISOR = Path(__file__).with_name("supervise.py")
 ALLOWED = frozenset((
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR",
@@ -60,12 +62,15 @@ class Contained(subprocess.Popen[Any]):
     """A command that ends, with all that it started, when it is told or when we die of anything.
 
     `grace`: seconds that it then has after TERM. `release()` ends it; its exit code is the
-    command's own.
+    command's own. `lasting`: what it leaves behind when it ends by itself stays.
     """
 
-    def __init__(self, command: Sequence[str], *, grace: float = 0.0, **settings: Any) -> None:
+    def __init__(
+        self, command: Sequence[str], *, grace: float = 0.0, lasting: bool = False, **settings: Any
+    ) -> None:
+        self._lasting, how = lasting, "lasting" if lasting else "whole"
         reading, self._hold = os.pipe()
-        line = [sys.executable, "-I", "-S", str(SUPERVISOR), str(reading), str(grace), "--"]
+        line = [sys.executable, "-I", "-S", str(SUPERVISOR), str(reading), str(grace), how, "--"]
         try:
             super().__init__(
                 [*line, *command], pass_fds=(reading,), start_new_session=True, **settings
@@ -87,14 +92,33 @@ class Contained(subprocess.Popen[Any]):
         self.release()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait(patience)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if not self._lasting:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait(5)
 
     def __del__(self, *rest: Any, **more: Any) -> None:
         self.release()
-        super().__del__(*rest, **more)
+        above = getattr(super(), "__del__", None)  # gevent's has none
+        if above is not None:
+            above(*rest, **more)
+
+
+def forks_end_with_us() -> None:
+    """Let every process that is forked from now on end, of KILL, as soon as its parent does."""
+    parent = os.getpid()
+
+    def before() -> None:
+        nonlocal parent
+        parent = os.getpid()
+
+    def after() -> None:
+        prctl(DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    os.register_at_fork(before=before, after_in_child=after)
 
 
 def ran(
@@ -116,23 +140,44 @@ def ran(
 
 
 @contextlib.contextmanager
-def folder(kind: str) -> Iterator[Path]:
+def folder(kind: str, inside: Path | None = None) -> Iterator[Path]:
     """Yield an empty folder that goes at the end, or when we died, at the next start.
 
-    `kind`: a word of small letters.
+    `kind`: a word of small letters. `inside`: another place than the system's, which `sweep`
+    must be told.
     """
-    made = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-{os.getpid()}-"))
+    made = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-{os.getpid()}-", dir=inside))
     try:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
+def cache_folder() -> Path:
+    """Return where environments are kept: MEMCONFORM_CACHE, or the user's cache folder."""
+    chosen = os.environ.get("MEMCONFORM_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "memconform"
+
+
+def environments() -> Path:
+    """Return the folder that holds an environment for each SDK that was installed."""
+    return cache_folder() / "env"
+
+
 def sweep() -> int:
     """Remove folders whose process is gone, and return how many there were."""
+    with contextlib.suppress(RuntimeError):  # no home
+        return _swept(Path(tempfile.gettempdir())) + _swept(environments())
+    return 0
+
+
+def _swept(place: Path) -> int:
     removed = 0
     with contextlib.suppress(OSError):
-        for entry in os.scandir(tempfile.gettempdir()):
+        for entry in os.scandir(place):
             named = _OURS.match(entry.name)
             if named is None or not entry.is_dir(follow_symlinks=False):
                 continue

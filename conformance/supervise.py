@@ -1,4 +1,4 @@
-"""Runs one command and leaves nothing of it behind: `python -I -S supervise.py FD GRACE -- …`.
+"""Runs one command and leaves nothing of it behind: `python -I -S supervise.py FD GRACE HOW -- …`.
 
 It stands between us and every program of others, and between the parts of a run. `FD` is the
 reading end of a pipe whose other end its parent holds: when that closes, because the parent ends
@@ -6,6 +6,10 @@ the command or died of anything, all that the command started ends too: it is as
 and killed after `GRACE` seconds. Where the system has it (Linux, prctl(2)), what was started and
 then left by its parent comes back here, so that a double fork and a session of its own end as
 well. The command's own end is told as if there were nobody between. Standard library only.
+
+There are two of it, one below the other, so that what the command started ends even when one of
+the two is killed. With `HOW` as `lasting` there is one, and what the command leaves behind when
+it ends by itself stays: it is a server that the command restarted.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 SUBREAPER, DEATH_SIGNAL = 36, 1
 """PR_SET_CHILD_SUBREAPER and PR_SET_PDEATHSIG of prctl(2)."""
@@ -108,37 +113,89 @@ def start(command: list[str], reading: int) -> int:
         os._exit(127 if isinstance(why, FileNotFoundError) else 126)
 
 
-def main(words: list[str]) -> int:
-    """Run the command to its end, or until nobody wants it any more."""
-    reading, grace, command = int(words[0]), float(words[1]), words[3:]
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the command's group has them too
-    prctl(SUBREAPER, 1)
+def watch(begin: Callable[[], int], reading: int, end: Callable[[int], int]) -> int:
+    """Return the status with which what `begin` started ended, by itself or because of `end`.
+
+    `end` is called with its id as soon as nobody wants it any more.
+    """
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    pid = start(command, reading)
+    pid = begin()
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # else nobody would see the command close them
         os.dup2(nothing, stream)
-    status: int | None = None
-    while status is None:
+    os.close(nothing)
+    while True:
         status = reap().get(pid)
         if status is not None:
-            break
+            return status
         ready, _, _ = select.select([reading, woken], [], [])
         if reading in ready and not os.read(reading, 64):
-            status = end_all(grace).get(pid, int(signal.SIGKILL))
-        elif woken in ready:
+            return end(pid)
+        if woken in ready:
             os.read(woken, 512)
-    end_all(0)
+
+
+def leave(status: int) -> int:
+    """End as the command ended: with its signal, or with the exit code that is returned."""
     if os.WIFSIGNALED(status):
         ended_by = os.WTERMSIG(status)
         if ended_by != signal.SIGKILL:
             signal.signal(ended_by, signal.SIG_DFL)
         os.kill(os.getpid(), ended_by)
     return os.waitstatus_to_exitcode(status)
+
+
+def inner(command: list[str], reading: int, grace: float) -> int:
+    """Run the command as its only supervisor, or as the lower one of two; return its status."""
+    return watch(
+        lambda: start(command, reading), reading,
+        lambda pid: end_all(grace).get(pid, int(signal.SIGKILL)),
+    )  # fmt: skip
+
+
+def outer(command: list[str], reading: int, grace: float) -> int:
+    """Run a supervisor below this one; the caller ends what that one leaves if it is killed."""
+    theirs, ours = os.pipe()
+
+    def begin() -> int:
+        pid = os.fork()
+        if pid:
+            os.close(theirs)
+            return pid
+        os.close(ours)
+        os.close(reading)
+        prctl(SUBREAPER, 1)
+        status = inner(command, theirs, grace)
+        end_all(0)
+        os._exit(leave(status))
+
+    def end(pid: int) -> int:
+        os.close(ours)
+        deadline = time.monotonic() + grace + 10
+        while time.monotonic() < deadline:
+            status = reap().get(pid)
+            if status is not None:
+                return status
+            select.select([], [], [], 0.01)
+        return int(signal.SIGKILL)
+
+    return watch(begin, reading, end)
+
+
+def main(words: list[str]) -> int:
+    """Run the command to its end, or until nobody wants it any more."""
+    reading, grace, how, command = int(words[0]), float(words[1]), words[2], words[4:]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the command's group has them too
+    if how == "lasting":
+        return leave(inner(command, reading, grace))
+    prctl(SUBREAPER, 1)
+    status = outer(command, reading, grace)
+    end_all(0)
+    return leave(status)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from os import cpu_count
 from typing import Any, Literal, Protocol, TypeVar
 
 from rich import box
@@ -228,10 +229,10 @@ def bite(
     references: list[Reference] = []
     for suite in suites:
         # Load figures mean nothing when two generators share the cores.
-        at_once = 1 if suite == "load" else jobs or cpu_count() or 1
+        at_once = 1 if suite == "load" else jobs or os.cpu_count() or 1
         chosen = plan.defects(suite)
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(at_once, mp_context=context)
+        pool = ProcessPoolExecutor(at_once, mp_context=context, initializer=_end_with_parent)
         with pool, _ended_together(pool):
             if plan.pairs:
                 two = [(a.id, b.id) for a, b in pairs_of(chosen, plan.seed)]
@@ -243,6 +244,18 @@ def bite(
                 for made in _all(perfect, _saying(console, suite)):
                     references += made
     return Bite(tuple(kills), tuple(references), tuple(pairs))
+
+
+def _end_with_parent() -> None:
+    """In a worker: end as soon as its parent does, of whatever; what it started then ends too."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(int(Exit.ERROR))
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

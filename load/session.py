@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -22,6 +21,7 @@ from conformance.backend import words
 from conformance.backend.requests import NOTHING
 from conformance.backend.trust import SYSTEM, Trust
 from conformance.clock import epoch_seconds, perf_counter, utc_now
+from conformance.contained import ran
 from conformance.history import Headers
 from conformance.option_kinds import Credentials
 from conformance.options import Given, secrets
@@ -243,12 +243,9 @@ class Session:
         if self.options.seconds is not None:
             line += ["--seconds", str(self.options.seconds)]
         keys = {"MEMCONFORM_API_KEYS": ",".join(self.options.keys)}
-        ended = subprocess.run(
-            line, capture_output=True, env={**os.environ, **keys}, check=False,
-            timeout=length(self.profile) + 240,
-        )  # fmt: skip
+        ended = ran(line, env={**os.environ, **keys}, timeout=length(self.profile) + 240)
         if ended.returncode:
-            raise RuntimeError(ended.stderr.decode("utf-8", "replace")[-600:])
+            raise RuntimeError(ended.stderr[-600:])
         engine.tally.merge(unpack(json.loads(ended.stdout.splitlines()[-1])))
 
     @property

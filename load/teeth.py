@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import psutil  # type: ignore[import-untyped]
 
 import specs
 from conformance.clock import monotonic
+from conformance.contained import folder as temporary_folder
 from conformance.reference.backend.server import Embedded
 from conformance.reference.defects import Defect, Defects
 from conformance.report.results import SubjectEntry
@@ -115,7 +115,7 @@ def _with_storming_client(wrong: Wrong, active: Defects, keys: list[str]) -> Sub
         "--api", str(wrong.contract.path), "--defect", "retry.once-more",
         "--defect", "backoff.none",
     ])  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
+    with temporary_folder("teeth") as folder:
         profile = Path(folder) / "storm.toml"
         told = f"[storm]\ndrivers = [{json.dumps(driver)}]\n"
         profile.write_text(STORM.read_text("utf-8").replace("[storm]\n", told), "utf-8")
@@ -128,7 +128,7 @@ def _with_storming_client(wrong: Wrong, active: Defects, keys: list[str]) -> Sub
 def _after_a_better_run(backend: Embedded, wrong: Wrong, keys: list[str]) -> SubjectEntry:
     """Run on the right backend, then on the wrong one, and compare."""
     api = wrong.contract.api
-    with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
+    with temporary_folder("teeth") as folder:
         run(backend.url_for(api), api, keys, AGAIN, folder)
         return run(wrong.url, api, keys, AGAIN, against=Path(folder) / "results.json")
 
@@ -142,7 +142,7 @@ def _under_way(
     processes: int | None = None,
 ) -> SubjectEntry:  # fmt: skip
     """Run, and do harm to the generator meanwhile."""
-    with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
+    with temporary_folder("teeth") as folder:
         mark = f"memconform-{os.getpid()}-{int(monotonic() * 1e9)}"
         over = threading.Event()
         harming = threading.Thread(target=harm, args=(wrong, active, mark, over))

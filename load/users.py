@@ -21,6 +21,7 @@ from locust import LoadTestShape, User, events, log, task
 from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
 from conformance.clock import epoch_seconds, monotonic
+from conformance.contained import forks_end_with_us
 from conformance.foreign import lines
 from conformance.options import Option, at, checked
 from conformance.report import write
@@ -108,14 +109,21 @@ def _share_secret() -> None:
     joined = {"--master", "--worker"} & set(sys.argv) or any(
         os.environ.get(f"LOCUST_MODE_{part}") for part in ("MASTER", "WORKER")
     )
-    forked = any(word.startswith("--processes") for word in sys.argv)
-    if not (joined or forked or os.environ.get("LOCUST_PROCESSES")):
+    if not (joined or _forked()):
         return
+    if _forked():
+        forks_end_with_us()
     try:
         cluster.secret(shared=bool(joined))
     except cluster.NoSecret as why:
         print(f"memconform: {why}", file=sys.stderr, flush=True)  # noqa: T201 - a usage error
         sys.exit(USAGE)
+
+
+def _forked() -> bool:
+    """True where this command makes workers of its own."""
+    words = any(word.startswith("--processes") for word in sys.argv)
+    return words or bool(os.environ.get("LOCUST_PROCESSES"))
 
 
 LOOPBACK = "127.0.0.1"
@@ -155,7 +163,11 @@ def prepare(environment: Any, **_: Any) -> None:
         print(f"memconform: {words}", file=sys.stderr, flush=True)  # noqa: T201 - a usage error
         sys.exit(USAGE)
     # Locust installs its own handler only after a shape's run is over.
-    gevent.signal_handler(signal.SIGTERM, _terminate, environment)
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(sign) is not signal.SIG_IGN:  # as nohup has it
+            gevent.signal_handler(sign, _terminate, environment, sign.name)
+    if isinstance(runner, WorkerRunner) and _forked():
+        gevent.spawn(_end_with_parent, os.getppid())
     if environment.web_ui is not None:
         from load.web import extend
 
@@ -178,9 +190,16 @@ def _alone(environment: Any) -> None:
         setattr(parsed, DEST + row.identifier, None)
 
 
-def _terminate(environment: Any) -> None:
+def _end_with_parent(parent: int) -> None:
+    """End a worker whose parent is gone, where the system does not do it."""
+    while os.getppid() == parent:
+        gevent.sleep(1)
+    os._exit(OWN_ERROR)
+
+
+def _terminate(environment: Any, sign: str) -> None:
     """End the run as it stands: the result is partial and says so."""
-    environment.memconform.interrupted = "ended by SIGTERM"
+    environment.memconform.interrupted = f"ended by {sign}"
     waiting = environment.runner.state == STATE_INIT
     environment.runner.quit()
     if waiting:  # for workers that have not come: Locust would go on waiting

@@ -6,7 +6,6 @@ it; `references` judges the perfect one by the whole suite. Judging is the suite
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from conformance.backend.subject import BackendSubject
 from conformance.backend.suite import run
 from conformance.backend.words import ROLES
 from conformance.cases import CaseResult
+from conformance.contained import folder as temporary_folder
 from conformance.oracles.limits import Quota
 from conformance.reference.backend import demo
 from conformance.reference.backend.defects import DEFECTS
@@ -42,7 +42,7 @@ def judged(
     keys = standard_keys()
     shown = [keys["first"].key, keys["second"].key]
     shown += [f"{role}={keys[role].key}" for role in ROLES]
-    with tempfile.TemporaryDirectory(prefix="memconform-teeth-") as folder:
+    with temporary_folder("teeth") as folder:
         server = _Restarting(api, keys, Path(folder) / "data.sqlite", defects, workers)
         subject = BackendSubject(
             demo.load(api), server.start().url_for(api), shown, seed=seed,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 
+from conformance.contained import Contained, folder
 from conformance.option_kinds import WrongValue, quota_of
 from conformance.oracles.limits import Quota
 
@@ -53,16 +55,32 @@ def header(text: str) -> tuple[str, str]:
 
 
 def restart(command: str | None) -> Callable[[], str | None] | None:
-    """Return what runs a restart command and waits until it ends; it listens where it did."""
+    """Return what runs a restart command and waits until it ends; it listens where it did.
+
+    The command ends with us; the server that it leaves behind stays.
+    """
     if not command:
         return None
     words = shlex.split(command)
 
     def run() -> str | None:
-        done = subprocess.run(words, timeout=RESTART_SECONDS, capture_output=True, check=False)
-        if done.returncode:
-            said = done.stderr.decode("utf-8", "replace")[-300:]
-            raise RuntimeError(f"the restart command ended with {done.returncode}: {said}")
+        with folder("restart") as place, (place / "said").open("w+b") as said:
+            # Not a pipe: the server that it leaves behind may keep it open.
+            child = Contained(
+                words, lasting=True, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
+            try:
+                code = child.wait(RESTART_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise RuntimeError(
+                    f"the restart command did not end within {RESTART_SECONDS:g} s"
+                ) from None
+            finally:
+                child.finish()
+            said.seek(max(0, said.seek(0, os.SEEK_END) - 1200))
+            last = said.read().decode("utf-8", "replace")[-300:]
+        if code:
+            raise RuntimeError(f"the restart command ended with {code}: {last}")
         return None
 
     return run

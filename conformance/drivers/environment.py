@@ -17,14 +17,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import uv
 
-from conformance.contained import INSTALLING, allowed, folder, ran
+from conformance.contained import INSTALLING, allowed, environments, folder, ran
 from conformance.drivers.pipe import redact
 from conformance.drivers.tables import normalise
 from conformance.verdict import Blame
@@ -71,22 +70,13 @@ class Environment:
     """`name==version` of everything in it."""
 
 
-def cache_folder() -> Path:
-    """Return where environments are kept: MEMCONFORM_CACHE, or the user's cache folder."""
-    chosen = os.environ.get("MEMCONFORM_CACHE")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "memconform"
-
-
 def prepare(subject: str) -> Environment:
     """Return an environment that has the subject installed; make it where there is none.
 
     Raises EnvironmentUnavailable.
     """
     source = _source(subject)
-    home = cache_folder() / "env"
+    home = environments()
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as why:
@@ -182,8 +172,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _make(source: _Source, place: Path) -> Environment:
-    building = Path(tempfile.mkdtemp(prefix=f"{source.digest}.", dir=place.parent))
-    try:
+    with folder("build", place.parent) as building:
         env = building / "env"
         _uv(["venv", "--quiet", "--relocatable", "--python", sys.executable, str(env)], "venv")
         with _copied(source) as install:
@@ -199,8 +188,6 @@ def _make(source: _Source, place: Path) -> Environment:
         (env / RECORD).write_text(json.dumps(asdict(made), indent=2), encoding="utf-8")
         env.rename(place)
         return made
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 @contextlib.contextmanager

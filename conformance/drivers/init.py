@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import specs
+from conformance.contained import ran
 from conformance.drivers import matching, tables
 from conformance.drivers.environment import Environment, EnvironmentUnavailable, prepare
 from conformance.drivers.matching import (
@@ -179,15 +180,12 @@ def look(environment: Environment, documented: Sequence[str] = ()) -> dict[str, 
         raise NothingFound(f"{environment.name} installs no importable module")
     command = [environment.python, "-I", str(LOOK), *modules, "--", *documented]
     try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=LOOK_TIMEOUT, check=False,
-            env=clean_environment(), stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        done = ran(command, timeout=LOOK_TIMEOUT, env=clean_environment())
         seen = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         raise NothingFound(f"looking at {environment.name} took too long") from None
     except ValueError:
-        last = redact(done.stderr.decode("utf-8", "replace"))[-500:]
+        last = redact(done.stderr)[-500:]
         raise NothingFound(f"{environment.name} cannot be looked at: {last}") from None
     if not isinstance(seen, dict):
         raise NothingFound(f"{environment.name} cannot be looked at")

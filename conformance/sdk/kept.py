@@ -23,7 +23,8 @@ from packaging.requirements import Requirement
 from pydantic import ValidationError
 
 from conformance.clock import timestamp
-from conformance.drivers.environment import RECORD, EnvironmentUnavailable, cache_folder
+from conformance.contained import cache_folder
+from conformance.drivers.environment import RECORD, EnvironmentUnavailable
 from conformance.progress import Progress
 from conformance.report.results import SubjectEntry
 from conformance.sdk.suite import Target, run_release, served

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import specs
 from conformance.cases import Case, CaseResult
+from conformance.contained import folder as temporary_folder
 from conformance.reference.defects import Defect
 from conformance.reference.sdk.defects import DEFECTS
 from conformance.reference.sdk.demo import names, source
@@ -37,7 +37,7 @@ def kill_together(defects: Sequence[Defect]) -> list[Kill]:
     """
     named = {d.case for d in defects}
     wanted = sorted({case for d in defects for case in _module(d.case)} - (SLOW - named))
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder("teeth") as folder:
         reached = Path(folder) / "exercised"
         with reference(
             source(defects[0].api), [d.id for d in defects], exercised=str(reached)

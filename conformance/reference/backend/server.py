@@ -8,13 +8,12 @@ port that the system picks.
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +21,7 @@ import uvicorn
 
 import specs
 from conformance.clock import Clock
+from conformance.contained import folder
 from conformance.reference.backend.app import create_app
 from conformance.reference.backend.calls import Settings
 from conformance.reference.backend.keys import KeySpec, standard_keys
@@ -91,8 +91,9 @@ class Embedded:
     ) -> None:
         given = standard_keys() if keys is None else keys
         self._specs = _as_specs(given)
-        self._folder = tempfile.TemporaryDirectory(prefix="memconform-backend-")
-        self.db = db or os.path.join(self._folder.name, "backend.sqlite")
+        self._room = ExitStack()
+        place = self._room.enter_context(folder("backend"))
+        self.db = db or str(place / "backend.sqlite")
         self.defects = defects or Defects()
         self.url = ""
         self._app: dict[str, Any] = {
@@ -161,7 +162,7 @@ class Embedded:
             assert self._child.stdout is not None
             self._child.stdout.close()
             self._child = None
-        self._folder.cleanup()
+        self._room.close()
 
     def __enter__(self) -> Self:
         return self.start()

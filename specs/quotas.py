@@ -84,6 +84,8 @@ def parts(limit: RateLimit) -> dict[Part, str]:
     return {part: name.lower() for part, name in given.items() if name}
 
 
+USUAL: Literal["x-ratelimit"] = "x-ratelimit"
+"""The dialect of the older triple, whose fields start with its name."""
 _PREFIXES = {"x-ratelimit": "x-ratelimit", "draft-6": "ratelimit"}
 
 

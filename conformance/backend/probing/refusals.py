@@ -16,6 +16,7 @@ from conformance.verdict import Inconclusive, NotApplicable
 from specs import Basis, Operation
 from specs.draft import Draft, Guess
 from specs.effects import creators
+from specs.quotas import USUAL
 
 if TYPE_CHECKING:
     from conformance.backend.subject import BackendSubject
@@ -133,14 +134,14 @@ class Refusals:
         """Draft the quota headers that answers carry: names as seen, the reset's unit by size."""
         for exchange in self.subject.exchanges:
             given = exchange.response.headers if exchange.response else ()
-            names = {w: header(given, f"x-ratelimit-{w}") for w in LIMITS}
+            names = {w: header(given, f"{USUAL}-{w}") for w in LIMITS}
             reset = names["reset"]
             if reset is None or not all(v is not None and v.isdigit() for v in names.values()):
                 continue
-            value: dict[str, Any] = {"headers": "x-ratelimit"}
-            value |= {w: f"x-ratelimit-{w}" for w in LIMITS}
+            value: dict[str, Any] = {"headers": USUAL}
+            value |= {w: f"{USUAL}-{w}" for w in LIMITS}
             value |= {"resetUnit": _unit(int(reset)), "on": "limited-operations"}
-            why, seen = "answers carry x-ratelimit headers", f"reset {reset}"
+            why, seen = f"answers carry {USUAL} headers", f"reset {reset}"
             guess = Guess(None, "rateLimit", value | {"retryAfter": False}, why)
             guess.basis, guess.seen = Basis.OBSERVED, seen
             self.made.guesses.insert(1, guess)

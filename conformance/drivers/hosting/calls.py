@@ -269,8 +269,11 @@ class Runner:
         via = way.expression if missing else None
         try:
             built: Built = fit(method, way.build(self.module, arguments))
-        except Unfit as why:
-            return None, _plain("driver_error", f"{way.expression}: {why}")
+        except Unfit as why:  # the SDK was not called: nothing is known of it, and nothing broke
+            advice = "`fixed` in the driver table can give what the method asks for besides"
+            return None, _plain(
+                "unsupported", f"{way.expression} cannot be called: {why}; {advice}"
+            )
         except Exception as why:
             detail = f"{way.expression}: {type(why).__name__}: {why}"[:2000]
             return None, _plain("driver_error", detail)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import pairwise
 
@@ -31,7 +31,7 @@ from conformance.claims import (
     ValueInstead,
     WrongLastClass,
 )
-from conformance.history import Call, Exchange, header
+from conformance.history import Call, Exchange, Request, header
 from conformance.oracles.answers import Answer, answer_of, error_code
 from conformance.oracles.answers import retry_after as read_retry_after
 from conformance.verdict import Finding
@@ -441,9 +441,10 @@ def _same(
 ) -> Iterator[Finding]:
     if len(exchanges) < 2:
         return
-    first = exchanges[0].request
+    first = _unbound(exchanges[0].request)
+    promised = operation.retries.basis if operation.retries is not None else Basis.DOCUMENTED
     for again in exchanges[1:]:
-        other = again.request
+        other = _unbound(again.request)
         parts = (
             ("method", first.method, other.method),
             ("target", first.target, other.target),
@@ -454,7 +455,7 @@ def _same(
                 yield Finding(
                     "RT10", f"changes the {part} of a request from one attempt to the next",
                     expected=f"the same {part} in every attempt",
-                    actual=f"{_brief(before)} then {_brief(after)}",
+                    actual=f"{_brief(before)} then {_brief(after)}", basis=promised,
                     witness=(exchanges[0].number, again.number), cause=f"changed:{part}",
                 )  # fmt: skip
         names = {n.lower() for n, _ in (*first.headers, *other.headers)} - context.ignore
@@ -463,7 +464,7 @@ def _same(
                 yield Finding(
                     "RT10", "changes a header of a request from one attempt to the next",
                     expected=f"the same {name} in every attempt", actual=f"{name} differs",
-                    basis=Basis.DOCUMENTED if name in _STABLE else Basis.ASSUMED,
+                    basis=promised if name in _STABLE else Basis.ASSUMED,
                     witness=(exchanges[0].number, again.number), cause=f"changed:header:{name}",
                 )  # fmt: skip
         yield from _same_key(operation.idempotency, exchanges[0], again)
@@ -475,6 +476,19 @@ _OF_ATTEMPT = re.compile(
     r"|^(date|timestamp|connection|keep-alive|content-length|transfer-encoding|x-amz-date)$"
 )
 """Headers that each attempt may have of its own: counts, ids, traces, times, framing."""
+
+
+_BOUNDARY = re.compile(r"^(multipart/[^;]+;(?:.*;)?\s*boundary=)\"?([^\";]+)\"?", re.I)
+
+
+def _unbound(request: Request) -> Request:
+    """Return a request without its multipart boundary (RFC 2046 §5.1.1), new in each attempt."""
+    found = _BOUNDARY.match(header(request.headers, "content-type") or "")
+    if found is None:
+        return request
+    headers = tuple((n, found[1] if n.lower() == "content-type" else v) for n, v in request.headers)
+    body = request.body.replace(found[2].encode(), b"")
+    return replace(request, headers=headers, body=body)
 
 
 def _same_json(part: str, before: object, after: object) -> bool:

@@ -212,13 +212,14 @@ def test_what_is_no_exception_is_an_error_too(driver: DriverProcess, sync: str) 
     assert error.name == "SystemExit"
 
 
-def test_arguments_that_do_not_fit_are_our_fault(driver: DriverProcess, sync: str) -> None:
-    """A missing argument is a driver error; one that the method lacks is left out and named."""
+def test_arguments_that_do_not_fit_are_no_fault_of_the_sdk(
+    driver: DriverProcess, sync: str
+) -> None:
+    """A missing argument leaves the call unmade; one that the method lacks is named."""
     lacking = driver.call(sync, "needs").outcome
-    assert (lacking.kind, lacking.detail) == (
-        "driver_error",
-        "needs: missing a required argument: 'id'",
-    )
+    assert lacking.kind == "unsupported"
+    assert "needs cannot be called: missing a required argument: 'id'" in lacking.detail
+    assert "`fixed`" in lacking.detail
     extra = driver.call(sync, "needs", {"id": "a", "colour": "red"})
     assert (_value(extra), extra.dropped) == ("a", ("colour",))
 

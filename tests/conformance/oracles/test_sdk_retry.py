@@ -404,3 +404,26 @@ def test_headers_stay_the_same(name: str, value: str, basis: Basis | None) -> No
     assert [(f.cause, f.basis) for f in found] == (
         [] if basis is None else [(f"changed:header:{name}", basis)]
     )
+
+
+def test_a_multipart_boundary_may_be_new() -> None:
+    """Each attempt may draw its own boundary (RFC 2046); the parts between stay the same."""
+    call, exchanges = recorded(INGEST, [Answer(503), Answer(200)], [1.0])
+
+    def found(*texts: str) -> set[str]:
+        sent = [
+            replace(
+                one,
+                request=replace(
+                    one.request,
+                    headers=(("content-type", f"multipart/form-data; boundary=b{n}"),),
+                    body=f"--b{n}\r\n\r\n{text}\r\n--b{n}--\r\n".encode(),
+                ),
+            )
+            for n, (one, text) in enumerate(zip(exchanges, texts, strict=True))
+        ]
+        judged = judge(INGEST, predict(INGEST, [Answer(503)]), call, sent)
+        return {f.cause for f in judged if f.requirement == "RT10"}
+
+    assert found("same", "same") == set()
+    assert found("same", "other") == {"changed:body"}

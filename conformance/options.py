@@ -294,6 +294,7 @@ def _reaching() -> Iterator[Option]:
 def _spending() -> Iterator[Option]:
     """What a run may do and spend."""
     backend, calling = ("backend", "pytest"), ("backend", "pytest", "spec draft")
+    sending = (*backend, "load", "locust")
     yield Option(
         "--read-only", Flag(), "",
         "send GET, HEAD and OPTIONS only, with plain values: nothing that could change data",
@@ -305,12 +306,12 @@ def _spending() -> Iterator[Option]:
         "huge numbers, bodies that are not JSON", backend,
     )  # fmt: skip
     yield Option(
-        "--exclude", Text(), "OPERATION", "never send this operation", backend, repeatable=True
+        "--exclude", Text(), "OPERATION", "never send this operation", sending, repeatable=True
     )
     yield Option(
         "--only", Text(), "OPERATION",
         "send this operation and no other; sends one too that is left out for its name",
-        backend, repeatable=True,
+        sending, repeatable=True,
     )  # fmt: skip
     yield Option("--max-requests", Counted(1), "N", "stop after N requests", calling)
     yield Option(

@@ -28,7 +28,7 @@ from conformance.report.notes import notes
 from conformance.report.results import SubjectEntry, summarise, vocabulary
 from conformance.verdict import Blame, Verdict
 from specs.catalogue import requirements
-from specs.exclusions import excluded
+from specs.exclusions import chosen
 from specs.reading import joined
 
 if TYPE_CHECKING:
@@ -180,18 +180,10 @@ def _left_out(judged: specs.Contract, given: Given) -> dict[str, str]:
 
     Raises Usage where an option names an operation that there is not.
     """
-    only, exclude = given.get("only") or [], given.get("exclude") or []
-    for option, names in (("--only", only), ("--exclude", exclude)):
-        for name in names:
-            if name not in judged.operations:
-                known = ", ".join(sorted(judged.operations)[:40])
-                raise Usage(
-                    f"{option} {name!r}: {judged.api} has no such operation; it has {known}"
-                )
-    out = excluded(judged)
-    if only:
-        out = {o.id: "--only names others" for o in judged if o.id not in only}
-    return out | dict.fromkeys(exclude, "--exclude names it")
+    try:
+        return chosen(judged, given.get("only") or [], given.get("exclude") or [])
+    except ValueError as why:
+        raise Usage(str(why)) from why
 
 
 def _backend_for_pytest(given: Given) -> Session:
@@ -542,7 +534,7 @@ def judge_load(given: Given) -> SubjectEntry:
     """
     given = overlaid(given)
     api = given["api"]
-    contract(api)
+    _left_out(contract(api), given)
     _no_words(given)
     found = next(iter(entry_points(group="memconform.suites", name="load")), None)
     if found is None:
@@ -564,7 +556,8 @@ def judge_load(given: Given) -> SubjectEntry:
             given["seed"], given["processes"], Reporter(f"load {api}"), given["against"],
             given["quota"], given["seconds"],
             runner.Reach(
-                given["ca"], given["insecure"], tuple(given["header"]), given["timeout"]
+                given["ca"], given["insecure"], tuple(given["header"]), given["timeout"],
+                tuple(given["only"]), tuple(given["exclude"]),
             ),
         )  # fmt: skip
     except runner.LoadError as why:

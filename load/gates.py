@@ -53,6 +53,8 @@ class Figures:
     """The run's figures as they stand in the result."""
     running: bool = False
     """True while the run goes on: what only its end can tell is left open."""
+    foreign: Mapping[str, Any] = field(default_factory=dict)
+    """What became of the records that were there before the run."""
     against: Mapping[str, Any] | None = None
     """Decoded `results.json` of an earlier run to compare with."""
     virtual_seconds: float = 0.0

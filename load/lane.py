@@ -148,6 +148,10 @@ class Lane:
         self.name = name
         """`mc<run>l<lane>`: what every text that this lane writes carries."""
         self.foreign = foreign
+        self.not_ours: frozenset[tuple[str, str]] = frozenset()
+        """(kind, id) of what was there before the run: somebody's, whatever a creation gives."""
+        self.reused: set[tuple[str, str]] = set()
+        """What of it the server gave to a creation of the run as well."""
         self.pools: dict[str, deque[Resource]] = {}
         self.written: list[Resource] = []
         """Every acknowledged creation: the ledger's entries."""
@@ -190,6 +194,9 @@ class Lane:
             given[effect.target] = Slot("new", "", effect.target)
         self._disown(task, given)
         scope: dict[str, Any] = {}
+        if effect is not None and effect.kind == "forget" and not set(effect.scope) & set(given):
+            free = [name for name, meaning in effect.scope.items() if meaning == "free"]
+            given |= dict.fromkeys(free[:1], "")  # without a scope it could be everybody's
         if effect is not None:
             for name, meaning in effect.scope.items():
                 if meaning == "free" and name in given and isinstance(given[name], str):
@@ -409,6 +416,9 @@ class Lane:
                     resource.deleted = True
 
     def _created(self, kind: str, made: Any, shot: Shot) -> None:
+        if (kind, str(made)) in self.not_ours:
+            self.reused.add((kind, str(made)))
+            return
         mark = shot.mark if shot.task.keeps else None
         parents = dict(zip(shot.task.needs, shot.held, strict=True))
         resource = Resource(

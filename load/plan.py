@@ -13,7 +13,7 @@ from typing import Any
 from load.judge import Judge
 from load.profile import Profile
 from specs import Contract, Operation, effects
-from specs.exclusions import reason
+from specs.exclusions import excluded
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,15 @@ class Plan:
         raise KeyError(operation)
 
 
-def make_plan(contract: Contract, profile: Profile) -> Plan:
-    """Return the tasks of a run. Operations that cannot be played are excluded with a reason."""
+def make_plan(
+    contract: Contract, profile: Profile, left_out: Mapping[str, str] | None = None
+) -> Plan:
+    """Return the tasks of a run. Operations that cannot be played are excluded with a reason.
+
+    `left_out` says which are not sent and why; without it, the contract and the names say so.
+    """
+    if left_out is None:
+        left_out = {id: why for id, why in excluded(contract).items() if id not in profile.only}
     unknown = [n for n in (*profile.only, *profile.weights) if n not in contract.operations]
     if unknown:
         raise KeyError(
@@ -112,13 +119,13 @@ def make_plan(contract: Contract, profile: Profile) -> Plan:
         )
     weights = {o.id: _weight(o, profile) for o in contract}
     wanted = [o for o in contract if weights[o.id]]
-    excluded = [
+    out = [
         Excluded(o.id, "weight 0" if not o.load.weight else "left out by the profile")
         for o in contract
         if not weights[o.id]
     ]
-    harm = {o.id: _harm(o, wanted, profile) for o in wanted}
-    excluded += [Excluded(id, why) for id, why in harm.items() if why]
+    harm = {o.id: left_out.get(o.id) or _harm(o, wanted) for o in wanted}
+    out += [Excluded(id, why) for id, why in harm.items() if why]
     wanted = [o for o in wanted if not harm[o.id]]
     sources = {r for o in wanted for r in (*effects.makes(o), *effects.shows(o))}
     tasks: list[Task] = []
@@ -128,7 +135,7 @@ def make_plan(contract: Contract, profile: Profile) -> Plan:
         if missing and operation.effect is not None and operation.effect.kind == "action":
             needs = {name: r for name, r in needs.items() if r in sources}
         elif missing:
-            excluded.append(Excluded(operation.id, f"nothing in the plan makes a {missing[0]}"))
+            out.append(Excluded(operation.id, f"nothing in the plan makes a {missing[0]}"))
             continue
         judge = Judge(operation)
         shows, keeps = shows_mark(contract, operation), shows_writes(contract, operation)
@@ -138,18 +145,16 @@ def make_plan(contract: Contract, profile: Profile) -> Plan:
     for task in tasks:
         for resource in effects.shows(task.operation):
             makers.setdefault(resource, task)
-    return Plan(contract, profile, tuple(tasks), tuple(excluded), makers)
+    return Plan(contract, profile, tuple(tasks), tuple(out), makers)
 
 
-def _harm(operation: Operation, wanted: list[Operation], profile: Profile) -> str:
+def _harm(operation: Operation, wanted: list[Operation]) -> str:
     """Return why an operation is not played; '' if it is.
 
     It could change what the run did not create, or it would be asked for what nobody knows.
     """
     if operation.bare and operation.made_up:
         return "nothing says what its path names"
-    if operation.id not in profile.only and (why := reason(operation)):
-        return why
     effect = operation.effect
     if operation.safe or (effect is not None and effect.kind == "create"):
         return ""
@@ -160,6 +165,10 @@ def _harm(operation: Operation, wanted: list[Operation], profile: Profile) -> st
     learned = {r for o in wanted for r in effects.shows(o)} - made
     if effect.target and effect.resource in learned:
         return f"nothing in the plan makes a {effect.resource} of the run's own"
+    if effect.kind == "forget" and not (
+        "free" in effect.scope.values() or effects.needs(operation)
+    ):
+        return "nothing says what it forgets, and so it could be everything"
     return ""
 
 

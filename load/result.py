@@ -164,6 +164,7 @@ def details(figures: Figures) -> dict[str, Any]:
         },
         "notes": tally.notes,
         "leftovers": _leftovers(figures),
+        **({"foreign": dict(figures.foreign)} if figures.foreign else {}),
         "histogram": _encoded(total.response),
         **tally.facts,
     }  # fmt: skip

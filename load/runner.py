@@ -46,19 +46,25 @@ class LoadError(RuntimeError):
 
 @dataclass(frozen=True)
 class Reach:
-    """How an API is reached, as the options say it."""
+    """How an API is reached and which part of it, as the options say it."""
 
     ca: Path | None = None
     insecure: bool = False
     headers: tuple[str, ...] = ()
     """`NAME=VALUE` words."""
     timeout: float | None = None
+    only: tuple[str, ...] = ()
+    """Operations to send; empty for all."""
+    exclude: tuple[str, ...] = ()
+    """Operations never to send."""
 
     @property
     def words(self) -> list[str]:
         """The child's command-line words; what is secret is not among them."""
         made = ["--ca", str(self.ca.resolve())] if self.ca else []
         made += ["--insecure"] if self.insecure else []
+        for option, names in (("--only", self.only), ("--exclude", self.exclude)):
+            made += [f"{option}={name}" for name in names]
         return made + (["--timeout", str(self.timeout)] if self.timeout else [])
 
     def environment(self, base_url: str, keys: Sequence[str]) -> dict[str, str]:

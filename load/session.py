@@ -30,6 +30,7 @@ from conformance.report.results import Results, SubjectEntry
 from load import breakpoint as breakpoint_
 from load import ledger, pages, quota, request_ids
 from load.call import Origin, origin
+from load.census import Census
 from load.engine import Engine, OnFlush, Wire
 from load.gates import Figures
 from load.lane import Lane
@@ -40,6 +41,7 @@ from load.result import entry
 from load.schedule import Schedule, from_profile
 from load.transport_fast import Connection
 from specs import Contract
+from specs.exclusions import chosen
 from specs.reading import joined
 
 
@@ -69,6 +71,10 @@ class Options:
     """REQUESTS/SECONDS, where answers do not say it."""
     seconds: float | None = None
     """What a longer profile is shortened to."""
+    only: tuple[str, ...] = ()
+    """Operations to send, and no other; empty for all."""
+    exclude: tuple[str, ...] = ()
+    """Operations never to send."""
 
 
 def read(given: Given, base_url: str) -> Options:
@@ -85,12 +91,14 @@ def read(given: Given, base_url: str) -> Options:
         against=given["against"],
         quota=given["quota"],
         seconds=given["seconds"],
+        only=tuple(given["only"]),
+        exclude=tuple(given["exclude"]),
         secrets=(*secrets(given), *Credentials.of(base_url).secrets),
         **keys_of(given["api-key"]),
     )
 
 
-SHARED = ("api", "profile", "seed", "quota", "seconds", "timeout")
+SHARED = ("api", "profile", "seed", "quota", "seconds", "timeout", "only", "exclude")
 """Options in which workers follow their master."""
 
 
@@ -144,7 +152,8 @@ class Session:
     def __post_init__(self) -> None:
         self.contract = specs.load(self.options.api)
         self.profile = shaped(self.options)
-        self.plan = make_plan(self.contract, self.profile)
+        self.left_out = self._left_out()
+        self.plan = make_plan(self.contract, self.profile, self.left_out)
         if not self.plan.tasks:
             raise ValueError(f"nothing to send: no operation of {self.contract.api} is left in")
         self.schedule = from_profile(self.profile, self.options.seed)
@@ -168,6 +177,9 @@ class Session:
         self.live: dict[str, Tally] = {}
         self.workers = 1
         self.interrupted = ""
+        self.foreign: dict[str, Any] = {}
+        """What became of the records that were there before, once that is known."""
+        self.census = self._census()
         self.problems: list[str] = []
         self.began = perf_counter()
         self.started = utc_now()
@@ -200,17 +212,61 @@ class Session:
         )  # fmt: skip
         return self.engine
 
-    def drive(self) -> Tally:
-        """Run this process's part to its end, ledger and tidying included. Blocks."""
+    def _left_out(self) -> dict[str, str]:
+        """Return which operations are not sent, and why. Raises ValueError."""
+        options = self.options
+        out = chosen(self.contract, options.only, options.exclude)
+        named = set() if options.only else set(self.profile.only) - set(options.exclude)
+        return {id: why for id, why in out.items() if id not in named}
+
+    def _census(self) -> Census | None:
+        """Return what looks at the records of others; None where nothing could harm them.
+
+        What it sends would count against a rate limit that is measured.
+        """
+        options = self.options
+        if all(task.operation.safe for task in self.plan.tasks):
+            return None
+        if self.profile.kind == "rate-limit" and options.limited is None:
+            return None
+        return Census(
+            self.contract, options.base_url, options.keys, left_out=self.left_out,
+            trust=options.trust, headers=options.headers, timeout=self.profile.timeout,
+        )  # fmt: skip
+
+    def stand(self) -> None:
+        """Look at what is there, before anything is created: it must be there at the end too."""
+        if self.census is None:
+            return
+        self.census.look()
+        for lane, foreign in zip(self.engine.lanes if self.engine else (), self.census.foreign(),
+                                 strict=False):  # fmt: skip
+            lane.not_ours = foreign
+
+    def prove(self) -> None:
+        """Look again at what was there before, once the run has tidied up."""
+        if self.census is not None:
+            lanes = self.engine.lanes if self.engine else ()
+            reused = {f"{kind} {id}" for lane in lanes for kind, id in lane.reused}
+            self.foreign = self.census.proof(reused)
+
+    def drive(self, proves: bool = True) -> Tally:
+        """Run this process's part to its end, ledger and tidying included. Blocks.
+
+        `proves` is False where the master looks at what was there before.
+        """
         engine = self.engine
         assert engine is not None
         try:
+            self.stand()
             self._play(engine)
             wire = connector(self.where, self.options.trust)
             if self.profile.ledger:
                 ledger.check(engine, wire)
             if self.profile.cleanup:
                 ledger.tidy(engine, wire)
+            if proves:
+                self.prove()
         except Exception as error:  # told as an error of ours, never the subject's failure
             self.problems.append(f"{type(error).__name__}: {error}")
             engine.tally.notes.append(f"error: {type(error).__name__}: {error}")
@@ -242,6 +298,7 @@ class Session:
                 self.options.api, "--load-profile", self.options.profile]  # fmt: skip
         if self.options.seconds is not None:
             line += ["--seconds", str(self.options.seconds)]
+        line += [f"--leave={name}" for name in self.left_out]
         keys = {"MEMCONFORM_API_KEYS": ",".join(self.options.keys)}
         ended = ran(line, env={**os.environ, **keys}, timeout=length(self.profile) + 240)
         if ended.returncode:
@@ -284,6 +341,7 @@ class Session:
             workers_planned=self.workers,
             workers_done=len(self.reports) if self.reports or self.workers > 1 else 1,
             seconds=schedule.seconds or tally.series.seconds,
+            foreign=self.foreign,
             against=self.earlier,
             interrupted=self.interrupted,
             problems=problems,

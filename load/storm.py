@@ -19,7 +19,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,7 +38,7 @@ from conformance.verdict import Finding
 from load.profile import Profile, load_profile, within
 from load.record import Tally, pack
 from load.relay import Ask, Forward, Relay, Reply
-from specs import Basis, Contract, Operation
+from specs import Basis, Contract, Operation, effects
 from specs.examples import arguments, example_response
 
 NAIVE = "naive client"
@@ -113,12 +113,20 @@ class Outage:
         return await forward()
 
 
-def candidates(contract: Contract) -> list[Operation]:
-    """Return the operations that clients may call, best first: without ids, retried, safe."""
+HARMLESS = ("create", "search", "list", "read", "action", "none")
+"""Effects that change nothing which somebody else made."""
+
+
+def candidates(contract: Contract, leave: Collection[str] = ()) -> list[Operation]:
+    """Return the operations that clients may call, best first: without ids, retried, safe.
+
+    What `leave` names is not called, nor what could change somebody's records.
+    """
     ready = [
         o for o in contract
         if (o.effect is None or not o.effect.target) and o.authenticated and o.method
-        and not o.parameters_in("path")
+        and not o.parameters_in("path") and o.id not in leave
+        and (o.safe or effects.kind(o) in HARMLESS)
     ]  # fmt: skip
     return sorted(ready, key=lambda o: (o.retries is None, not o.safe))
 
@@ -128,9 +136,16 @@ def choose(contract: Contract) -> Operation:
     return candidates(contract)[0]
 
 
-def run(base_url: str, contract: Contract, key: str, profile: Profile) -> Tally:
-    """Let all groups loose on the backend at once; return what came of it."""
-    operations = candidates(contract)
+def run(
+    base_url: str, contract: Contract, key: str, profile: Profile, leave: Collection[str] = ()
+) -> Tally:
+    """Let all groups loose on the backend at once; return what came of it.
+
+    Raises LookupError where no operation is left that clients may call.
+    """
+    operations = candidates(contract, leave)
+    if not operations:
+        raise LookupError("no operation is left that every client may call and that needs no id")
     kinds = _clients(contract, profile)
     groups = [Group(name) for name, _ in kinds]
     outages = [Outage(group, profile) for group in groups]
@@ -446,12 +461,13 @@ def main() -> int:
     parser.add_argument("--api", required=True)
     parser.add_argument("--load-profile", default="retry-storm")
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--leave", action="append", default=[])
     given = parser.parse_args()
     key = os.environ.get("MEMCONFORM_API_KEYS", "").split(",")[0]
     profile = load_profile(given.load_profile)
     if given.seconds is not None:
         profile = within(profile, given.seconds)
-    made = run(given.base_url, specs.load(given.api), key, profile)
+    made = run(given.base_url, specs.load(given.api), key, profile, given.leave)
     print(json.dumps(pack(made)), flush=True)  # noqa: T201 - this is its result
     return 0
 

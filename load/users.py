@@ -26,6 +26,7 @@ from conformance.foreign import lines
 from conformance.options import Option, at, checked
 from conformance.report import write
 from load import cluster
+from load.census import told
 from load.engine import Fresh
 from load.plan import settling
 from load.profile import ProfileError, length
@@ -241,6 +242,7 @@ def on_start(environment: Any, **_: Any) -> None:
         given.memconform_plan = cluster.sealed(secret, "plan", "master", "", plan)
         environment.memconform_clients = clients
         session.steps = {}
+        session.stand()
         gevent.spawn(_await_workers, environment, session)
         return
     if isinstance(runner, WorkerRunner):
@@ -282,7 +284,7 @@ def _drive(environment: Any, session: Session) -> None:
     runner = environment.runner
     telling = gevent.spawn(_tell, session)
     try:
-        tally = session.drive()
+        tally = session.drive(proves=not isinstance(runner, WorkerRunner))
     finally:
         telling.kill()
     if isinstance(runner, WorkerRunner):
@@ -409,6 +411,7 @@ def _await_workers(environment: Any, session: Session) -> None:
         alive = {c.id for c in runner.clients.all if c.state != "missing"}
         if not any(c in alive for c in open_):
             break
+    session.prove()
     _conclude(environment, session)
 
 
@@ -432,7 +435,7 @@ def _judge(environment: Any, session: Session) -> None:
         environment.process_exit_code = OWN_ERROR if session.interrupted else exit_code(made)
         if session.options.out is not None:
             write.results(session.options.out, session.results(made, sys.argv))
-        for line in sentences(made):
+        for line in (*sentences(made), *told(session.foreign)):
             print(f"memconform: {lines(line)}", file=sys.stderr)  # noqa: T201 - what a person is told
         print(f"memconform: {made.api} {made.verdict}", file=sys.stderr, flush=True)  # noqa: T201
     except Exception as error:
@@ -450,6 +453,8 @@ def on_quitting(environment: Any, **_: Any) -> None:
         session.interrupted = session.interrupted or "stopped before the schedule was over"
         if session.engine is not None:
             session.engine.interrupt()
+        if session.census is not None:
+            session.foreign = session.census.ended()
         _judge(environment, session)
 
 

@@ -7,6 +7,7 @@ name says nothing more. Without one, a name such as `restart` is all there is to
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from specs.contract import Contract, Operation
 
@@ -40,6 +41,24 @@ def excluded(contract: Contract) -> dict[str, str]:
     """Return operation -> reason of everything that a contract leaves out by itself."""
     found = {operation.id: reason(operation) for operation in contract}
     return {id: why for id, why in found.items() if why}
+
+
+def chosen(contract: Contract, only: Sequence[str], exclude: Sequence[str]) -> dict[str, str]:
+    """Return operation -> why it is not sent: by its contract, its name, or a person's choice.
+
+    Raises ValueError where a person names an operation that there is not.
+    """
+    for option, names in (("--only", only), ("--exclude", exclude)):
+        for name in names:
+            if name not in contract.operations:
+                known = ", ".join(sorted(contract.operations)[:40])
+                raise ValueError(
+                    f"{option} {name!r}: {contract.api} has no such operation; it has {known}"
+                )
+    out = excluded(contract)
+    if only:
+        out = {o.id: "--only names others" for o in contract if o.id not in only}
+    return out | dict.fromkeys(exclude, "--exclude names it")
 
 
 def _words(operation: Operation) -> list[str]:

@@ -71,7 +71,7 @@ class Standing:
     """What stood on a server when a run began."""
 
     def __init__(self, subject: BackendSubject) -> None:
-        self._subject = subject
+        self.subject = subject
         self._before: dict[tuple[str, str], Shelf] = {}
         self._unsure: list[str] = []
 
@@ -84,17 +84,17 @@ class Standing:
                 continue
             self._before[who, lister.id] = shelf
             resource = lister.effect.resource if lister.effect else None
-            self._subject.mine.shown(who, resource, shelf.items, -math.inf)
+            self.subject.mine.shown(who, resource, shelf.items, -math.inf)
             if shelf.whole and lister.effect is not None:
-                self._subject.mine.whole.add((who, lister.effect.resource or ""))
+                self.subject.mine.whole.add((who, lister.effect.resource or ""))
 
     def proof(self) -> Proof:
         """Read the same lists again and compare."""
         made = Proof(unsure=list(self._unsure))
-        mine = self._subject.mine
+        mine = self.subject.mine
         made.reused = [f"{resource} {id}" for resource, id in sorted(mine.reused)]
         for (who, name), before in self._before.items():
-            lister = self._subject.contract[name]
+            lister = self.subject.contract[name]
             resource = (lister.effect.resource if lister.effect else None) or ""
             made.before += len(before.items)
             after = self._shelf(lister, who)
@@ -107,7 +107,7 @@ class Standing:
         return made
 
     def _places(self) -> Iterator[tuple[str, Operation]]:
-        subject = self._subject
+        subject = self.subject
         for lister in subject.contract:
             effect = lister.effect
             if effect is None or effect.kind != "list" or required(lister):
@@ -119,7 +119,7 @@ class Standing:
 
     def _shelf(self, lister: Operation, who: str) -> Shelf | str:
         """Return what a list shows, or in words why it could not be read."""
-        left, effect = self._subject.requests_left, lister.effect
+        left, effect = self.subject.requests_left, lister.effect
         assert effect is not None
         most = PAGES
         if left is not None:
@@ -127,7 +127,7 @@ class Standing:
             if most < 1:
                 return "the budget of requests is too small to look at it"
         try:
-            seen = walk(self._subject, lister, {}, max_size(lister), who, most=most)
+            seen = walk(self.subject, lister, {}, max_size(lister), who, most=most)
         except (Inconclusive, NotApplicable, OSError) as why:
             return str(why)
         items: dict[str, str] = {}
@@ -139,12 +139,12 @@ class Standing:
                 id = value_in(item, effect.item_id)
                 if isinstance(id, (str, int)) and not isinstance(id, bool):
                     items[str(id)] = _digest(item, volatile)
-                    if self._subject.mark in json.dumps(item, default=str):
+                    if self.subject.mark in json.dumps(item, default=str):
                         marked.add(str(id))
         return Shelf(items, frozenset(marked), seen.ended)
 
     def _volatile(self, resource: str | None) -> frozenset[str]:
-        effects = [o.effect for o in self._subject.contract if o.effect]
+        effects = [o.effect for o in self.subject.contract if o.effect]
         return frozenset(n for e in effects if e.resource == resource for n in e.volatile)
 
     def _compare(
@@ -168,12 +168,12 @@ class Standing:
 
     def _readable(self, resource: str | None, id: str, who: str) -> bool | None:
         """Return whether a record can be read; None where nothing tells."""
-        for reader in operations_on(self._subject.contract, resource, "read"):
+        for reader in operations_on(self.subject.contract, resource, "read"):
             target = reader.effect.target if reader.effect else None
             if target is None or required(reader) != {target}:
                 continue
             try:
-                exchange = self._subject.send(reader, {target: id}, key=who)
+                exchange = self.subject.send(reader, {target: id}, key=who)
             except (Inconclusive, NotApplicable, OSError):
                 return None
             if ok(exchange):
@@ -182,7 +182,7 @@ class Standing:
         return None
 
     def _left(self, resource: str, before: Shelf, after: Shelf) -> Iterator[str]:
-        mine = self._subject.mine
+        mine = self.subject.mine
         for id in after.items:
             if id in before.items:
                 continue
@@ -191,7 +191,7 @@ class Standing:
             elif (resource, id) in mine.deleted:
                 yield f"{resource} {id}: it was deleted and is still listed"
             elif id in after.marked and not operations_on(
-                self._subject.contract, resource, "delete"
+                self.subject.contract, resource, "delete"
             ):
                 yield f"{resource} {id}: no operation deletes it"
             elif id in after.marked:

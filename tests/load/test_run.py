@@ -63,6 +63,7 @@ def test_smoke_passes_on_the_perfect_backend(backend: Embedded, api: str) -> Non
     assert exit_code(made) == 0
     played = set(made.details["operations"]) | set(made.details["excluded"])
     assert played == set(specs.load(api).operations)
+    assert not made.details.get("foreign", {}).keys() & {"gone", "changed", "reused", "unsure"}
 
 
 def test_a_run_leaves_a_valid_result_and_no_process(backend: Embedded, tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -21,6 +24,11 @@ OWNERS = {"1": "the first of mine", "2": "the second of mine", "3": "the third o
 
 def contract() -> specs.Contract:
     """Return a contract with one kind of record, a forget by name, and what nobody explained."""
+    return specs.from_document(described())
+
+
+def described() -> dict[str, Any]:
+    """Return the OpenAPI document of it."""
     made = document()
     paths = made["paths"]
     stated = {"basis": "documented", "source": "somewhere"}
@@ -61,7 +69,7 @@ def contract() -> specs.Contract:
         "operationId": "admin.refresh", **bare,
         "x-conformance": {**stated, "skip": "it sends mail"},
     }}  # fmt: skip
-    return specs.from_document(made)
+    return made
 
 
 class Grudge:
@@ -163,4 +171,35 @@ def _refused(status: int, code: str) -> Response:
     return response(status, {"error": {"code": code, "message": code}}, (("allow", "GET"),))
 
 
-Handler = Callable[[bytes], Response]
+@contextmanager
+def served(server: Grudge) -> Iterator[str]:
+    """Serve it on a socket; yield its base URL."""
+    one_at_a_time = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            """Answer as the server does."""
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            head = f"{self.command} {self.path} HTTP/1.1\r\n{self.headers}".encode("latin-1")
+            with one_at_a_time:
+                made = server(head.replace(b"\n\n", b"\r\n\r\n") + body)
+            self.send_response(made.status)
+            for name, value in (*made.headers, ("content-length", str(len(made.body)))):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(made.body)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_HEAD = answer
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{http.server_address[1]}/base"
+    finally:
+        http.shutdown()
+        http.server_close()

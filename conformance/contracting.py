@@ -19,8 +19,9 @@ import yaml
 
 from conformance.drivers import generators
 from conformance.drivers.environment import Environment, prepare
-from conformance.drivers.generators.calls import Argument, Call, Made
+from conformance.drivers.generators.calls import Argument, Call, Made, Raised
 from specs.bare import slug
+from specs.generators import profile
 
 WIDTH = 96
 SENTENCES = 3
@@ -104,8 +105,7 @@ def _document(package: Package, release: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for call in made.calls:
         paths.setdefault(call.path, {}).setdefault(call.verb.lower(), _operation(call, release))
-    key = {"role": "api-key", "name": made.key, "basis": "observed", "source": release}
-    keyed = {"options": [key]} if made.key else {}
+    options = _options(made, release)
     return {
         "openapi": "3.1.0",
         "info": {"title": environment.name, "version": environment.version},
@@ -118,13 +118,68 @@ def _document(package: Package, release: str) -> dict[str, Any]:
             "client": {
                 "basis": "observed", "source": release, "package": environment.name,
                 "module": package.module, "documented": environment.version,
-                "latest": environment.version, **made.clients, "generator": made.generator, **keyed,
+                "latest": environment.version, **made.clients, "generator": made.generator,
+                **({"options": options} if options else {}),
             },
             "auth": [{"header": "authorization", "prefix": made.prefix, "basis": "observed",
                       "source": release}],
+            **_behaviour(made, release),
         },
         "paths": paths,
     }  # fmt: skip
+
+
+def _options(made: Made, release: str) -> list[dict[str, Any]]:
+    """Return the constructor's options whose names or defaults the package has of its own."""
+    found: list[dict[str, Any]] = []
+    if made.key:
+        found.append({"role": "api-key", "name": made.key, "basis": "observed", "source": release})
+    own = {"timeout": made.figures.get("timeout")}
+    if "attempts" in made.figures:
+        own["max-retries"] = int(made.figures["attempts"]) - 1
+    for option in _cited(profile(made.generator), release).get("client", {}).get("options", []):
+        default = own.get(option["role"])
+        if default is not None:
+            found.append({**option, "default": default})
+    return found
+
+
+def _behaviour(made: Made, release: str) -> dict[str, Any]:
+    """Return the blocks that the package itself shows, over what its generator's clients do."""
+    below = _cited(profile(made.generator), release)
+    blocks: dict[str, Any] = {}
+    if made.figures:
+        figures = dict(made.figures)
+        attempts = int(figures.pop("attempts", below["retries"]["maxAttempts"]))
+        growth = {k: v for k, v in figures.items() if k in ("base", "cap")}
+        backoff = {**below["retries"]["backoff"], **growth}
+        blocks["retries"] = {**below["retries"], "maxAttempts": attempts, "backoff": backoff}
+    if made.raised:
+        general = below["errors"]["map"]
+        known = {row["status"]: row for row in general if "status" in row}
+        rows = [_row(raised, known) for raised in made.raised]
+        named = {row["status"] for row in rows}
+        rows += [row for row in general if row.get("status") in {None, "4XX", "5XX"} - named]
+        classes = {made.base, *(row["exception"] for row in rows)}
+        rows = [{**r, "bases": [b for b in r.get("bases", ()) if b in classes]} for r in rows]
+        blocks["errors"] = {**below["errors"], "base": made.base, "map": rows}
+    return blocks
+
+
+def _row(raised: Raised, known: Mapping[str, Any]) -> dict[str, Any]:
+    general = known.get(raised.status) or known.get(f"{raised.status[0]}XX") or {}
+    return {
+        **general, "status": raised.status, "exception": raised.name, "bases": list(raised.bases)
+    }  # fmt: skip
+
+
+def _cited(part: Any, release: str) -> Any:
+    """Return a part of a profile whose sources cite the release: it shows the same."""
+    if isinstance(part, Mapping):
+        cited = {key: _cited(value, release) for key, value in part.items()}
+        where = str(part.get("source", "")).partition(" § ")[2]
+        return {**cited, "source": f"{release} § {where}"} if where else cited
+    return [_cited(each, release) for each in part] if isinstance(part, list) else part
 
 
 def _operation(call: Call, release: str) -> dict[str, Any]:
@@ -196,5 +251,16 @@ def _sentences(readme: str, words: str) -> Sequence[str]:
     return list(dict.fromkeys(found))[:SENTENCES]
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes each value where it stands, without anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Return True: nothing is written as a reference to something earlier."""
+        return True
+
+
 def _dump(document: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True, width=WIDTH)
+    made: str = yaml.dump(
+        dict(document), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=WIDTH
+    )
+    return made

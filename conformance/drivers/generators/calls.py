@@ -6,7 +6,7 @@ Paths are relative to the API's base URL and start with `/`; `{name}` stands for
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,15 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Raised:
+    """One row of an error table: the class that an answer becomes, and its bases, nearest first."""
+
+    status: str
+    name: str
+    bases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Made:
     """All that was read of one package."""
 
@@ -54,6 +63,12 @@ class Made:
     """Parameter of the client's constructor that takes the key, if it has a name of its own."""
     prefix: str = "Bearer "
     """What stands before the key in the Authorization header."""
+    raised: tuple[Raised, ...] = ()
+    """The package's own error classes, where it maps statuses to some."""
+    base: str = ""
+    """The class that they all inherit from."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """`attempts` (sends of one call), `base` and `cap` of back-off and `timeout` (seconds)."""
 
 
 def modules(package: Path, pattern: str) -> Iterator[tuple[Path, ast.Module]]:
@@ -65,6 +80,32 @@ def modules(package: Path, pattern: str) -> Iterator[tuple[Path, ast.Module]]:
             yield path, ast.parse(path.read_text("utf-8", "replace"))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
+
+
+def numbers(package: Path, file: str) -> dict[str, float]:
+    """Return the numbers that a file gives names at its top; of a call, its first number."""
+    found: dict[str, float] = {}
+    for _, module in modules(package, file):
+        for node in module.body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                for each in ast.walk(node.value):
+                    if isinstance(each, ast.Constant) and isinstance(each.value, int | float):
+                        found.setdefault(node.targets[0].id, float(each.value))
+    return found
+
+
+def heritage(module: ast.Module) -> dict[str, tuple[str, ...]]:
+    """Return class -> the classes of the same module that it inherits from, nearest first."""
+    own = {made.name: [last(base) for base in made.bases] for made in classes(module)}
+    chains: dict[str, tuple[str, ...]] = {}
+    for name in own:
+        chain: list[str] = []
+        nearest = own[name]
+        while nearest and nearest[0] in own and nearest[0] not in (*chain, name):
+            chain.append(nearest[0])
+            nearest = own[nearest[0]]
+        chains[name] = tuple(chain)
+    return chains
 
 
 def classes(module: ast.Module) -> Iterator[ast.ClassDef]:

@@ -19,7 +19,26 @@ def read(package: Path) -> c.Made:
                 if any(f.name == "__init__" for f in c.methods(made)):
                     mode = "async" if made.name.startswith("Async") else "sync"
                     clients.setdefault(mode, made.name)
-    return c.Made("fern", tuple(_calls(package)), clients, prefix=_prefix(package))
+    return c.Made(
+        "fern", tuple(_calls(package)), clients, prefix=_prefix(package),
+        raised=tuple(_errors(package)), base="ApiError", figures=_figures(package),
+    )  # fmt: skip
+
+
+def _figures(package: Path) -> dict[str, float]:
+    known = c.numbers(package, "core/http_client.py")
+    names = {"base": "INITIAL_RETRY_DELAY_SECONDS", "cap": "MAX_RETRY_DELAY_SECONDS"}
+    return {key: known[name] for key, name in names.items() if name in known}
+
+
+def _errors(package: Path) -> Iterator[c.Raised]:
+    """Yield a row for each class in `errors/` that says its status to its base."""
+    for _, module in c.modules(package, "errors/*.py"):
+        for made in c.classes(module):
+            for call in c.called(made, "__init__"):
+                status = c.keyword(call, "status_code")
+                if isinstance(status, ast.Constant) and status.value in range(400, 600):
+                    yield c.Raised(str(status.value), made.name, ("ApiError",))
 
 
 def _prefix(package: Path) -> str:

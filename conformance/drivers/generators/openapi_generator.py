@@ -11,7 +11,23 @@ from conformance.drivers.generators import calls as c
 
 def read(package: Path) -> c.Made:
     """Return the calls of a client's `api/` classes, which all share one `ApiClient`."""
-    return c.Made("openapi-generator", tuple(_calls(package)), {"sync": "ApiClient"})
+    return c.Made(
+        "openapi-generator", tuple(_calls(package)), {"sync": "ApiClient"},
+        raised=tuple(_errors(package)), base="ApiException",
+    )  # fmt: skip
+
+
+def _errors(package: Path) -> Iterator[c.Raised]:
+    """Yield a row for each status that `from_response` compares with one number."""
+    for _, module in c.modules(package, "exceptions.py"):
+        for node in ast.walk(module):
+            if not isinstance(node, ast.If) or not isinstance(node.test, ast.Compare):
+                continue
+            value, body = node.test.comparators[0], node.body[0]
+            known = isinstance(value, ast.Constant) and value.value in range(400, 600)
+            if known and isinstance(body, ast.Raise) and isinstance(body.exc, ast.Call):
+                name = c.last(body.exc.func)
+                yield c.Raised(str(ast.literal_eval(value)), name, ("ApiException",))
 
 
 def _calls(package: Path) -> Iterator[c.Call]:

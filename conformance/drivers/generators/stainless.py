@@ -25,7 +25,40 @@ def read(package: Path) -> c.Made:
                 if base in bases:
                     clients.setdefault(mode, made.name)
         prefix = _prefix(ast.unparse(module)) or prefix
-    return c.Made("stainless", tuple(_calls(package)), clients, prefix=prefix)
+    raised, base = _errors(package)
+    return c.Made(
+        "stainless", tuple(_calls(package)), clients, prefix=prefix, raised=raised, base=base,
+        figures=_figures(c.numbers(package, "_constants.py")),
+    )  # fmt: skip
+
+
+def _figures(known: dict[str, float]) -> dict[str, float]:
+    names = {"timeout": "DEFAULT_TIMEOUT", "base": "INITIAL_RETRY_DELAY", "cap": "MAX_RETRY_DELAY"}
+    made = {key: known[name] for key, name in names.items() if name in known}
+    retries = known.get("DEFAULT_MAX_RETRIES")
+    return made if retries is None else {**made, "attempts": retries + 1}
+
+
+def _errors(package: Path) -> tuple[tuple[c.Raised, ...], str]:
+    """Return the rows of `_exceptions.py`, and the class that all of its classes inherit from."""
+    for _, module in c.modules(package, "_exceptions.py"):
+        chains = c.heritage(module)
+        rows = []
+        for made in c.classes(module):
+            for node in made.body:
+                literal = isinstance(node, ast.AnnAssign) and node.value
+                if (
+                    literal
+                    and isinstance(literal, ast.Constant)
+                    and literal.value in range(400, 600)
+                ):
+                    rows.append(c.Raised(str(literal.value), made.name, chains[made.name]))
+        if rows and rows[0].bases:
+            bases = rows[0].bases
+            general = (("5XX", "InternalServerError", bases), ("4XX", bases[0], bases[1:]))
+            rows += [c.Raised(s, n, b) for s, n, b in general if n in chains]
+            return tuple(rows), bases[-1]
+    return (), ""
 
 
 def _prefix(text: str) -> str:

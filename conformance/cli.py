@@ -128,7 +128,8 @@ def _usage_errors() -> Iterator[None]:
 
 def finish(results: Results, given: Given, baseline: Baseline | None = None) -> None:
     """Write a run's files, print its report, and leave with its exit code."""
-    from conformance.report import text, write
+    from conformance.docs import site
+    from conformance.report import html, text, write
     from conformance.report.baseline import beside, compare
     from conformance.report.exit import decide
     from conformance.report.waiver import FailOn
@@ -143,6 +144,7 @@ def finish(results: Results, given: Given, baseline: Baseline | None = None) -> 
     out = given["out"]
     if out is not None:
         write.reports(out, results, decision, comparison)
+        site.beside(out, html.explained(results))
     text.show(console, results, decision, comparison, out)
     raise typer.Exit(int(decision.code))
 

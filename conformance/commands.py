@@ -27,6 +27,7 @@ def attach(app: typer.Typer, spec: typer.Typer, driver: typer.Typer) -> None:
     command(app, "serve", short_help="Serve the reference backend, perfect or wrong.")(serve)
     command(app, "replay", short_help="Show one finding again.")(replay)
     command(app, "explain", short_help="Explain any id that a report shows.")(explain)
+    command(app, "docs", short_help="Write the documentation as a static site.")(docs)
 
 
 def spec_check(given: Given) -> None:
@@ -76,6 +77,14 @@ def explain(given: Given) -> None:
     except ValueError as error:
         typer.echo(f"memconform: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def docs(given: Given) -> None:
+    """Write the documentation as one static site: guides, requirements, cases, reference."""
+    from conformance.docs import site
+
+    count = site.write(given["to"], site.whole())
+    typer.echo(f"{count} pages; open {given['to'] / 'index.html'}")
 
 
 def spec_trace(_: Given) -> None:

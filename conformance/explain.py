@@ -14,12 +14,14 @@ from importlib import import_module
 
 from conformance import options
 from conformance.cases import Case
+from conformance.docs.timelines import shows
 from conformance.reference.defects import Defect
 from conformance.report import baseline
 from conformance.report.exit import MEANING, Exit
 from conformance.report.results import FindingEntry, Results
 from conformance.teeth import SUITES, material
 from specs.catalogue import Requirement, requirements
+from specs.guidance import guidance
 from specs.schema import schema
 
 
@@ -73,19 +75,57 @@ def _requirement(id: str) -> Iterator[str]:
     yield ""
     yield f"Level: {found.level}{whose}. Judged on: {', '.join(found.subject)}."
     yield f"Concern: {found.concern}. Source: {found.source}."
-    yield "A finding weighs as much as the words behind it: documented MUST, observed SHOULD, "
+    yield "A finding weighs as much as the words behind it: documented MUST, observed SHOULD,"
     yield "assumed MAY. An API that does not promise it is not judged by it."
-    if found.untestable:
-        yield f"No case can test it: {found.untestable}"
-    yield from _section("Tested by", (f"`{c.id}`: {c.summary}" for c in _testing(found)))
+    about = guidance()[found.id]
+    yield from ("", "## Why it matters", about.why)
+    yield from _sent(found)
+    yield from ("", "## What it does not flag", about.lets)
+    yield from _fix(found, about.fix)
     proofs = (d for d in defects() if d.requirement == found.id)
     yield from _section(
         "Proven by seeded defects",
         (f"`{d.id}`: {d.summary} Noticed by `{d.case}`." for d in proofs),
     )
     yield from _section("Promised by", _promising(found.id))
-    yield from _section("Published releases that break it", _breaking(found.id))
+    broken = list(_breaking(found.id)) or ["No published release that memconform ships with."]
+    yield from _section("Published releases that break it", iter(broken))
     yield from _after(found.id)
+
+
+def _sent(found: Requirement) -> Iterator[str]:
+    """Yield what the cases send, and what keeping and breaking it look like on the wire."""
+    yield from ("", "## What is sent")
+    yield from (f"- `{c.id}`: {c.summary}" for c in _testing(found))
+    if found.untestable:
+        yield f"No case can test it: {found.untestable}"
+    seen = shows().get(found.id)
+    if seen is None:
+        return
+    if seen.fault:
+        yield from ("", f"The timelines below play this fault script: `{seen.fault}`.")
+    where = f"`{seen.case}` on {seen.api}{f' {seen.operation}' if seen.operation else ''}"
+    yield from ("", "## Kept: the perfect reference", f"{where} passes:", "", "```text",
+                *seen.passing, "```")  # fmt: skip
+    yield from ("", f"## Broken: `{seen.defect}`", f"{where} says: {seen.message}.", "",
+                "```text", *seen.failing, "```")  # fmt: skip
+
+
+_FIXED = {
+    "backend": "In a backend",
+    "sdk": "In an SDK",
+    "load": "Under load",
+    "cache": "In a cache",
+}
+_NOTHING = "nothing to do; this requirement does not judge it."
+
+
+def _fix(found: Requirement, fix: str) -> Iterator[str]:
+    """Yield how to fix it in each kind of subject; a kind that it does not judge has nothing to."""
+    yield from ("", "## How to fix it")
+    for kind in dict.fromkeys((*found.subject, "backend", "sdk")):
+        told = fix if kind in found.subject else _NOTHING
+        yield f"- {_FIXED[kind]}: {told}"
 
 
 def _after(requirement: str) -> Iterator[str]:
@@ -94,7 +134,7 @@ def _after(requirement: str) -> Iterator[str]:
         "## What to do",
         f"- See it again: `memconform explain FINDING --results results.json` shows a finding of "
         f"{requirement} with its evidence.",
-        "- Accept it: `memconform baseline update results.json known.toml`, then give the waiver "
+        "- Waive it: `memconform baseline update results.json known.toml`, then give the waiver "
         "an owner, a reason and a last day.",
     )
 
@@ -126,20 +166,19 @@ def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
 
 
 def _case(id: str) -> Iterator[str]:
-    found = next((c for c in cases() if c.id == id), None)
-    if found is None:
-        return
-    yield f"# {found.id}: {found.summary}"
-    yield ""
-    yield f"Suite: {found.suite}. Run it alone: `--case {found.id}`."
-    more = (inspect.getdoc(found.function) or "").partition("\n\n")[2]
-    if more:
-        yield from ("", more)
-    known = requirements()
-    yield from _section("Tests", (f"{r}: {known[r].statement}" for r in found.requirements))
+    found = [c for c in cases() if c.id == id]
+    for number, each in enumerate(found):
+        yield f"# {each.id}: {each.summary}" if not number else f"## In the {each.suite} suite"
+        yield ""
+        yield f"Suite: {each.suite}. Run it alone: `--case {each.id}`."
+        more = (inspect.getdoc(each.function) or "").partition("\n\n")[2]
+        if more:
+            yield from ("", more)
+        known = requirements()
+        yield from _section("Tests", (f"{r}: {known[r].statement}" for r in each.requirements))
     yield from _section(
         "Proven by seeded defects",
-        (f"`{d.id}`: {d.summary}" for d in defects() if d.case == found.id),
+        (f"`{d.id}`: {d.summary}" for d in defects() if found and d.case == id),
     )
 
 

@@ -450,6 +450,8 @@ def _results() -> Iterator[Option]:
         "--to", File(), "FILE", "file to write", ("baseline write", "driver init", "spec draft"),
         shown="standard output",
     )  # fmt: skip
+    yield Option("--to", File(), "DIR", "folder to write the site into", ("docs",),
+                 required=("docs",))  # fmt: skip
 
 
 def _tools() -> Iterator[Option]:

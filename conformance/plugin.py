@@ -239,6 +239,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     entry = _close(state)
     if session.config.option.collectonly:
         return
+    from conformance.docs import site
+    from conformance.report import html
     from conformance.report.exit import Exit, decide
     from conformance.report.run import write_run
 
@@ -252,6 +254,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         complete=exitstatus != pytest.ExitCode.INTERRUPTED,
         out=state.given["out"],
     )
+    if state.given["out"] is not None:
+        site.beside(state.given["out"], html.explained(results))
     decision = decide(results)
     told = f"memconform: exit {int(decision.code)}: {decision.reason}"
     session.config.stash[_LAST] = _shown(state, told)

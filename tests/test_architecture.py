@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("backend", "sdk"),
     ("teeth", "subjects", "children", "run", "rerun", "live", "trace"),
-    ("drafting", "contracting", "explain", "showing"),
+    ("drafting", "contracting", "docs", "explain", "showing"),
     ("plugin", "cli", "commanding", "commands", "waiving", "outlets", "__main__"),
 )
 # A suite brings what `teeth` asks of it, in `teeth`'s words.

@@ -66,6 +66,9 @@ def show(
     if out is None and any(by_id(f) for s in results.subjects for f in s.findings):
         how = f"`--out {REPLAYED}` keeps the results, and then `memconform replay ID` works"
         console.print(f"[dim]to see a finding again: {how}[/dim]", highlight=False)
+    if first := next((f for s in results.subjects for f in s.findings), None):
+        told = f"why it matters and how to fix it: memconform explain {first.requirement}"
+        console.print(f"[dim]{told}[/dim]", highlight=False)
     _releases(console, results, worst)
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in results.run.parts.items())
     if parts:

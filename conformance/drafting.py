@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 from conformance.backend.reach import withheld
+from conformance.option_kinds import Credentials
 from conformance.options import Given
 from specs import Basis
 from specs.draft import Draft, draft, render
@@ -114,7 +115,8 @@ def _extended(source: str, to: Path | None) -> str | None:
 
 def told(made: Draft, given: Given) -> list[str]:
     """Return what a person reads after a draft: what was found, what is open, what to type next."""
-    source, to, url = given["openapi"], given["to"], given["probe"] or "URL"
+    source, to = given["openapi"], given["to"]
+    url = Credentials.of(given["probe"]).url if given["probe"] else "URL"
     effects = sum(guess.block == "effect" for guess in made.guesses)
     lines = [
         f"{effects} of {len(made.contract.operations)} operations: what they do was guessed; "

@@ -26,6 +26,13 @@ LASTING = 16
 deletion, as the number of a row does, and then it is another record."""
 
 
+FOR_ALL = frozenset({
+    "default", "isdefault", "makedefault", "setdefault", "setasdefault", "usedefault",
+    "primary", "isprimary", "makeprimary", "setprimary",
+})  # fmt: skip
+"""Flags of which one record has the only one, so that it is taken from another (letters only)."""
+
+
 class Withheld(NotApplicable):
     """A request was not sent, because it could change what the run did not create."""
 
@@ -130,11 +137,23 @@ def withheld(
         return _undeclared(mine, operation, request, who)
     if operation.safe:
         return ""
-    asked = _Asked(contract, mine, operation, _named(operation, request, arguments), who)
+    named = _named(operation, request, arguments)
+    taking = next((n for n, v in named.items() if v is True and takes_from_all(n)), None)
+    if taking is not None:
+        return (
+            f"not sent: {operation.id} with {taking} true would take it from a record that this "
+            "run did not create"
+        )
+    asked = _Asked(contract, mine, operation, named, who)
     effect = operation.effect
     if effect is None or (effect.target is None and effect.kind not in _RULES):
         return asked.of_unknown_effect()
     return _RULES.get(effect.kind, _Asked.on_one)(asked)
+
+
+def takes_from_all(name: str) -> bool:
+    """Return True for a flag that only one record has: to be the default, or the primary one."""
+    return "".join(c for c in name.lower() if c.isalpha()) in FOR_ALL
 
 
 def _named(operation: Operation, request: Request, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.backend.listing import max_size, walk
 from conformance.backend.world import operations_on, required
+from conformance.history import Exchange
 from conformance.oracles.found import ok, value_at, value_in
 from conformance.verdict import Inconclusive, NotApplicable
 from specs import Operation
@@ -72,17 +73,20 @@ class Standing:
 
     def __init__(self, subject: BackendSubject) -> None:
         self.subject = subject
-        self._before: dict[tuple[str, str], Shelf] = {}
+        self._before: dict[tuple[str, str], tuple[list[Exchange], bool]] = {}
+        """(tenant, list) -> its pages, and whether that was all: read by what is known at the end,
+        since a probe learns meanwhile where a list shows what."""
         self._unsure: list[str] = []
 
     def look(self) -> None:
         """Read every list that needs no arguments, before anything is created."""
         for who, lister in self._places():
-            shelf = self._shelf(lister, who)
-            if isinstance(shelf, str):
-                self._unsure.append(f"{lister.id}: {shelf}")
+            pages = self._pages(lister, who)
+            if isinstance(pages, str):
+                self._unsure.append(f"{lister.id}: {pages}")
                 continue
-            self._before[who, lister.id] = shelf
+            self._before[who, lister.id] = pages
+            shelf = self._shelf(lister, *pages)
             resource = lister.effect.resource if lister.effect else None
             self.subject.mine.shown(who, resource, shelf.items, -math.inf)
             if shelf.whole and lister.effect is not None:
@@ -93,14 +97,16 @@ class Standing:
         made = Proof(unsure=list(self._unsure))
         mine = self.subject.mine
         made.reused = [f"{resource} {id}" for resource, id in sorted(mine.reused)]
-        for (who, name), before in self._before.items():
+        for (who, name), seen in self._before.items():
             lister = self.subject.contract[name]
             resource = (lister.effect.resource if lister.effect else None) or ""
+            before = self._shelf(lister, *seen)
             made.before += len(before.items)
-            after = self._shelf(lister, who)
-            if isinstance(after, str):
-                made.unsure.append(f"{name}: {after}")
+            pages = self._pages(lister, who)
+            if isinstance(pages, str):
+                made.unsure.append(f"{name}: {pages}")
                 continue
+            after = self._shelf(lister, *pages)
             self._compare(made, lister, who, before, after)
             made.left += self._left(resource, before, after)
         made.left = list(dict.fromkeys(made.left))
@@ -110,17 +116,16 @@ class Standing:
         subject = self.subject
         for lister in subject.contract:
             effect = lister.effect
-            if effect is None or effect.kind != "list" or required(lister):
+            if effect is None or effect.kind != "list" or required(lister) - set(lister.fixed):
                 continue
-            if not effect.items or not effect.item_id or effect.progress:
+            if effect.items is None or effect.item_id is None or effect.progress:
                 continue
             for who in [p for p in ("a", "b") if p in subject.keys] or ["a"]:
                 yield who, lister
 
-    def _shelf(self, lister: Operation, who: str) -> Shelf | str:
-        """Return what a list shows, or in words why it could not be read."""
-        left, effect = self.subject.requests_left, lister.effect
-        assert effect is not None
+    def _pages(self, lister: Operation, who: str) -> tuple[list[Exchange], bool] | str:
+        """Return a list's pages and whether that was all, or in words why it could not be read."""
+        left = self.subject.requests_left
         most = PAGES
         if left is not None:
             most = min(PAGES, left // (SHARE * max(1, len(list(self._places())))))
@@ -130,18 +135,25 @@ class Standing:
             seen = walk(self.subject, lister, {}, max_size(lister), who, most=most)
         except (Inconclusive, NotApplicable, OSError) as why:
             return str(why)
+        return [page.exchange for page in seen.pages], seen.ended
+
+    def _shelf(self, lister: Operation, pages: list[Exchange], whole: bool) -> Shelf:
+        """Return what pages of a list show."""
+        effect = lister.effect
+        if effect is None:
+            return Shelf(whole=whole)
         items: dict[str, str] = {}
         marked: set[str] = set()
         volatile = self._volatile(effect.resource)
-        for page in seen.pages:
-            shown = value_at(page.exchange, effect.items)
+        for page in pages:
+            shown = value_at(page, effect.items)
             for item in shown if isinstance(shown, list) else []:
                 id = value_in(item, effect.item_id)
                 if isinstance(id, (str, int)) and not isinstance(id, bool):
                     items[str(id)] = _digest(item, volatile)
                     if self.subject.mark in json.dumps(item, default=str):
                         marked.add(str(id))
-        return Shelf(items, frozenset(marked), seen.ended)
+        return Shelf(items, frozenset(marked), whole)
 
     def _volatile(self, resource: str | None) -> frozenset[str]:
         effects = [o.effect for o in self.subject.contract if o.effect]

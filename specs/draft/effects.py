@@ -236,8 +236,9 @@ def _of_one(draft: Draft, each: Collection, operation: Operation) -> None:
         kind = "replace" if whole else "update"
     if kind is None:
         return
-    made: dict[str, Any] = {"kind": kind, "resource": each.resource, "target": each.id}
-    why = f"{operation.verb} {operation.path} works on the one that {{{each.id}}} names"
+    target = re.findall(r"\{([^/{}]+)\}", operation.path)[-1]  # verbs may call it differently
+    made: dict[str, Any] = {"kind": kind, "resource": each.resource, "target": target}
+    why = f"{operation.verb} {operation.path} works on the one that {{{target}}} names"
     if kind == "read":
         id = _pointer(each, operation)
         if id is None and shapes.success(operation) is None:

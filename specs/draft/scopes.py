@@ -73,9 +73,9 @@ def _parents(
             scope[parameter.name] = parent.resource
         else:
             draft.questions.append(
-                f"{operation.path}: which {parameter.name} may be used? It stands in the path of "
-                f"{operation.id}, and nothing creates one (x-conformance at the root: "
-                f"fixed: {{{parameter.name}: VALUE}})"
+                f"which {parameter.name} may be used? It stands in paths as {before}/…, and "
+                f"nothing that was recognised creates one (x-conformance at the root: fixed: "
+                f"{{{parameter.name}: VALUE}})"
             )
 
 

@@ -34,6 +34,8 @@ class Shelf:
         for number in range(3):
             id = f"owner-note-number-{number}"
             self.notes[id] = {"id": id, "name": f"mine-{number}", "text": "Do not touch"}
+            if "default" in self.ways:
+                self.notes[id]["is_default"] = number == 0
         self._before = json.dumps(self.notes)
 
     def untouched(self) -> bool:
@@ -81,6 +83,10 @@ class Shelf:
         note = {"id": f"made-by-somebody-{self.made:04}", "name": body["name"],
                 "text": str(body.get("text", "")).strip().upper()
                 if "shouts" in self.ways else body.get("text")}  # fmt: skip
+        if "default" in self.ways:
+            note["is_default"] = bool(body.get("set_default"))
+            for other in self.notes.values() if note["is_default"] else ():
+                other["is_default"] = False
         self.notes[note["id"]] = note
         return 201, note
 
@@ -114,7 +120,12 @@ class Shelf:
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI document, as a framework generates it from the types alone."""
         note = {"type": "object", "properties": {"id": TEXT, "name": TEXT, "text": TEXT}}
-        new = {"type": "object", "required": ["name"], "properties": {"name": TEXT, "text": TEXT}}
+        new: dict[str, Any] = {
+            "type": "object", "required": ["name"], "properties": {"name": TEXT, "text": TEXT}
+        }  # fmt: skip
+        if "default" in self.ways:
+            new["required"].append("set_default")
+            new["properties"]["set_default"] = {"type": "boolean"}
         page = {"type": "object", "properties": {
             "items": {"type": "array", "items": note}, "total": {"type": "integer"}}}  # fmt: skip
         if "moved" in self.ways:

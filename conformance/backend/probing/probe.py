@@ -49,7 +49,6 @@ def confirm(made: Draft, subject: BackendSubject) -> list[str]:
     """
     try:
         probe(subject)
-        subject.stand()
         _Probe(made, subject).run()
     except Inconclusive as why:
         made.questions.append(f"the probe ended early: {why}")
@@ -77,6 +76,7 @@ class _Probe:
         """Try every kind of record, those first that others live in."""
         self.subject.enter("probe.places")
         settle(self.made, self.subject, lambda kind: self._undeletable(kind, set()), self._renew)
+        self.subject.stand()
         effects = [self.made.effect(o) for o in self.made.contract]
         kinds = list(dict.fromkeys(e["resource"] for e in effects if e.get("resource")))
         depth = {k: self._depth(k) for k in kinds}

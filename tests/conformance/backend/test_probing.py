@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import specs
+from conformance.backend.ownership import Withheld
 from conformance.backend.probing import confirm, described
 from conformance.backend.subject import BackendSubject
 from conformance.cli import app
@@ -100,6 +101,30 @@ def test_a_record_that_nothing_deletes_is_not_created(tmp_path: Path) -> None:
     _, shelf, left, _ = probed(tmp_path, "no-delete")
     assert not [call for call in shelf.calls if call.startswith(("POST", "PATCH"))]
     assert (left, shelf.left) == ([], [])
+
+
+def test_no_record_takes_the_place_of_the_default(tmp_path: Path) -> None:
+    """A flag that only one record has is never set, by a probe or by a generated call."""
+    made, shelf, _, path = probed(tmp_path, "default")
+    assert guessed(made, "add", "effect").basis is Basis.OBSERVED
+    assert shelf.untouched()
+    with serving("default") as (shelf, url):
+        subject = BackendSubject(specs.load(path), url, [KEY])
+        with pytest.raises(Withheld, match="set_default"):
+            subject.send("add", {"name": "x", "set_default": True})
+    assert shelf.left == []
+
+
+def test_the_proof_reads_lists_as_the_probe_found_them(tmp_path: Path) -> None:
+    """Records whose ids turn out to be elsewhere are compared by the ids that they have."""
+    with serving("moved", "by-name") as (shelf, url):
+        path = tmp_path / "api.json"
+        path.write_text(json.dumps(shelf.document()), encoding="utf-8")
+        made = draft(str(path))
+        subject = BackendSubject(described(made), url, [KEY], hostile=False)
+        confirm(made, subject)
+    assert subject.proof is not None
+    assert (subject.proof.before, subject.proof.same, subject.proof.gone) == (3, 3, [])
 
 
 def test_what_stays_behind_is_told(tmp_path: Path) -> None:

@@ -216,7 +216,10 @@ def share(name: str, source: str, overlay: Path) -> tuple[float | None, list[str
     return 1 - len(missed) / len(pairs), missed
 
 
-def flat(value: Mapping[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+Statement = tuple[tuple[str, ...], Any]
+
+
+def flat(value: Mapping[str, Any], at: tuple[str, ...] = ()) -> Iterator[Statement]:
     """Yield each statement of a block: where it stands, and its value."""
     for name, inner in value.items():
         if name == "resource":
@@ -349,7 +352,7 @@ def show(row: Row) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bench; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description="see the text at the top of this file")
     names = [server.name for server in SERVERS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or of: {', '.join(names)}")
     parser.add_argument("--folder", type=Path, help="folder to work in, kept (default: temporary)")

@@ -68,6 +68,8 @@ SERVERS: tuple[Published, ...] = (
          "MCP_API_KEY": MEMORY_KEY, "MCP_HTTP_ENABLED": "true", "MCP_OAUTH_ENABLED": "false",
          "MCP_MDNS_ENABLED": "false", "HF_HUB_OFFLINE": "1"},
         key=MEMORY_KEY, headers=_bearer(MEMORY_KEY), extensions=True,
+        # it writes down with each memory when and by which queries it was found
+        exclude=("access_count", "last_accessed_at", "access_queries"),
         seeds=tuple(("POST", "/api/memories", {"content": f"The owner's memory {n}",
                                                "tags": ["owner"]}) for n in range(3)),
         shown=(("POST", "/api/search/by-tag", {"tags": ["owner"]}),),

@@ -29,6 +29,7 @@ from conformance.report.results import SubjectEntry, summarise, vocabulary
 from conformance.verdict import Blame, Verdict
 from specs.catalogue import requirements
 from specs.exclusions import chosen
+from specs.proxies import ProxyTrouble
 from specs.reading import joined
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ def backend(given: Given) -> BackendSubject:
         )
     except TrustError as why:
         raise Usage(f"--ca {given.get('ca')}: {why}") from why
+    except ProxyTrouble as why:
+        raise Usage(str(why)) from why
 
 
 def _no_words(given: Given) -> None:

@@ -42,6 +42,7 @@ from load.schedule import Schedule, from_profile
 from load.transport_fast import Connection
 from specs import Contract
 from specs.exclusions import chosen
+from specs.proxies import proxy_for
 from specs.reading import joined
 
 
@@ -158,11 +159,16 @@ class Session:
             raise ValueError(f"nothing to send: no operation of {self.contract.api} is left in")
         self.schedule = from_profile(self.profile, self.options.seed)
         self.where = origin(self.options.base_url, self.options.headers)
+        proxied = proxy_for(self.where.scheme, self.where.host) is not None
         self.base_url = Credentials.of(self.options.base_url).url
         if self.profile.kind == "retry-storm" and self.where.always != NOTHING:
             raise ValueError(
                 "a retry storm's clients are SDKs, which send no header or query of yours: leave "
                 "out --header and the credentials in the base URL"
+            )
+        if self.profile.kind == "retry-storm" and proxied:
+            raise ValueError(
+                "a retry storm's clients pass no proxy: name the API's host in NO_PROXY"
             )
         self.engine: Engine | None = None
         self.earlier: Any = None
@@ -412,17 +418,11 @@ def make_lanes(
 
 def connector(where: Origin, trust: Trust = SYSTEM) -> Callable[[], Wire]:
     """Return what opens a connection: the fast one for plain HTTP, Locust's client for TLS."""
-    if where.scheme == "http" and not _proxied(where):
+    if where.scheme == "http" and proxy_for(where.scheme, where.host) is None:
         return lambda: Connection((where.host, where.port))
     from load.transport_agent import AgentConnection
 
     return lambda: AgentConnection(where, trust=trust)
-
-
-def _proxied(where: Origin) -> bool:
-    from urllib.request import getproxies, proxy_bypass
-
-    return where.scheme in getproxies() and not proxy_bypass(where.host)
 
 
 def _run_id(seed: int) -> str:

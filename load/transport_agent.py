@@ -7,11 +7,8 @@ over in silence. So troubles have the same names over either.
 
 from __future__ import annotations
 
-import base64
 import ssl
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from geventhttpclient import HTTPClient
 
@@ -20,6 +17,7 @@ from conformance.clock import perf_counter
 from load.call import Origin
 from load.framing import Trouble
 from load.transport_fast import CHUNK, Connection
+from specs.proxies import Proxy, named, proxy_for
 
 NOTHING_YET = (BlockingIOError, TimeoutError, ssl.SSLWantReadError)
 
@@ -27,13 +25,16 @@ NOTHING_YET = (BlockingIOError, TimeoutError, ssl.SSLWantReadError)
 class AgentConnection(Connection):
     """One kept-alive connection over TLS, through a proxy, or both. `exchange` raises Trouble."""
 
-    __slots__ = ("_before", "_client", "_rested")
+    __slots__ = ("_authority", "_client", "_reader", "_rested")
 
     def __init__(
         self, where: Origin, *, trust: Trust = SYSTEM, timeout: float = 3600.0,
         proxy: str | None = None,
     ) -> None:  # fmt: skip
-        """`proxy` is an address that goes before what the environment says (HTTPS_PROXY)."""
+        """`proxy` is an address that goes before what the environment says (HTTPS_PROXY).
+
+        Raises ProxyTrouble for a proxy that cannot be used.
+        """
         super().__init__((where.host, where.port))
         # The engine watches the time, as with the fast transport; the client's own bound is far.
         options: dict[str, Any] = {
@@ -41,17 +42,15 @@ class AgentConnection(Connection):
             "connection_timeout": timeout,
             "network_timeout": timeout,
         }
-        self._before: tuple[bytes, bytes] | None = None
-        """For a proxy that reads our requests: the target's origin, and a line for the proxy."""
-        proxy = proxy or _proxy_for(where)
-        if proxy:
-            parts = urlsplit(proxy)
-            user, word = unquote(parts.username or ""), unquote(parts.password or "")
-            options |= {"proxy_host": parts.hostname, "proxy_port": parts.port or 8080}
-            if user:
-                options |= {"proxy_user": user, "proxy_password": word}
-            if where.scheme == "http":
-                self._before = f"http://{where.authority}".encode(), _authorisation(user, word)
+        self._reader: Proxy | None = None
+        """A proxy that reads our requests."""
+        self._authority = where.authority
+        through = named(proxy) if proxy else proxy_for(where.scheme, where.host)
+        if through:
+            options |= {"proxy_host": through.host, "proxy_port": through.port}
+            if through.user:
+                options |= {"proxy_user": through.user, "proxy_password": through.password}
+            self._reader = through if where.scheme == "http" else None
         if where.scheme == "https":
             options |= {"ssl": True, "insecure": trust.insecure}
             if trust != SYSTEM:
@@ -76,11 +75,8 @@ class AgentConnection(Connection):
         self._begin()
 
     def _exchange(self, data: bytes) -> tuple[int, bytes, bytes]:
-        if self._before is not None:
-            where, line = self._before
-            method, _, rest = data.partition(b" ")
-            first, end, rest = rest.partition(b"\r\n")
-            data = b"%b %b%b%b%b%b" % (method, where, first, end, line, rest)
+        if self._reader is not None:
+            data = self._reader.through(data, self._authority)
         if not self._fresh:
             self._look()
         sock: Any = self._sock
@@ -99,11 +95,11 @@ class AgentConnection(Connection):
 
     def _again(self, data: bytes) -> tuple[int, bytes, bytes]:
         """Send what was sent and not answered once more; it is already in the proxy's form."""
-        before, self._before = self._before, None
+        reader, self._reader = self._reader, None
         try:
             return self._exchange(data)
         finally:
-            self._before = before
+            self._reader = reader
 
     def _look(self) -> None:
         """Find out whether the server closed, or spoke out of turn, since its last answer."""
@@ -127,16 +123,3 @@ class AgentConnection(Connection):
         except ssl.SSLError as error:
             raise Trouble("tls", error.reason or "") from error
         return received
-
-
-def _proxy_for(where: Origin) -> str | None:
-    """Return the proxy that the environment names for an origin, None where it needs none."""
-    return None if proxy_bypass(where.host) else getproxies().get(where.scheme)
-
-
-def _authorisation(user: str, word: str) -> bytes:
-    """Return the line that a proxy wants to see, empty where it has no user."""
-    if not user:
-        return b""
-    token = base64.b64encode(f"{user}:{word}".encode())
-    return b"Proxy-Authorization: Basic " + token + b"\r\n"

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import orjson
 import yaml
 
 from specs import directions, overlay, upgrade
 from specs.mending import Mended, mend
+from specs.proxies import is_loopback
 from specs.references import VALUES
 
 FETCH_SECONDS = 30.0
@@ -181,7 +182,8 @@ def _fetched(url: str) -> str:
     import httpx  # takes long to import, and most specs are files
 
     try:
-        answer = httpx.get(url, timeout=FETCH_SECONDS, follow_redirects=True)
+        near = is_loopback(urlsplit(url).hostname or "")
+        answer = httpx.get(url, timeout=FETCH_SECONDS, follow_redirects=True, trust_env=not near)
         answer.raise_for_status()
     except httpx.HTTPStatusError as error:
         raise SpecError(

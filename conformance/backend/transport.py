@@ -24,6 +24,7 @@ from conformance.backend.trust import SYSTEM, Trust
 from conformance.clock import Clock, SystemClock
 from conformance.history import Failure, Response
 from conformance.verdict import Blame
+from specs.proxies import ProxyTrouble, proxy_for
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of one answer that are read at most; the rest counts as a body that broke off."""
@@ -176,6 +177,7 @@ class SocketTransport:
 
     def __post_init__(self) -> None:
         self._tls = self.trust.context() if self.origin.tls else None
+        self._proxy = proxy_for("https" if self.origin.tls else "http", self.origin.host)
 
     def exchange(self, data: bytes, timeout: float, *, fresh: bool = False) -> Answer:
         """Send one request and read its answer; failures are told, never raised.
@@ -209,7 +211,7 @@ class SocketTransport:
             connection.socket.settimeout(timeout)
             broken: OSError | None = None
             try:
-                connection.socket.sendall(data)
+                connection.socket.sendall(self._out(data))
             except OSError as error:  # a server may answer and close before it has read all
                 broken = error
             failure = self._read(connection, reader, sent + timeout)
@@ -222,6 +224,7 @@ class SocketTransport:
     def together(self, data: Sequence[bytes], timeout: float) -> list[Answer]:
         """Send everything but each request's last byte, then all last bytes at once."""
         opened: list[tuple[_Connection, _Reader]] = []
+        data = [self._out(each) for each in data]
         try:
             for each in data:
                 connection = self._open(timeout)
@@ -251,7 +254,7 @@ class SocketTransport:
         reader, data = _Reader(), b""
         try:
             connection.socket.settimeout(timeout)
-            connection.socket.sendall(head)
+            connection.socket.sendall(self._out(head))
             while b"\r\n\r\n" not in data and len(data) < MAX_HEAD:
                 more = connection.socket.recv(65536)
                 if not more:
@@ -319,7 +322,7 @@ class SocketTransport:
             connection.socket.close()
 
     def _open(self, timeout: float) -> _Connection:
-        raw = socket.create_connection((self.origin.host, self.origin.port), timeout=timeout)
+        raw = self._connected(timeout)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is not None:
             raw = self._tls.wrap_socket(raw, server_hostname=self.origin.host)
@@ -327,6 +330,37 @@ class SocketTransport:
             self._opened += 1
             number = self._opened
         return _Connection(raw, number, self.clock.monotonic())
+
+    def _connected(self, timeout: float) -> socket.socket:
+        """Return a socket that leads to the origin. Raises ProxyTrouble for the way through."""
+        proxy = self._proxy
+        if proxy is None:
+            return socket.create_connection((self.origin.host, self.origin.port), timeout=timeout)
+        try:
+            raw = socket.create_connection((proxy.host, proxy.port), timeout=timeout)
+        except OSError as error:
+            raise ProxyTrouble(f"the proxy {proxy.shown} cannot be reached: {error}") from error
+        if self._tls is None:
+            return raw
+        try:
+            raw.sendall(proxy.tunnel(f"{self.origin.host}:{self.origin.port}"))
+            head = b""
+            while b"\r\n\r\n" not in head and len(head) < MAX_HEAD and (more := raw.recv(4096)):
+                head += more
+        except OSError as error:
+            raw.close()
+            raise ProxyTrouble(f"the proxy {proxy.shown} broke off: {error}") from error
+        status = head[9:12]
+        if not status.startswith(b"2"):
+            raw.close()
+            raise proxy.refused(int(status) if status.isdigit() else 0)
+        return raw
+
+    def _out(self, data: bytes) -> bytes:
+        """Return a request as whoever reads it first wants it: a proxy that we speak plainly to."""
+        if self._proxy is None or self._tls is not None:
+            return data
+        return self._proxy.through(data, self.origin.authority)
 
     def _read(self, connection: _Connection, reader: _Reader, deadline: float) -> Failure | None:
         while not reader.done:
@@ -355,7 +389,10 @@ class SocketTransport:
                 self._idle.append(connection)
         else:
             connection.socket.close()
-        return Answer(reader.response(), failure, sent, received, connection.number)
+        answer = Answer(reader.response(), failure, sent, received, connection.number)
+        if self._proxy and self._tls is None and answer.response and answer.response.status == 407:
+            _failure(self._proxy.refused(407))
+        return answer
 
 
 def _drain(sock: socket.socket, reader: _Reader) -> Failure | None:

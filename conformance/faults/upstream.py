@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import httpx
 
 from conformance.faults.answers import Answer
 from conformance.history import Request
+from specs.proxies import proxy_for
 
 HOP_BY_HOP = frozenset(
     (
@@ -23,6 +25,16 @@ HOP_BY_HOP = frozenset(
 """RFC 9110 §7.6.1, and what is made anew for the next connection."""
 MAX_ANSWER = 64 << 20
 """Longest answer that is passed on, bytes."""
+
+
+def _proxy(url: str) -> httpx.Proxy | None:
+    """Return the proxy that leads there, as the client takes it. Raises ProxyTrouble."""
+    parts = urlsplit(url)
+    proxy = proxy_for(parts.scheme, parts.hostname or "")
+    if proxy is None:
+        return None
+    known = (proxy.user, proxy.password) if proxy.user else None
+    return httpx.Proxy(f"http://{proxy.shown}", auth=known)
 
 
 @dataclass
@@ -41,6 +53,7 @@ class Upstream:
         if self._client is None:
             self._client = httpx.AsyncClient(
                 verify=self.verify, timeout=self.timeout, trust_env=False,
+                proxy=_proxy(self.url),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             )  # fmt: skip
         headers = [

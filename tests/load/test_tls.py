@@ -17,7 +17,7 @@ from conformance.reference.defects import Defects
 from load.call import origin
 from load.defects import Wrong
 from load.framing import Trouble
-from load.runner import run
+from load.runner import Reach, run
 from load.transport_agent import AgentConnection
 from tests.foreign import servers
 from tests.scripted_server import GET, OK, TOLD, Script, answer, server, told
@@ -26,6 +26,7 @@ from tests.scripted_server import GET, OK, TOLD, Script, answer, server, told
 class Tunnel:
     """A proxy on a thread that connects its callers with whom they name (RFC 9110 §9.3.6).
 
+    Every name leads to this machine: what is named otherwise is reached through a proxy only.
     Where it has a `user`, only who says so may pass. `heads` is what it was told.
     """
 
@@ -62,8 +63,8 @@ class Tunnel:
             if self.user and wanted not in head:
                 near.sendall(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
                 return
-            host, _, port = head.split(b" ")[1].decode().rpartition(":")
-            with socket.create_connection((host, int(port))) as far:
+            port = head.split(b" ")[1].decode().rpartition(":")[2]
+            with socket.create_connection(("127.0.0.1", int(port))) as far:
                 near.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
                 back = threading.Thread(target=_pump, args=(far, near), daemon=True)
                 back.start()
@@ -83,7 +84,9 @@ Opened = Callable[[], AgentConnection]
 
 
 @contextmanager
-def over_tls(script: Script, proxy: str | None = None) -> Iterator[Opened]:
+def over_tls(
+    script: Script, proxy: str | None = None, named: str = "127.0.0.1"
+) -> Iterator[Opened]:
     """Serve a script behind TLS with a self-signed certificate; yield what connects to it."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed: apt-get install openssl")
@@ -92,7 +95,8 @@ def over_tls(script: Script, proxy: str | None = None) -> Iterator[Opened]:
         with servers.tls(servers.Served(f"http://{host}:{port}")) as served:
 
             def connect() -> AgentConnection:
-                made = AgentConnection(origin(served.url), trust=Trust(insecure=True), proxy=proxy)
+                where = origin(served.url.replace("127.0.0.1", named))
+                made = AgentConnection(where, trust=Trust(insecure=True), proxy=proxy)
                 opened.callback(made.close)
                 return made
 
@@ -164,17 +168,21 @@ def test_a_proxy_that_lets_nobody_through_is_called_proxy() -> None:
             assert told(AgentConnection(origin("https://far.test"), proxy=proxy)) == "proxy"
 
 
-def test_hosts_that_the_environment_excepts_are_reached_without_its_proxy(
+def test_loopback_and_what_the_environment_excepts_need_no_proxy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """HTTPS_PROXY is used but for the hosts that NO_PROXY names."""
+    """HTTPS_PROXY is used but for this machine, and for the hosts that NO_PROXY names."""
     with Tunnel() as tunnel:
         monkeypatch.setenv("HTTPS_PROXY", tunnel.url())
-        for excepted, used in (("127.0.0.1", 0), ("elsewhere.test", 1)):
-            monkeypatch.setenv("NO_PROXY", excepted)
-            with over_tls(answer(OK)) as connect:
+        monkeypatch.setenv("NO_PROXY", "elsewhere.test")
+        for name, used in (("127.0.0.1", 0), ("backend.test", 1)):
+            with over_tls(answer(OK), named=name) as connect:
                 assert told(connect()) == (200, b"{}")
             assert len(tunnel.heads) == used
+        monkeypatch.setenv("NO_PROXY", "elsewhere.test,.test")
+        with over_tls(answer(OK), named="backend.test") as connect:
+            assert told(connect()) != (200, b"{}")
+        assert len(tunnel.heads) == 1
 
 
 def test_over_tls_a_connection_is_kept() -> None:
@@ -278,11 +286,10 @@ def test_a_defective_backend_is_found_out_over_tls(
         servers.tls(servers.Served(behind.url)) as tls,
         Tunnel() as tunnel,
     ):
-        monkeypatch.setenv("SSL_CERT_FILE", str(tls.ca))
+        monkeypatch.setenv("HTTPS_PROXY", tunnel.url())
         monkeypatch.setenv("NO_PROXY", "")
-        if tunnelled:
-            monkeypatch.setenv("HTTPS_PROXY", tunnel.url())
-        made = run(tls.url, "sovant", backend.keys[:1], file)
+        url = tls.url.replace("127.0.0.1", "backend.test") if tunnelled else tls.url
+        made = run(url, "sovant", backend.keys[:1], file, reach=Reach(insecure=True))
     assert causes <= {f.cause for f in made.findings}
     assert set(made.details["errors"]) == errors
     assert bool(tunnel.heads) == tunnelled

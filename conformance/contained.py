@@ -8,6 +8,7 @@ the next start of any command.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -44,7 +45,7 @@ QUIET: Mapping[str, str] = {
     "SENTRY_DSN": "", "NEXT_TELEMETRY_DISABLED": "1", "DOTNET_CLI_TELEMETRY_OPTOUT": "1",
 }  # fmt: skip
 """What keeps an SDK from telling anybody that it ran."""
-_PREFIX = "memconform-"
+_PREFIX, _NOTE = "memconform-", "leaves.json"
 _OURS = re.compile(r"memconform-[a-z]+-(\d+)-")
 
 
@@ -150,7 +151,51 @@ def folder(kind: str, inside: Path | None = None) -> Iterator[Path]:
     try:
         yield made
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        _remove(made)
+
+
+def note(folder: Path, program: str, places: Sequence[Path]) -> Path:
+    """Note in a folder of ours that a program makes temporary ones in other places, and return it.
+
+    A program that is killed leaves them: what begins with `.tmp` and is not there yet goes with
+    the folder, unless the note is gone or such a program still runs, which may be somebody else's.
+    """
+    made = folder / _NOTE
+    known = [str(path) for path in _temporary(places)]
+    told = {"program": program, "places": [str(p) for p in places], "known": known}
+    made.write_text(json.dumps(told), encoding="utf-8")
+    return made
+
+
+def _temporary(places: Sequence[Path]) -> Iterator[Path]:
+    for place in places:
+        with contextlib.suppress(OSError):
+            yield from (Path(e.path) for e in os.scandir(place) if e.name.startswith(".tmp"))
+
+
+def _remove(made: Path) -> None:
+    """Remove a folder of ours, and what its note names; it stays while that cannot be told."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        told = json.loads((made / _NOTE).read_text(encoding="utf-8"))
+        if _runs(told["program"]):
+            return
+        for path in _temporary([Path(place) for place in told["places"]]):
+            if str(path) not in told["known"]:
+                shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def _runs(program: str) -> bool:
+    """Return True where a process of this name may run."""
+    if not os.path.isdir("/proc/self"):
+        return True
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if not name.isdigit() or _gone(int(name)):
+                continue
+            if Path("/proc", name, "comm").read_text().strip() == program:
+                return True
+    return False
 
 
 def cache_folder() -> Path:
@@ -182,7 +227,7 @@ def _swept(place: Path) -> int:
             if named is None or not entry.is_dir(follow_symlinks=False):
                 continue
             if entry.stat(follow_symlinks=False).st_uid == os.getuid() and _gone(int(named[1])):
-                shutil.rmtree(entry.path, ignore_errors=True)
+                _remove(Path(entry.path))
                 removed += 1
     return removed
 
@@ -194,4 +239,6 @@ def _gone(pid: int) -> bool:
         return True
     except PermissionError:
         return False
+    with contextlib.suppress(OSError):  # one that nobody waits for is gone as well
+        return Path("/proc", str(pid), "stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
     return False

@@ -8,8 +8,8 @@ then left by its parent comes back here, so that a double fork and a session of 
 well. The command's own end is told as if there were nobody between. Standard library only.
 
 There are two of it, one below the other, so that what the command started ends even when one of
-the two is killed. With `HOW` as `lasting` there is one, and what the command leaves behind when
-it ends by itself stays: it is a server that the command restarted.
+the two is killed. With `HOW` as `lasting`, what the command leaves behind stays if it ends by
+itself: it is a server that the command restarted.
 """
 
 from __future__ import annotations
@@ -148,16 +148,25 @@ def leave(status: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def inner(command: list[str], reading: int, grace: float) -> int:
-    """Run the command as its only supervisor, or as the lower one of two; return its status."""
-    return watch(
+def supervise(begin: Callable[[], int], reading: int, end: Callable[[int], int], how: str) -> int:
+    """Run what `begin` starts to its end, end what it leaves below this process, and end so too."""
+    prctl(SUBREAPER, 1)
+    status = watch(begin, reading, end)
+    if how != "lasting" or os.WIFSIGNALED(status):
+        end_all(0)
+    return leave(status)
+
+
+def inner(command: list[str], reading: int, grace: float, how: str) -> int:
+    """Run the command; this is the lower one of two supervisors."""
+    return supervise(
         lambda: start(command, reading), reading,
-        lambda pid: end_all(grace).get(pid, int(signal.SIGKILL)),
+        lambda pid: end_all(grace).get(pid, int(signal.SIGKILL)), how,
     )  # fmt: skip
 
 
-def outer(command: list[str], reading: int, grace: float) -> int:
-    """Run a supervisor below this one; the caller ends what that one leaves if it is killed."""
+def outer(command: list[str], reading: int, grace: float, how: str) -> int:
+    """Run a supervisor below this one, and end what that one leaves if it is killed."""
     theirs, ours = os.pipe()
 
     def begin() -> int:
@@ -167,10 +176,7 @@ def outer(command: list[str], reading: int, grace: float) -> int:
             return pid
         os.close(ours)
         os.close(reading)
-        prctl(SUBREAPER, 1)
-        status = inner(command, theirs, grace)
-        end_all(0)
-        os._exit(leave(status))
+        os._exit(inner(command, theirs, grace, how))
 
     def end(pid: int) -> int:
         os.close(ours)
@@ -182,7 +188,7 @@ def outer(command: list[str], reading: int, grace: float) -> int:
             select.select([], [], [], 0.01)
         return int(signal.SIGKILL)
 
-    return watch(begin, reading, end)
+    return supervise(begin, reading, end, how)
 
 
 def main(words: list[str]) -> int:
@@ -190,12 +196,7 @@ def main(words: list[str]) -> int:
     reading, grace, how, command = int(words[0]), float(words[1]), words[2], words[4:]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the command's group has them too
-    if how == "lasting":
-        return leave(inner(command, reading, grace))
-    prctl(SUBREAPER, 1)
-    status = outer(command, reading, grace)
-    end_all(0)
-    return leave(status)
+    return outer(command, reading, grace, how)
 
 
 if __name__ == "__main__":

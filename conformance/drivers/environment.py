@@ -19,11 +19,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import uv
 
-from conformance.contained import INSTALLING, allowed, environments, folder, ran
+from conformance.contained import INSTALLING, allowed, environments, folder, note, ran
 from conformance.drivers.pipe import redact
 from conformance.drivers.tables import normalise
 from conformance.verdict import Blame
@@ -251,10 +252,13 @@ def _metadata(info: Path) -> tuple[str, str]:
 def _uv(arguments: list[str], what: str, stdin: str | None = None) -> str:
     """Run uv and return what it printed. Raises EnvironmentUnavailable with its last words."""
     try:
-        done = ran(
-            [uv.find_uv_bin(), "--no-progress", "--color", "never", *arguments],
-            stdin=stdin, timeout=UV_TIMEOUT, env=_uv_environment(),
-        )  # fmt: skip
+        with folder("uv") as place:
+            left = note(place, "uv", _uv_folders())
+            done = ran(
+                [uv.find_uv_bin(), "--no-progress", "--color", "never", *arguments],
+                stdin=stdin, timeout=UV_TIMEOUT, env=_uv_environment(),
+            )  # fmt: skip
+            left.unlink()  # it ended by itself, and so left nothing
     except FileNotFoundError as why:
         raise EnvironmentUnavailable(f"uv is not installed: {why}") from why
     except subprocess.TimeoutExpired:
@@ -262,6 +266,18 @@ def _uv(arguments: list[str], what: str, stdin: str | None = None) -> str:
     if done.returncode != 0:
         raise EnvironmentUnavailable(_reason(what, done.stderr))
     return str(done.stdout)
+
+
+def _uv_folders() -> list[Path]:
+    """Return the folders of uv's cache: in them it builds, and unpacks what it fetched."""
+    root = _uv_cache()
+    return [root, *(path for path in root.glob("*-v*") if path.is_dir()), root / "builds-v0"]
+
+
+@cache
+def _uv_cache() -> Path:
+    return Path(ran([uv.find_uv_bin(), "cache", "dir"], timeout=UV_TIMEOUT,
+                    env=_uv_environment()).stdout.strip())  # fmt: skip
 
 
 def _uv_environment() -> dict[str, str]:

@@ -172,7 +172,7 @@ def _judged(make: Callable[[], Sequence[SubjectEntry]], given: Given) -> None:
             subjects, complete = stopped.subjects, False
     cut = next((str(s.details["cut"]) for s in subjects if s.details.get("cut")), "")
     results = report_run.make(
-        subjects,
+        _located(subjects, given),
         started=began,
         seconds=monotonic() - started,
         seed=given.get("seed", 0),
@@ -183,6 +183,14 @@ def _judged(make: Callable[[], Sequence[SubjectEntry]], given: Given) -> None:
         reason=cut if complete else "",
     )
     finish(results, given, accepted)
+
+
+def _located(subjects: Sequence[SubjectEntry], given: Given) -> Sequence[SubjectEntry]:
+    """Note the file of an API of the user's own: reports point at its lines."""
+    spec = str(given.get("api") or "")
+    if not spec.endswith((".yaml", ".yml", ".json")) or "://" in spec:
+        return subjects
+    return [s.model_copy(update={"details": {**s.details, "spec": spec}}) for s in subjects]
 
 
 @command(app, "run", short_help="Judge all that ships: backend, SDK releases, load.")

@@ -27,6 +27,7 @@ from conformance.report.differences import differences, next_step, to_act_on, wa
 from conformance.report.exit import Decision, Exit, evidence, many
 from conformance.report.matrix import by_kind
 from conformance.report.notes import notes
+from conformance.report.outcomes import page_of
 from conformance.report.results import FindingEntry, Results, SubjectEntry
 from conformance.report.versions import State, histories
 from conformance.verdict import Verdict
@@ -123,11 +124,6 @@ def environment() -> Environment:
     )
     made.filters["value"] = _value
     return made
-
-
-def page_of(requirement: str) -> str:
-    """Return where the page of a requirement lies, seen from a run's reports."""
-    return f"docs/requirements/{requirement}.html"
 
 
 def explained(results: Results) -> frozenset[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from conformance.report import html, junit, markdown
+from conformance.report import badge, ctrf, html, junit, markdown, sarif
 from conformance.report.baseline import Comparison
 from conformance.report.exit import Decision
 from conformance.report.results import FindingEntry, Results
@@ -34,6 +34,9 @@ def reports(
     results(out, made)
     shown = replayable(made, out)
     _write(out, "junit.xml", junit.render(shown, decision, comparison))
+    _write(out, "ctrf.json", ctrf.render(shown, decision, comparison))
+    _write(out, "results.sarif", sarif.render(shown, decision, comparison))
+    _write(out, "badge.json", badge.render(decision, comparison))
     _write(out, "summary.md", markdown.render(shown, decision, comparison))
     _write(out, "report.html", html.render(shown, decision, comparison))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -92,3 +93,48 @@ def test_names_are_unique_and_hold_no_version() -> None:
     assert len(names) == len(set(names))
     assert {(c.get("classname"), c.get("name")) for c in alone.iter("testcase")} <= set(names)
     assert not any("1.3.3" in f"{a}{b}" for a, b in names)
+
+
+def test_an_older_release_has_a_test_for_what_it_does_not_pass() -> None:
+    """Of two releases the newest has all tests, the older one those that it does not pass."""
+    made = results(
+        subject(case("a.b", finding(operation="add")), version="1"),
+        subject(case("a.b"), version="2"),
+    )
+    names = {
+        suite.get("name"): [each.get("name") for each in suite.findall("testcase")]
+        for suite in read(made)[0]
+    }
+    assert ["RT1"] == names["sdk.some-sdk"]
+    assert ["RT1"] == names["sdk.some-sdk.older-1"]
+    clean = results(subject(case("a.b"), version="1"), subject(case("a.b"), version="2"))
+    assert [] == read(clean)[0].findall("testsuite[@name='sdk.some-sdk.older-1']/testcase")
+
+
+def test_a_waived_finding_is_told_in_full_once() -> None:
+    """A finding that spans operations is told at its own, and by its id at the others."""
+    wide = [
+        case("a.b", finding(cause="x", operation=name), operation=name) for name in ("add", "get")
+    ]
+    made = results(subject(*wide))
+    root, _ = read(made, known.of(made))
+    own, other = (named(root, f"RT1 {name}").find("skipped") for name in ("add", "get"))
+    assert own is not None
+    assert other is not None
+    assert "sends once more" in own.get("message", "")
+    assert f"waived: {made.subjects[0].findings[0].id}" == other.get("message", "")
+
+
+def test_a_reason_that_several_operations_share_is_told_once() -> None:
+    """What is inconclusive for one reason on several operations tells it at the first."""
+    made = results(subject(*(dataclasses.replace(VAGUE, operation=o) for o in ("add", "get"))))
+    root, _ = read(made)
+    told = [e.get("message") for e in root.findall(".//skipped")]
+    assert ["inconclusive: no limit within reach", "inconclusive: as for add"] == told
+
+
+def test_a_failure_leads_to_the_page_of_its_requirement() -> None:
+    """A failure names the page that explains its requirement."""
+    failure = named(read(FOUND)[0], "RT1").find("failure")
+    assert failure is not None
+    assert "docs/requirements/RT1.html" in (failure.text or "")

@@ -160,7 +160,8 @@ class World:
             references[effect.target] = own
         needed, known = required(operation), properties(operation)
         given = {**{n: v for n, v in operation.fixed.items() if n in known}, **given}
-        for name, kind in references.items():
+        # names first: a record to refer to is made under the same ones
+        for name, kind in sorted(references.items(), key=lambda each: each[1] != "free"):
             if name in given:
                 continue
             if name not in needed:

@@ -158,10 +158,12 @@ class _Probe:
         self._saw(maker, f"answered {told(exchange)}, with an id that names the record")
         return found
 
-    def _new(self, maker: Operation, seed: int = 0) -> dict[str, Any]:
+    def _new(
+        self, maker: Operation, seed: int = 0, given: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Return a creation with what is required, and with a text if it takes one."""
         world = self.subject.world
-        made = world.arguments(maker, seed=seed)
+        made = world.arguments(maker, given=given, seed=seed)
         more = world.arguments(maker, given=made, seed=seed, optional=True)
         texts = {n for n in _body_names(maker) if plain(n) in TEXTS}
         return made | {n: v for n, v in more.items() if n in texts and isinstance(v, str)}
@@ -257,7 +259,12 @@ class _Probe:
             self._twice.add(record.id)
         if not others or others[0].id == record.id:
             maker = self.contract[maker.id]
-            more = self._sent(maker, self._new, maker, 1)
+            scope = maker.effect.scope if maker.effect else {}
+            near = {
+                n: v for n, v in record.arguments.items()
+                if scope.get(n, "free") != "free" or n in maker.fixed
+            }  # fmt: skip
+            more = self._sent(maker, self._new, maker, 1, near)
             others = (
                 self.subject.world.note(maker, more[0], more[1], "a")
                 if more and ok(more[1]) else []

@@ -155,6 +155,8 @@ def _harm(operation: Operation, wanted: list[Operation]) -> str:
     """
     if operation.bare and operation.made_up:
         return "nothing says what its path names"
+    if operation.bare and not operation.safe:
+        return "nothing says what it changes; `memconform spec draft` guesses that"
     effect = operation.effect
     if operation.safe or (effect is not None and effect.kind == "create"):
         return ""

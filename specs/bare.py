@@ -22,6 +22,11 @@ BEYOND = re.compile(
     r"|merge|move|rename|sync|execute|(?<!last)run(?!s)|kill|stop|cancel|password|billing|pay"
 )
 """Words of operations that may reach beyond what a run creates, and of those that nobody undoes."""
+FOR_EVERYBODY = re.compile(
+    r"(^|/)(config|configuration|settings?|preferences|credentials?|secrets?|backups?|snapshots?"
+    r"|trigger|harvest|reload|maintenance|default|admin|system)(/|$)"
+)
+"""Parts of a path that belong to the whole server."""
 
 
 def acts_on_everything(verb: str, template: str, id: str) -> bool:
@@ -33,7 +38,7 @@ def acts_on_everything(verb: str, template: str, id: str) -> bool:
         return not template.rstrip("/").endswith("}")
     if verb in ("put", "patch") and "{" not in template:
         return True  # the settings of everybody
-    return BEYOND.search(words) is not None
+    return BEYOND.search(words) is not None or FOR_EVERYBODY.search(words) is not None
 
 
 def root(document: Mapping[str, Any], source: str) -> dict[str, Any]:

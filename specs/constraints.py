@@ -212,7 +212,8 @@ def of_status(operation: Operation, status: int) -> Basis:
     if 200 <= status < 300:
         return of_answer(operation, operation.success)
     if 400 <= status < 500:
-        return resting(operation, Kind.STATUS, operation.basis)
+        # OpenAPI 3.1 section 4.8.16: not all codes need be covered, for not all may be known
+        return resting(operation, Kind.STATUS, weaker(operation.basis, Basis.OBSERVED))
     return operation.basis
 
 

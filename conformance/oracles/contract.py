@@ -136,6 +136,7 @@ def judge(
         yield found(
             "CT6", f"the server failed with {status}", exchange, cause=f"server-error-{status}",
             operation=operation, expected="no 5xx", actual=status,
+            basis=_failing(operation, status),
         )  # fmt: skip
         return
     declared = operation.response(status)
@@ -156,6 +157,15 @@ def judge(
     yield from _media_type(operation, exchange, declared)
     yield from _headers(operation, exchange, declared)
     yield from _body(operation, exchange, declared)
+
+
+def _failing(operation: Operation, status: int) -> Basis:
+    """Return on what it rests that an answer is no 5xx.
+
+    501 and 503 may say that a feature is switched off here, which shapes alone do not rule out.
+    """
+    switched_off = status in (501, 503) and operation.accepts_basis is Basis.ASSUMED
+    return Basis.OBSERVED if switched_off else Basis.DOCUMENTED
 
 
 def _nothing(operation: Operation, exchange: Exchange, declared: Response) -> Iterator[Finding]:

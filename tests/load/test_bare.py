@@ -19,3 +19,15 @@ def test_what_nobody_can_name_is_not_played() -> None:
     plan = make_plan(contract, load_profile("smoke"))
     assert [task.name for task in plan.tasks] == ["list"]
     assert [each.operation for each in plan.excluded] == ["get"]
+
+
+def test_what_nobody_says_the_effect_of_is_not_played() -> None:
+    """A POST of unknown effect could save somebody's settings a thousand times, so it stays out."""
+    contract = specs.from_document({
+        "openapi": "3.1.0", "info": {"title": "Notes", "version": "1"},
+        "paths": {"/notes": {"get": {"operationId": "list", "responses": OK},
+                             "post": {"operationId": "add", "responses": OK}}},
+    })  # fmt: skip
+    plan = make_plan(contract, load_profile("smoke"))
+    assert [task.name for task in plan.tasks] == ["list"]
+    assert "spec draft" in plan.excluded[0].reason

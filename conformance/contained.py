@@ -154,15 +154,19 @@ def folder(kind: str, inside: Path | None = None) -> Iterator[Path]:
         _remove(made)
 
 
-def note(folder: Path, program: str, places: Sequence[Path]) -> Path:
+def note(folder: Path, program: str, places: Sequence[Path], told_by: Sequence[str]) -> Path:
     """Note in a folder of ours that a program makes temporary ones in other places, and return it.
 
     A program that is killed leaves them: what begins with `.tmp` and is not there yet goes with
-    the folder, unless the note is gone or such a program still runs, which may be somebody else's.
+    the folder, unless the note is gone, or somebody else's program runs that may use the same
+    places: one with the same values of the variables in `told_by`.
     """
     made = folder / _NOTE
     known = [str(path) for path in _temporary(places)]
-    told = {"program": program, "places": [str(p) for p in places], "known": known}
+    told = {
+        "program": program, "places": [str(p) for p in places], "known": known,
+        "told by": {name: os.environ.get(name, "") for name in told_by},
+    }  # fmt: skip
     made.write_text(json.dumps(told), encoding="utf-8")
     return made
 
@@ -177,7 +181,7 @@ def _remove(made: Path) -> None:
     """Remove a folder of ours, and what its note names; it stays while that cannot be told."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         told = json.loads((made / _NOTE).read_text(encoding="utf-8"))
-        if _runs(told["program"]):
+        if _runs(told["program"], told["told by"]):
             return
         for path in _temporary([Path(place) for place in told["places"]]):
             if str(path) not in told["known"]:
@@ -185,15 +189,19 @@ def _remove(made: Path) -> None:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def _runs(program: str) -> bool:
-    """Return True where a process of this name may run."""
+def _runs(program: str, told_by: Mapping[str, str]) -> bool:
+    """Return True where a process of this name may run with these values of its variables."""
     if not os.path.isdir("/proc/self"):
         return True
     for name in os.listdir("/proc"):
         with contextlib.suppress(OSError):
             if not name.isdigit() or _gone(int(name)):
                 continue
-            if Path("/proc", name, "comm").read_text().strip() == program:
+            if Path("/proc", name, "comm").read_text().strip() != program:
+                continue
+            given = Path("/proc", name, "environ").read_bytes().split(b"\0")
+            values = dict(each.partition(b"=")[::2] for each in given)
+            if all(os.fsdecode(values.get(n.encode(), b"")) == v for n, v in told_by.items()):
                 return True
     return False
 

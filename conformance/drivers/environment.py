@@ -253,7 +253,7 @@ def _uv(arguments: list[str], what: str, stdin: str | None = None) -> str:
     """Run uv and return what it printed. Raises EnvironmentUnavailable with its last words."""
     try:
         with folder("uv") as place:
-            left = note(place, "uv", _uv_folders())
+            left = note(place, "uv", _uv_folders(), ("UV_CACHE_DIR", "XDG_CACHE_HOME", "HOME"))
             done = ran(
                 [uv.find_uv_bin(), "--no-progress", "--color", "never", *arguments],
                 stdin=stdin, timeout=UV_TIMEOUT, env=_uv_environment(),

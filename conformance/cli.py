@@ -331,10 +331,11 @@ def teeth(given: Given) -> None:
 
 def _late_commands() -> None:
     """Attach the commands that live beside what they command."""
-    from conformance import commands, waiving
+    from conformance import commands, pipelining, waiving
 
     commands.attach(app, spec_app, driver_app)
     waiving.attach(baseline_app)
+    pipelining.attach(app)
     root(app, lambda: importlib.metadata.version("memconform"))
 
 

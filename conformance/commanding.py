@@ -62,7 +62,7 @@ def _parameter(row: Option, place: str) -> inspect.Parameter:
         settings["show_envvar"] = True
     default: Any = row.default_at(place)
     if place in row.required:
-        default = inspect.Parameter.empty
+        kind, default = list[str] if row.repeatable else kind, inspect.Parameter.empty
     elif row.repeatable or default is None:
         kind, default = (list[str] if row.repeatable else str) | None, None
     elif not row.flag:

@@ -198,6 +198,7 @@ def _row(option: Option, place: str) -> str:
 _OF_RESULTS = ("report", "baseline write", "baseline update", "baseline prune")
 _OF_BASELINE = ("baseline update", "baseline prune", "baseline check", "baseline show")
 _JUDGING = ("backend", "sdk", "load")
+_FOLDER = File.path("memconform-out")
 _KEYS = (
     "key to call with; a second one, of another tenant, tests isolation; member=KEY, "
     "limited=KEY, free=KEY and expired=KEY name a key without rights, one to use up, one of a "
@@ -211,6 +212,7 @@ def _table() -> Iterator[Option]:
     yield from _spending()
     yield from _choosing()
     yield from _results()
+    yield from _pipelines()
     yield from _tools()
     yield from _serving()
 
@@ -452,6 +454,20 @@ def _results() -> Iterator[Option]:
     )  # fmt: skip
     yield Option("--to", File(), "DIR", "folder to write the site into", ("docs",),
                  required=("docs",))  # fmt: skip
+
+
+def _pipelines() -> Iterator[Option]:
+    """What a pipeline asks and tells."""
+    trend = ("trend",)
+    yield Option(
+        "RESULTS", File(), "RESULTS", "results.json of each run; sorted by the runs' start", trend,
+        repeatable=True, required=trend,
+    )  # fmt: skip
+    yield Option(
+        "--commit", Text(), "NAME", "commit of each RESULTS, in the same order", trend,
+        repeatable=True, shown="the start of each run",
+    )  # fmt: skip
+    yield Option("--out", File(), "DIR", "folder for trend.html", trend, _FOLDER)
 
 
 def _tools() -> Iterator[Option]:

@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("backend", "sdk"),
     ("teeth", "subjects", "children", "run", "rerun", "live", "trace"),
     ("drafting", "contracting", "docs", "explain", "showing"),
-    ("plugin", "cli", "commanding", "commands", "waiving", "outlets", "__main__"),
+    ("plugin", "cli", "commanding", "commands", "waiving", "pipelining", "outlets", "__main__"),
 )
 # A suite brings what `teeth` asks of it, in `teeth`'s words.
 UPWARD = {("backend", "teeth"), ("sdk", "teeth")}

@@ -63,7 +63,7 @@ def of(results: Results, decision: Decision, comparison: Comparison | None) -> I
     """Yield the suite of the whole run, then one for each subject."""
     yield Suite("memconform", results.run.seconds, "", (_whole(decision),))
     bar = results.fail_on or (FailOn.MUST if comparison is None else FailOn.NEW)
-    for subject, name, older in _named(results.subjects):
+    for subject, name, older in named(results.subjects):
         outcomes = tuple(
             _told(subject, requirement, operation, verdict, comparison, bar)
             for requirement in subject.requirements
@@ -82,7 +82,7 @@ def _whole(decision: Decision) -> Outcome:
     )  # fmt: skip
 
 
-def _named(subjects: Sequence[SubjectEntry]) -> Iterator[tuple[SubjectEntry, str, int]]:
+def named(subjects: Sequence[SubjectEntry]) -> Iterator[tuple[SubjectEntry, str, int]]:
     """Yield each subject, a name that no other has, and how many newer releases the run has."""
     left = [accepted_as(s) for s in subjects]
     for subject in subjects:

@@ -132,7 +132,9 @@ def _history(found: Sequence[SubjectEntry]) -> History:
         newest.update({f.id: f for f in subject.findings})
     order = list(Level)
     rows = [
-        Row(finding, tuple(_state(s, finding) for s in subjects), _words(finding, newest.values()))
+        Row(
+            finding, tuple(state_of(s, finding) for s in subjects), _words(finding, newest.values())
+        )
         for finding in newest.values()
     ]
     rows.sort(key=lambda r: (order.index(r.finding.level), natural(r.finding.requirement)))
@@ -168,7 +170,8 @@ def _names(subjects: Sequence[SubjectEntry]) -> tuple[str, ...]:
     )
 
 
-def _state(subject: SubjectEntry, finding: FindingEntry) -> State:
+def state_of(subject: SubjectEntry, finding: FindingEntry) -> State:
+    """Return whether a subject shows a finding, is judged free of it, or was not judged."""
     if any(f.id == finding.id for f in subject.findings):
         return State.SHOWS
     ran = [c for c in subject.cases if c.case == finding.case]

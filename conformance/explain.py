@@ -249,5 +249,5 @@ def _finding(name: str, finding: FindingEntry) -> Iterator[str]:
     ]  # fmt: skip
     if evidence:
         yield from ("", "```text", *evidence, "```")
-    yield from (line for line in ("", finding.replay, finding.reproduction) if line)
+    yield from (line for line in ("", finding.replay, finding.curl, finding.reproduction) if line)
     yield f"Next: `memconform explain {finding.requirement}`."

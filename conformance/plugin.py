@@ -188,8 +188,8 @@ class CaseFailed(Exception):
             yield from (f"  {line}" for line in finding.timeline)
             for shown in finding.evidence[-1:]:
                 yield from (f"    {line}" for line in shown.short())
-            if finding.reproduction.startswith("curl "):
-                yield f"  shown by: {finding.reproduction}"
+            if finding.curl:
+                yield f"  shown by: {finding.curl}"
             if finding.replay:
                 yield f"  again:    {finding.replay}"
 

@@ -108,8 +108,10 @@ class Finding:
     shows: str = ""
     """Expression over the last of them that is true where the fault shows: `status == 200`; its
     names are `status`, `header` (by lower-case name), `text` and `data` (the JSON body)."""
+    curl: str = ""
+    """The one request that shows it, as a line for a shell; '' where it takes several."""
     reproduction: str = ""
-    """A `curl` line, or a program of the standard library; '' where neither can show it."""
+    """A program of the standard library that ends with 1 where it shows."""
 
     @classmethod
     def of(

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from conformance.backend import witnesses
+from conformance.backend import repeating, witnesses
 from conformance.cases import Function, Registry, Select
 from conformance.history import Exchange
 from conformance.oracles.found import told
@@ -79,13 +79,13 @@ def _told(subject: BackendSubject, case: str, finding: Finding) -> Finding:
         f"memconform backend --base-url {subject.base_url} --api {subject.api_name} "
         f"--api-key KEY --case {case} --seed {subject.seed}"
     )
+    line_, program = repeating.again(subject, finding, f"{finding.requirement}: {finding.message}")
     return finding.at(
         timeline=lines,
         replay=replay,
         evidence=witnesses.told_in_full(subject, shown),
-        reproduction=witnesses.reproduction(
-            subject, finding, f"{finding.requirement}: {finding.message}"
-        ),
+        curl=line_,
+        reproduction=program,
     )
 
 

@@ -17,12 +17,13 @@ from types import MappingProxyType
 from typing import Any
 
 import specs
-from conformance.backend import lacking
+from conformance.backend import lacking, spelling
 from conformance.backend.effects import found_ids
 from conformance.backend.outgoing import Limits as Limits
 from conformance.backend.outgoing import Prepared as Prepared
 from conformance.backend.ownership import SAFE, Belongings, Withheld, withheld
 from conformance.backend.plain import hostile as odd_part
+from conformance.backend.repeating import Memory
 from conformance.backend.requests import UNSET, Always, build, credentials, encode, redact
 from conformance.backend.standing import Proof, Standing
 from conformance.backend.transport import Answer, Origin, SocketTransport, Transport
@@ -159,6 +160,8 @@ class BackendSubject:
         self.standing: Standing | None = None
         self.proof: Proof | None = None
         """What became of the records that were there before, once the subject is closed."""
+        self.memory = Memory()
+        """What programs that send requests again need to know of each."""
         self._exchanges: list[Exchange] = []
         self._kept, self.let_go = 0, 0
         self._lock = threading.Lock()
@@ -543,6 +546,7 @@ class BackendSubject:
             elif answer.response is not None:
                 self._slowest = max(self._slowest, answer.received - answer.sent)
             self._exchanges.append(exchange)
+            spelling.note(self, exchange.number, prepared.request.headers)
             self._let_go(len(request.body) + len(answer.response.body if answer.response else b""))
             self.cases.append(self.case)
             self.at.append(self.clock.time())

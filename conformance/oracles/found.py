@@ -32,7 +32,8 @@ def found(
     `shows` is an expression over the last witness, see `Finding.shows`. Where `actual` is the
     last one's status it need not be given.
     """
-    if not shows and exchanges and type(actual) is int and actual == exchanges[-1].status:
+    last = exchanges[-1].status if exchanges else None
+    if not shows and type(actual) in (int, str) and str(actual) == str(last):
         shows = f"status == {actual}"
     if operation is None:
         operation = next((e.operation for e in exchanges if e.operation), None)

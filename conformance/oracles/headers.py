@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from conformance.history import Exchange
+from conformance.oracles import showing
 from conformance.oracles.answers import retry_after
 from conformance.oracles.found import found, told, value_at
 from conformance.verdict import Finding
@@ -50,6 +51,9 @@ def judge(operation: Operation, exchange: Exchange, now: float) -> Iterator[Find
         yield from usage_rules(operation, operation.usage, exchange)
 
 
+_RETRY_AFTER = r"""not re.fullmatch(r"\s*\d+\s*|.*GMT\s*", header["retry-after"])"""
+
+
 def retry_after_rules(operation: Operation, exchange: Exchange, now: float) -> Iterator[Finding]:
     """RA1, RA2, RA9: the form of Retry-After, and its presence where it is promised."""
     assert exchange.response is not None
@@ -63,18 +67,19 @@ def retry_after_rules(operation: Operation, exchange: Exchange, now: float) -> I
                 "RA9", f"a {status} answer does not say how long to wait", exchange,
                 cause="no-retry-after", operation=operation,
                 basis=limit.retry_after_basis or limit.basis, expected=name,
+                shows=f"status == {status} and {name!r} not in header",
             )  # fmt: skip
         return
     seconds = retry_after(value, now)
     if seconds is None:
         yield found(
             "RA1", "Retry-After is neither a number of seconds nor a date", exchange,
-            cause="retry-after-form", operation=operation,
+            cause="retry-after-form", operation=operation, shows=_RETRY_AFTER,
         )  # fmt: skip
     elif not value.strip().isdigit() and not value.strip().endswith("GMT"):
         yield found(
             "RA2", "Retry-After's date is not in the form that senders must use", exchange,
-            cause="retry-after-date-form", operation=operation,
+            cause="retry-after-date-form", operation=operation, shows=_RETRY_AFTER,
         )  # fmt: skip
 
 
@@ -92,6 +97,7 @@ def limit_rules(
             "HD6", f"a {_group(exchange)} answer lacks the rate-limit header {missing[0]}",
             exchange, cause=f"limit-header-missing {missing[0]} {_group(exchange)}",
             operation=operation, basis=limit.basis, expected=list(quotas.names(limit)),
+            shows=_lacks(exchange, missing[0]),
         )  # fmt: skip
         return
     if not quotas.told(limit):
@@ -117,6 +123,7 @@ def _bounds(
         yield found(
             "RL4", "the remaining quota is not a whole number of at least 0", exchange,
             cause="remaining-form", operation=operation, basis=limit.basis,
+            shows=_unwhole(limit, "remaining"),
         )  # fmt: skip
     elif quota is not None and remaining is not None and remaining > quota:
         yield found(
@@ -134,8 +141,18 @@ def _bounds(
         yield found(
             "RL12", "a request is refused for its quota while some is remaining", exchange,
             cause="refused-with-remaining", operation=operation, basis=limit.basis,
-            expected=0, actual=remaining,
+            expected=0, actual=remaining, shows=_left_over(limit, exchange),
         )  # fmt: skip
+
+
+def _unwhole(limit: RateLimit, part: quotas.Part) -> str:
+    name = quotas.parts(limit).get(part)
+    return f"not header[{name!r}].strip().isdigit()" if name else ""
+
+
+def _left_over(limit: RateLimit, exchange: Exchange) -> str:
+    name = quotas.parts(limit).get("remaining")
+    return f"status == {exchange.status} and {showing.figure(name)} > 0" if name else ""
 
 
 def _is_rate(operation: Operation, limit: RateLimit, exchange: Exchange) -> bool:
@@ -207,7 +224,7 @@ def usage_rules(operation: Operation, usage: Usage, exchange: Exchange) -> Itera
         yield found(
             "HD1", f"a {_group(exchange)} answer lacks the header {usage.plan.lower()}", exchange,
             cause=f"usage-header-missing {usage.plan.lower()} {_group(exchange)}",
-            operation=operation, basis=usage.basis,
+            operation=operation, basis=usage.basis, shows=_lacks(exchange, usage.plan),
         )  # fmt: skip
     for figure in usage.figures:
         for name in filter(None, (figure.used, figure.limit)):
@@ -218,14 +235,20 @@ def usage_rules(operation: Operation, usage: Usage, exchange: Exchange) -> Itera
                 yield found(
                     "HD1", f"a {_group(exchange)} answer lacks the header {name.lower()}", exchange,
                     cause=f"usage-header-missing {name.lower()} {_group(exchange)}",
-                    operation=operation, basis=usage.basis,
+                    operation=operation, basis=usage.basis, shows=_lacks(exchange, name),
                 )  # fmt: skip
             elif not value.strip().isdigit() and not _unlimited(value, name == figure.limit):
                 yield found(
                     "HD2", f"the header {name.lower()} is not a whole number", exchange,
                     cause=f"usage-header-form {name.lower()}", operation=operation,
-                    basis=usage.basis,
+                    basis=usage.basis, shows=f"not header[{name.lower()!r}].strip().isdigit()",
                 )  # fmt: skip
+
+
+def _lacks(exchange: Exchange, name: str) -> str:
+    status = exchange.status or 0
+    which = f"status // 100 == {status // 100}" if status < 300 else f"status == {status}"
+    return f"{which} and {name.lower()!r} not in header"
 
 
 def _unlimited(value: str, is_limit: bool) -> bool:
@@ -252,6 +275,10 @@ def usage_counts(usage: Usage, exchanges: Sequence[Exchange]) -> Iterator[Findin
         yield found(
             "HD2", "no usage figure grows however much is used", exchanges[0], exchanges[-1],
             cause="usage-frozen", basis=usage.basis,
+            shows=" and ".join(
+                f"{showing.figure(f.used)} <= {showing.figure(f.used, exchanges[0].number)}"
+                for f in usage.figures
+            ),
         )  # fmt: skip
 
 
@@ -271,6 +298,7 @@ def _never_shrinks(usage: Usage, name: str, exchanges: Sequence[Exchange]) -> It
             yield found(
                 "HD2", f"the figure {name.lower()} shrinks from one answer to the next",
                 before, after, cause=f"usage-shrinks {name.lower()}", basis=usage.basis,
+                shows=f"{showing.figure(name)} < {showing.figure(name, before.number)}",
             )  # fmt: skip
             return
 
@@ -286,6 +314,7 @@ def _constant(usage: Usage, name: str, exchanges: Sequence[Exchange]) -> Iterato
             "HD2", f"the header {name.lower()} changes between answers to one tenant",
             *list(seen.values())[:2], cause=f"usage-not-constant {name.lower()}",
             basis=usage.basis,
+            shows=f"len({{a.header[{name.lower()!r}] for a in answers.values()}}) > 1",
         )  # fmt: skip
 
 
@@ -298,6 +327,7 @@ def _within(
             yield found(
                 "HD2", f"more is used than {limit.lower()} allows and yet admitted", exchange,
                 cause=f"usage-above-limit {used.lower()}", basis=usage.basis,
+                shows=f"{showing.figure(used)} > {showing.figure(limit)} > 0",
             )  # fmt: skip
             return
 

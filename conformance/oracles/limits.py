@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Literal
 
 from conformance.history import Exchange, header
+from conformance.oracles import showing
 from conformance.oracles.answers import retry_after
 from conformance.oracles.found import found, ok, told, value_at
 from conformance.oracles.headers import date_of
@@ -74,7 +75,8 @@ def arithmetic(operation: Operation, limit: RateLimit, asks: Sequence[Ask]) -> I
         reading = ask.reading
         if reading and ask.admitted and reading.limit and reading.remaining == reading.limit:
             yield _found("RL11", "an admitted request leaves as much remaining as the whole quota",
-                         [ask], "remaining-not-counted", operation, limit.basis)  # fmt: skip
+                         [ask], "remaining-not-counted", operation, limit.basis,
+                         _untouched(limit))  # fmt: skip
             break
     for before, after in _in_turn(asks):
         one, two = before.reading, after.reading
@@ -87,12 +89,31 @@ def arithmetic(operation: Operation, limit: RateLimit, asks: Sequence[Ask]) -> I
             same = False
         if same and two.remaining >= one.remaining:
             yield _found("RL11", "what remains does not go down with use within one window",
-                         [before, after], "remaining-stuck", operation, limit.basis)  # fmt: skip
+                         [before, after], "remaining-stuck", operation, limit.basis,
+                         _fell(limit, before, ">= {}"))  # fmt: skip
             return
         if same and two.remaining < one.remaining - 1:
             yield _found("RL11", "one request takes more than one from what remains",
-                         [before, after], "remaining-jumps", operation, limit.basis)  # fmt: skip
+                         [before, after], "remaining-jumps", operation, limit.basis,
+                         _fell(limit, before, "< {} - 1"))  # fmt: skip
             return
+
+
+def _fell(limit: RateLimit, before: Ask, how: str) -> str:
+    """Return when what remains did not fall by one; '' where its field holds more than that."""
+    names, number = quotas.parts(limit), before.exchange.number
+    if "remaining" not in names or "reset" not in names:
+        return ""
+    left, reset = names["remaining"], names["reset"]
+    same = f"{showing.at(number)}.header[{reset!r}] == header[{reset!r}]"
+    return f"{same} and {showing.figure(left)} " + how.format(showing.figure(left, number))
+
+
+def _untouched(limit: RateLimit) -> str:
+    names = quotas.parts(limit)
+    if "remaining" not in names or "limit" not in names:
+        return ""
+    return f"{showing.figure(names['remaining'])} == {showing.figure(names['limit'])}"
 
 
 def _in_turn(asks: Sequence[Ask]) -> Iterator[tuple[Ask, Ask]]:
@@ -125,12 +146,13 @@ def admissions(
             requirement, f"{len(let) - bound} more requests are let in than the quota allows",
             *[a.exchange for a in over], cause="over-admission", operation=operation,
             basis=limit.basis, expected=bound, actual=len(let),
+            shows=" and ".join(f"{showing.at(a.exchange.number)}.status < 400" for a in over),
         )  # fmt: skip
     if whole and turned and len(let) < quota.q:
         yield found(
             "RL17", f"a request is refused when only {len(let)} of {quota.q} were used",
             turned[0].exchange, cause="under-admission", operation=operation, basis=limit.basis,
-            expected=quota.q, actual=len(let),
+            expected=quota.q, actual=len(let), shows=f"status == {turned[0].exchange.status}",
         )  # fmt: skip
 
 
@@ -290,6 +312,7 @@ def refusal(operation: Operation, limit: RateLimit, exchange: Exchange) -> Itera
         yield found(
             "RL2", "a refusal for the quota explains nothing in its body", exchange,
             cause="empty-429", operation=operation, basis=limit.basis,
+            shows=f"status == {limit.exceeded_status} and not text.strip()",
         )  # fmt: skip
         return
     errors = operation.errors
@@ -403,8 +426,9 @@ def _found(
     cause: str,
     operation: Operation,
     basis: Basis,
+    shows: str = "",
 ) -> Finding:
     return found(
         requirement, message, *[a.exchange for a in asks], cause=cause, operation=operation,
-        basis=basis,
+        basis=basis, shows=shows,
     )  # fmt: skip

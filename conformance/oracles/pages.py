@@ -67,6 +67,12 @@ def _paging(operation: Operation) -> Pagination:
     return operation.pagination
 
 
+def _with(walk: WalkLike, page: PageLike) -> list[Exchange]:
+    """Return the exchanges of a walk, that of the page at fault last."""
+    others = [p.exchange for p in walk.pages if p is not page]
+    return [*others, page.exchange]
+
+
 def repeats(
     operation: Operation, walk: WalkLike, among: Collection[str] | None = None
 ) -> Iterator[Finding]:
@@ -78,7 +84,7 @@ def repeats(
     if twice:
         shown = [p.exchange for p in walk.pages if set(p.keys) & set(twice)]
         yield found(
-            "PG2", f"{len(twice)} items come more than once in one traversal", *shown[:4],
+            "PG2", f"{len(twice)} items come more than once in one traversal", *shown,
             cause="item-twice", operation=operation, basis=_paging(operation).basis,
         )  # fmt: skip
 
@@ -120,7 +126,7 @@ def narrowed(
     if missing and walk.ended:
         yield found(
             "PG1", f"a traversal with the filter {name} misses {len(missing)} of "
-            f"{len(set(fitting))} items that fit", *[p.exchange for p in walk.pages[:4]],
+            f"{len(set(fitting))} items that fit", *[p.exchange for p in walk.pages],
             cause=f"filter-gap {name}", operation=operation, basis=_paging(operation).basis,
         )  # fmt: skip
 
@@ -148,7 +154,7 @@ def same(
     basis = _paging(operation).basis
     reference: tuple[str, ...] | None = None
     for walk in walks:
-        shown = [p.exchange for p in walk.pages[:4]]
+        shown = [p.exchange for p in walk.pages]
         missing = wanted - set(walk.keys)
         if missing:
             yield found(
@@ -203,7 +209,7 @@ def totals(operation: Operation, walk: WalkLike) -> Iterator[Finding]:
         if page.total != count:
             yield found(
                 "PG13", "the total is not the number of items in a complete traversal",
-                page.exchange, cause="total-wrong", operation=operation, basis=paging.basis,
+                *_with(walk, page), cause="total-wrong", operation=operation, basis=paging.basis,
                 expected=count, actual=page.total,
             )  # fmt: skip
             return
@@ -220,7 +226,7 @@ def more(operation: Operation, walk: WalkLike) -> Iterator[Finding]:
         if paging.has_more is not None and page.has_more is not left:
             yield found(
                 "PG5", f"has-more is {page.has_more} where {total - seen} items follow",
-                page.exchange,
+                *_with(walk, page),
                 cause=f"has-more-{'denied' if left else 'claimed'}",
                 operation=operation, basis=paging.basis, expected=left, actual=page.has_more,
             )  # fmt: skip
@@ -272,6 +278,6 @@ def stable(
     if missing:
         yield found(
             "PG3", f"{len(missing)} items that were there throughout are missed when others "
-            f"{change}", *[p.exchange for p in walk.pages[:4]], cause=f"gap-under-{change}",
+            f"{change}", *[p.exchange for p in walk.pages], cause=f"gap-under-{change}",
             operation=operation, basis=_paging(operation).basis,
         )  # fmt: skip

@@ -10,6 +10,18 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+
+def at(number: int) -> str:
+    """Return the answer to a witness in an expression, by the number of its exchange."""
+    return f"answers[#{number}]"
+
+
+def figure(name: str, number: int | None = None) -> str:
+    """Return the number in a header field, of the last answer or of a witness'."""
+    where = "header" if number is None else f"{at(number)}.header"
+    return f"float({where}[{name.lower()!r}])"
+
+
 _TYPES = {
     "string": "str", "integer": "int", "number": "int, float", "boolean": "bool",
     "array": "list", "object": "dict", "null": "type(None)",

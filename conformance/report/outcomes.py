@@ -187,7 +187,7 @@ def _evidence(finding: FindingEntry, operation: str) -> Iterator[str]:
         yield f"… and {len(finding.timeline) - LINES} more lines in results.json"
     for each in finding.evidence:
         yield from each.lines()
-    yield from (each for each in (finding.replay, finding.reproduction) if each)
+    yield from (each for each in (finding.replay, finding.curl, finding.reproduction) if each)
     yield f"what it means, and how to fix it: {page_of(finding.requirement)}"
 
 

@@ -113,8 +113,9 @@ class FindingEntry(Entry):
         default=(), description="what follows from it and is told nowhere else"
     )
     evidence: tuple[Shown, ...] = Field(default=(), description="exchanges that show it, in full")
+    curl: str = Field(default="", description="the one request that shows it, for a shell")
     reproduction: str = Field(
-        default="", description="a curl line or a program that shows it again, by itself"
+        default="", description="a program that ends with 1 if it shows again, else with 0"
     )
 
 
@@ -290,7 +291,7 @@ def _findings(
             groups.setdefault((requirement, cause), []).append(finding)
     entries = []
     for (requirement, cause), group in groups.items():
-        first = min(group, key=lambda f: (f.search, list(Basis).index(f.basis)))
+        first = min(group, key=_best)
         basis = min((f.basis for f in group), key=list(Basis).index)
         reach = extent.of(group, api)
         entries.append(
@@ -320,6 +321,7 @@ def _findings(
                 search=first.search,
                 explains=tuple(dict.fromkeys(e for f in group for e in f.explains)),
                 evidence=first.evidence,
+                curl=first.curl,
                 reproduction=first.reproduction,
             )
         )
@@ -327,6 +329,12 @@ def _findings(
     return tuple(
         sorted(entries, key=lambda e: (order.index(e.level), natural(e.requirement), e.id))
     )
+
+
+def _best(finding: Finding) -> tuple[bool, int, bool, bool]:
+    """Return what the finding to show of several is chosen by: found for sure, plain to see."""
+    basis = list(Basis).index(finding.basis)
+    return finding.search, basis, not finding.reproduction, not finding.curl
 
 
 def _message(group: Sequence[Finding], first: Finding, reach: Extent) -> str:

@@ -152,7 +152,7 @@ def _findings(
 
 def _again(finding: FindingEntry) -> str:
     """Return the line that shows a finding again: one for a shell is better than a whole case."""
-    return finding.reproduction if finding.reproduction.startswith("curl ") else finding.replay
+    return finding.curl or finding.replay
 
 
 def _waivers(console: Console, comparison: Comparison) -> None:

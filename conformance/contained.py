@@ -16,10 +16,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from conformance.clock import monotonic
 from conformance.supervise import DEATH_SIGNAL, prctl
 
 SUPERVISOR = Path(__file__).with_name("supervise.py")
@@ -45,6 +47,10 @@ QUIET: Mapping[str, str] = {
     "SENTRY_DSN": "", "NEXT_TELEMETRY_DISABLED": "1", "DOTNET_CLI_TELEMETRY_OPTOUT": "1",
 }  # fmt: skip
 """What keeps an SDK from telling anybody that it ran."""
+SAID_MAX = 16 * 1024 * 1024
+"""Characters that are kept of what one command prints: the last ones."""
+GROWN_MAX = 700 * 1024 * 1024
+"""Bytes of memory that an installing command may take itself, what it starts apart."""
 _PREFIX, _NOTE = "memconform-", "leaves.json"
 _OURS = re.compile(r"memconform-[a-z]+-(\d+)-")
 
@@ -57,6 +63,10 @@ def allowed(more: frozenset[str] = frozenset()) -> dict[str, str]:
         if name in wanted or name.upper() in more or name.startswith("LC_")
     }  # fmt: skip
     return {**kept, **QUIET}
+
+
+class TooMuch(Exception):
+    """A command took more memory than it may and was ended."""
 
 
 class Contained(subprocess.Popen[Any]):
@@ -125,19 +135,89 @@ def forks_end_with_us() -> None:
 def ran(
     command: Sequence[str], *, timeout: float, stdin: str | None = None, **settings: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. Raises subprocess.TimeoutExpired, and then nothing of it is left.
+    """Run a command to its end; of what it says, the last `SAID_MAX` characters are kept.
 
-    Also after Ctrl-C: what it started ends before this returns.
+    Raises subprocess.TimeoutExpired, and TooMuch where the command itself grows beyond
+    `GROWN_MAX`: then nothing of it is left. Also after Ctrl-C: what it started ends before this
+    returns.
     """
     child = Contained(
         command, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", **settings,
     )  # fmt: skip
+    readers = [_Tail(stream) for stream in (child.stdout, child.stderr)]
     try:
-        out, said = child.communicate(stdin, timeout)
+        if stdin is not None and child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), child.stdin as into:
+                into.write(stdin)
+        _wait(child, command, timeout)
     finally:
         child.finish()
+    out, said = (reader.text() for reader in readers)
     return subprocess.CompletedProcess(list(command), child.returncode, out, said)
+
+
+def _wait(child: Contained, command: Sequence[str], timeout: float) -> None:
+    """Wait for the end of a command. Raises TimeoutExpired and TooMuch."""
+    end = monotonic() + timeout
+    while True:
+        left = end - monotonic()
+        try:
+            child.wait(min(0.25, max(left, 0)))
+            return
+        except subprocess.TimeoutExpired:
+            if left <= 0:
+                raise subprocess.TimeoutExpired(list(command), timeout) from None
+            if _grown(child.pid, Path(command[0]).name) > GROWN_MAX:
+                raise TooMuch(
+                    f"{Path(command[0]).name} took more than {GROWN_MAX >> 20} MiB of memory, as "
+                    "it does where a build prints without end"
+                ) from None
+
+
+def _grown(supervisor: int, name: str) -> int:
+    """Return the bytes of memory that a supervised command itself takes; 0 where nobody tells.
+
+    What it starts is not counted: compilers may take what they need.
+    """
+    largest = 0
+    waiting = [supervisor]
+    for _ in range(3):  # supervisors, and the command below them
+        below: list[int] = []
+        for pid in waiting:
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                if Path(f"/proc/{pid}/comm").read_text("utf-8").strip() == name[:15]:
+                    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+                    largest = max(largest, pages * os.sysconf("SC_PAGE_SIZE"))
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
+                below += map(int, children.split())
+        waiting = below
+    return largest
+
+
+class _Tail:
+    """Reads a stream to its end in a thread of its own and keeps the last of it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._kept, self._dropped = "", 0
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError), self._stream as stream:
+            while piece := stream.read(65_536):
+                self._kept += piece
+                if len(self._kept) > 2 * SAID_MAX:
+                    self._dropped += len(self._kept) - SAID_MAX
+                    self._kept = self._kept[-SAID_MAX:]
+
+    def text(self) -> str:
+        """Return what was said, when all of it is there."""
+        self._thread.join(5)
+        dropped = self._dropped + max(0, len(self._kept) - SAID_MAX)
+        begun = f"… ({dropped:,} characters before)\n" if dropped else ""
+        return begun + self._kept[-SAID_MAX:]
 
 
 @contextlib.contextmanager

@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
+FIELD = 200
+"""Bytes that one header field takes as it is kept."""
 Headers = tuple[tuple[str, str], ...]
-Failure = Literal["refused", "reset", "timeout", "truncated", "garbage", "closed", "tls"]
+Failure = Literal[
+    "refused", "reset", "timeout", "truncated", "garbage", "closed", "tls", "too-large"
+]
 
 
 def header(headers: Headers, name: str) -> str | None:
@@ -133,6 +137,12 @@ class Exchange:
     def status(self) -> int | None:
         """The status code, or None where no answer came."""
         return self.response.status if self.response else None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes: its bodies, and its header fields as objects."""
+        parts = (self.request, self.response)
+        return sum(len(p.body) + FIELD * len(p.headers) for p in parts if p is not None)
 
 
 @dataclass(frozen=True, slots=True)

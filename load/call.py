@@ -60,7 +60,7 @@ class Gap:
             return json.dumps(str(value))[1:-1].encode()
         if self.encoding == "header":
             return str(value).encode("latin-1", "replace").translate(None, b"\r\n")
-        return quote(str(value), safe="").encode()
+        return in_path(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ class Origin:
 
 
 def in_path(value: Any) -> bytes:
-    """Return an id as it stands in a path."""
-    return quote(str(value), safe="").encode()
+    """Return an id as it stands in a path; half characters, which a server may give, too."""
+    return quote(str(value), safe="", errors="surrogatepass").encode()
 
 
 def origin(base_url: str, headers: Headers = ()) -> Origin:
@@ -161,10 +161,10 @@ def compile_template(
     if operation.body is None or not (body or operation.body.required):
         if operation.verb in ("POST", "PUT", "PATCH"):
             lines.append("Content-Length: 0")
-        return _cut(operation.id, "\r\n".join(lines).encode(), b"", slots)
+        return _cut(operation.id, "\r\n".join(lines).encode("utf-8", "surrogatepass"), b"", slots)
     lines += [f"Content-Type: {operation.body.media_type}", "Content-Length: "]
-    raw = json.dumps(_marked(body, mark), ensure_ascii=False).encode()
-    return _cut(operation.id, "\r\n".join(lines).encode(), raw, slots)
+    raw = json.dumps(_marked(body, mark), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return _cut(operation.id, "\r\n".join(lines).encode("utf-8", "surrogatepass"), raw, slots)
 
 
 class Inside:
@@ -215,7 +215,7 @@ def _split(
 
 def _path_value(value: Any) -> str:
     text = str(value)
-    return text if text.startswith("@@mc") else quote(text, safe="")
+    return text if text.startswith("@@mc") else in_path(text).decode()
 
 
 def _pairs(operation: Operation, query: Mapping[str, Any], mark: _Marker) -> list[str]:
@@ -230,7 +230,7 @@ def _pairs(operation: Operation, query: Mapping[str, Any], mark: _Marker) -> lis
             text = (
                 {True: "true", False: "false"}.get(text, text) if isinstance(text, bool) else text
             )
-            pairs.append(f"{quote(name, safe='')}={_path_value(text)}")
+            pairs.append(f"{in_path(name).decode()}={_path_value(text)}")
     return pairs
 
 

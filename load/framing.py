@@ -16,8 +16,12 @@ TroubleKind = Literal[
     "refused", "reset", "timeout", "truncated", "garbage", "bytes-after-body",
     "too-large", "tls", "proxy", "network",
 ]  # fmt: skip
-LARGEST = 64 * 1024 * 1024
+LARGEST = 16 * 1024 * 1024
 """Bytes of one answer beyond which it is given up."""
+AT_ONCE = 128 * 1024 * 1024
+"""Bytes of all answers that are being read beyond which the largest are given up."""
+SMALL = 1024 * 1024
+"""Bytes of one answer that are read however many others there are."""
 LONGEST_HEAD = 256 * 1024
 """Bytes without the end of a head beyond which an answer is given up."""
 IDLE = 1.0
@@ -95,15 +99,17 @@ class Reading:
     no HTTP there is garbage, later on it is bytes that belong to no answer.
     """
 
+    held = 0
+    """Bytes of the answers that are being read, in this process."""
+
     def __init__(self, fresh: bool = True) -> None:
-        self.status = 0
+        self.status = self._total = 0
         self.head = b""
         self.body = b""
         self.keep = False
         self._fresh = fresh
         self._raw = b""
         """What came before the head was whole."""
-        self._total = 0
         self._pieces: list[bytes] = []
         self._begun: list[int] = []
         self._done: list[bool] = []
@@ -118,8 +124,11 @@ class Reading:
             data, self._raw = self._raw, b""
             self.head = data[: data.find(b"\r\n\r\n") + 2]
         self._total += len(data)
+        Reading.held += len(data)
         if self._total > LARGEST:
             raise Trouble("too-large", f"more than {LARGEST} bytes")
+        if Reading.held > AT_ONCE and self._total > SMALL:
+            raise Trouble("too-large", f"more than {AT_ONCE} bytes in all answers at once")
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
@@ -129,6 +138,9 @@ class Reading:
         self.keep = self._done[0]
         self._whole()
         return True
+
+    def __del__(self) -> None:
+        Reading.held -= self._total
 
     def end(self) -> None:
         """The server closed: right only where the body runs until the close. Raises Trouble."""

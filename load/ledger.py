@@ -338,7 +338,7 @@ def walk(
             raise Unwalkable(f"answered {status}")
         try:
             page = paging.read(promise, json.loads(body), parse_head(head))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unwalkable("a page is not JSON") from None
         if page is None:
             raise Unwalkable("a page has no items")

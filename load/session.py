@@ -173,7 +173,10 @@ class Session:
         self.engine: Engine | None = None
         self.earlier: Any = None
         if self.options.against is not None:
-            self.earlier = json.loads(self.options.against.read_bytes())
+            try:
+                self.earlier = json.loads(self.options.against.read_bytes())
+            except RecursionError:
+                raise ValueError(f"{self.options.against} is not a results.json") from None
         self.reset()
 
     def reset(self) -> None:

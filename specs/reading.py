@@ -47,6 +47,10 @@ Loader.yaml_implicit_resolvers = {
 
 VALUES_MAX = 5_000_000
 """Values that a document may stand for once its aliases are followed."""
+FILE_MAX = 16 * 1024 * 1024
+"""Bytes of one file, at a path or a URL."""
+YAML_MAX = 1_000_000
+"""Values and names that one file of YAML may hold: its reader takes a kilobyte for each."""
 
 
 class SpecError(ValueError):
@@ -124,11 +128,24 @@ def parsed(text: str, name: str) -> Any:
             except ValueError:
                 pass  # YAML may begin so, too
     try:
+        _counted(text, name)
         made = yaml.load(text, Loader=Loader)  # noqa: S506 - a safe loader, YAML 1.2's words
         _bounded(made, name)
         return made
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SpecError(f"{name}: not readable as YAML or JSON: {error}") from error
+
+
+def _counted(text: str, name: str) -> None:
+    """Raise SpecError for YAML of more values than can be read; a short text has few."""
+    if len(text) <= 2 * YAML_MAX:
+        return
+    for number, _ in enumerate(yaml.parse(text, Loader=Loader)):
+        if number > YAML_MAX:
+            raise SpecError(
+                f"{name}: it holds more than {YAML_MAX:,} values and names, which are too many to "
+                "read as YAML; write it as JSON, or leave operations out"
+            )
 
 
 def _bounded(document: Any, name: str) -> None:
@@ -169,7 +186,9 @@ def _text(name: str) -> str:
     if is_url(name):
         return _fetched(name)
     try:
-        return Path(name).read_text(encoding="utf-8-sig")
+        with Path(name).open("rb") as file:
+            raw = file.read(FILE_MAX + 1)
+        return _fitting(raw, name).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"{name}: not readable as YAML or JSON: {error}") from error
     except FileNotFoundError:
@@ -183,8 +202,15 @@ def _fetched(url: str) -> str:
 
     try:
         near = is_loopback(urlsplit(url).hostname or "")
-        answer = httpx.get(url, timeout=FETCH_SECONDS, follow_redirects=True, trust_env=not near)
-        answer.raise_for_status()
+        with httpx.stream(
+            "GET", url, timeout=FETCH_SECONDS, follow_redirects=True, trust_env=not near
+        ) as answer:
+            answer.raise_for_status()
+            raw = b""
+            for piece in answer.iter_bytes(65_536):
+                raw += piece
+                _fitting(raw, url)
+            return raw.decode(answer.encoding or "utf-8", "replace").removeprefix("\ufeff")
     except httpx.HTTPStatusError as error:
         raise SpecError(
             f"{url}: answered {error.response.status_code}; give the URL of the OpenAPI file "
@@ -192,7 +218,16 @@ def _fetched(url: str) -> str:
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SpecError(f"{url}: cannot be fetched: {error or type(error).__name__}") from error
-    return answer.text
+
+
+def _fitting(raw: bytes, name: str) -> bytes:
+    """Return what was read of a source. Raises SpecError where it is too long."""
+    if len(raw) > FILE_MAX:
+        raise SpecError(
+            f"{name}: longer than {FILE_MAX >> 20} MiB, which is the most that is read; leave "
+            "operations out, or give the part that is to be judged"
+        )
+    return raw
 
 
 def _extended(document: dict[str, Any], name: str) -> str:

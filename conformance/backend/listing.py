@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PAGES_MAX = 400
 """Pages that one walk reads at most."""
+BYTES_MAX = 24 * 1024 * 1024
+"""Bytes of the pages that one walk keeps at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +100,11 @@ def walk(
         return Walk((read_page(subject, operation, scope, {}, key),))
     asked: dict[str, Any] | None = paging.first(promise, size)
     pages: list[Page] = []
-    seen = 0
-    while asked is not None and len(pages) < most:
+    seen = size_of = 0
+    while asked is not None and len(pages) < most and size_of < BYTES_MAX:
         page = read_page(subject, operation, scope, asked, key)
         pages.append(page)
+        size_of += len(page.exchange.response.body) if page.exchange.response else 0
         seen += len(page.keys)
         asked = paging.after(promise, page, asked, size, seen)
     return Walk(tuple(pages), ended=asked is None, size=size)
@@ -113,7 +116,7 @@ def all_ids(
     """Return every id that a list shows. Raises Inconclusive where it has no end."""
     seen = walk(subject, operation, scope, max_size(operation), key)
     if not seen.ended:
-        raise Inconclusive(f"{operation.id} has more than {PAGES_MAX} pages")
+        raise Inconclusive(f"{operation.id} is longer than {len(seen.pages)} pages, and goes on")
     return frozenset(seen.keys)
 
 

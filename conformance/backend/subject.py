@@ -547,7 +547,7 @@ class BackendSubject:
                 self._slowest = max(self._slowest, answer.received - answer.sent)
             self._exchanges.append(exchange)
             spelling.note(self, exchange.number, prepared.request.headers)
-            self._let_go(len(request.body) + len(answer.response.body if answer.response else b""))
+            self._let_go(exchange.size)
             self.cases.append(self.case)
             self.at.append(self.clock.time())
             if self.recorder is not None:
@@ -556,15 +556,15 @@ class BackendSubject:
         return exchange
 
     def _let_go(self, more: int) -> None:
-        """Keep within `KEPT_MAX`: the oldest exchanges lose their bodies, and their operation too.
+        """Keep within `KEPT_MAX`: of the oldest exchanges only their ends stay.
 
         What a case has in its hands stays; the look back over all answers passes them over.
         """
         self._kept += more
         while self._kept > KEPT_MAX and self.let_go < len(self._exchanges) - 1:
             old = self._exchanges[self.let_go]
-            response = replace(old.response, body=b"") if old.response else None
-            self._kept -= len(old.request.body) + len(old.response.body if old.response else b"")
+            response = replace(old.response, headers=(), body=b"") if old.response else None
+            self._kept -= old.size
             self._exchanges[self.let_go] = replace(
                 old, request=replace(old.request, body=b""), response=response, operation=None
             )

@@ -26,8 +26,14 @@ from conformance.history import Failure, Response
 from conformance.verdict import Blame
 from specs.proxies import ProxyTrouble, proxy_for
 
-MAX_BODY = 32 * 1024 * 1024
-"""Bytes of one answer that are read at most; the rest counts as a body that broke off."""
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes of one answer that are read at most."""
+LARGE = 1024 * 1024
+"""Bytes of an answer that is no longer a usual one."""
+LARGE_TOTAL = 128 * 1024 * 1024
+"""Bytes that all larger answers of a run may take together; then `LARGE` is the most of one."""
+MAX_FIELDS = 1000
+"""Fields of one answer, trailers included, that are read at most; more is noise."""
 MAX_HEAD = 256 * 1024
 """Bytes that may come before the end of an answer's header; more is no answer but noise."""
 FRAMING = 16
@@ -88,8 +94,10 @@ class Origin:
 class _Reader:
     """Collects one final response from bytes; interim (1xx) responses are skipped."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_BODY) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._most = most
+        """Bytes of the body that are read at most."""
         self.headers: list[tuple[str, str]] = []
         self.body = bytearray()
         self.started = self.complete = self.garbage = False
@@ -103,7 +111,10 @@ class _Reader:
         self.headers, self.body, self._headers_done = [], bytearray(), False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        if len(self.headers) < MAX_FIELDS:
+            self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        else:
+            self.garbage = not self.complete
 
     def on_headers_complete(self) -> None:
         self._headers_done = True
@@ -141,7 +152,17 @@ class _Reader:
 
     @property
     def done(self) -> bool:
-        return self.complete or self.garbage or len(self.body) > MAX_BODY
+        return self.complete or self.garbage or self.too_large
+
+    @property
+    def too_large(self) -> bool:
+        """True where the body goes on after all that is read of one."""
+        return len(self.body) > self._most
+
+    @property
+    def failure(self) -> Failure | None:
+        """What is wrong with what came; None for a whole answer."""
+        return "garbage" if self.garbage else "too-large" if self.too_large else None
 
     def response(self) -> Response | None:
         if not self._headers_done:
@@ -174,6 +195,8 @@ class SocketTransport:
     _idle: list[_Connection] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _opened: int = 0
+    _large: int = 0
+    """Bytes of the answers so far that were larger than `LARGE`."""
 
     def __post_init__(self) -> None:
         self._tls = self.trust.context() if self.origin.tls else None
@@ -202,7 +225,7 @@ class SocketTransport:
         self, connection: _Connection, data: bytes, timeout: float, fresh: bool, had: bytes = b""
     ) -> Answer:
         """Send a request and read its answer; `had` came before on this connection."""
-        reader = _Reader()
+        reader = _Reader(self._most())
         if had:
             reader.feed(had)
         failure: Failure | None = None
@@ -225,10 +248,11 @@ class SocketTransport:
         """Send everything but each request's last byte, then all last bytes at once."""
         opened: list[tuple[_Connection, _Reader]] = []
         data = [self._out(each) for each in data]
+        most = min(self._most(), max(LARGE, LARGE_TOTAL // max(len(data), 1)))
         try:
             for each in data:
                 connection = self._open(timeout)
-                opened.append((connection, _Reader()))
+                opened.append((connection, _Reader(most)))
                 connection.socket.sendall(each[:-1])
         except OSError as error:
             for connection, _ in opened:
@@ -372,7 +396,11 @@ class SocketTransport:
             if not data:
                 return _ended(reader)
             reader.feed(data)
-        return "garbage" if reader.garbage else None
+        return reader.failure
+
+    def _most(self) -> int:
+        """Return how many bytes of the next body are read."""
+        return MAX_BODY if self._large <= LARGE_TOTAL else LARGE
 
     def _finish(
         self,
@@ -383,6 +411,9 @@ class SocketTransport:
         fresh: bool,
     ) -> Answer:
         received = self.clock.monotonic()
+        if len(reader.body) > LARGE:
+            with self._lock:
+                self._large += len(reader.body)
         if failure is None and not fresh and reader.keep_alive:
             connection.used, connection.kept = received, True
             with self._lock:
@@ -407,7 +438,7 @@ def _drain(sock: socket.socket, reader: _Reader) -> Failure | None:
         return None
     except OSError as error:
         return _failure(error)
-    return "garbage" if reader.garbage else None
+    return reader.failure
 
 
 def _ended(reader: _Reader) -> Failure | None:

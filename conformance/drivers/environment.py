@@ -24,7 +24,15 @@ from pathlib import Path
 
 import uv
 
-from conformance.contained import INSTALLING, allowed, environments, folder, note, ran
+from conformance.contained import (
+    INSTALLING,
+    TooMuch,
+    allowed,
+    environments,
+    folder,
+    note,
+    ran,
+)
 from conformance.drivers.pipe import redact
 from conformance.drivers.tables import normalise
 from conformance.verdict import Blame
@@ -261,6 +269,8 @@ def _uv(arguments: list[str], what: str, stdin: str | None = None) -> str:
             left.unlink()  # it ended by itself, and so left nothing
     except FileNotFoundError as why:
         raise EnvironmentUnavailable(f"uv is not installed: {why}") from why
+    except TooMuch as why:
+        raise EnvironmentUnavailable(f"{what} cannot be built: {why}") from None
     except subprocess.TimeoutExpired:
         raise EnvironmentUnavailable(f"uv needed more than {UV_TIMEOUT:g} s for {what}") from None
     if done.returncode != 0:

@@ -123,11 +123,14 @@ def judge(
     """
     response = exchange.response
     if response is None or exchange.failure is not None or not response.complete:
+        why = exchange.failure or "truncated"
         yield found(
             "CT6",
-            f"the connection ended without a whole answer ({exchange.failure or 'truncated'})",
+            f"the answer goes on after {len(response.body):,} bytes, which is all that is read"
+            if response is not None and why == "too-large"
+            else f"the connection ended without a whole answer ({why})",
             exchange,
-            cause=f"no-answer-{exchange.failure or 'truncated'}",
+            cause=f"no-answer-{why}",
             operation=operation,
         )
         return

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -92,19 +93,41 @@ def test_a_commands_end_is_told_as_it_was(code: str, expected: int) -> None:
     assert expected == ran([sys.executable, "-c", code], timeout=60).returncode
 
 
-def test_time_is_up_for_what_was_started_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_is_up_for_what_was_started_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A command that takes too long is ended with everything that it started."""
-    heard: list[int] = []
-    real = Contained.communicate
+    real = contained._wait
 
-    def listening(self: Contained, *rest: object, **more: object) -> object:
-        heard.append(int(self.stdout.readline()))
-        return real(self, *rest, **more)  # type: ignore[arg-type]
+    def late(child: Contained, command: Sequence[str], timeout: float) -> None:
+        while not told.exists() or not told.read_text("ascii").endswith("\n"):
+            assert child.poll() is None
+        real(child, command, timeout)
 
-    monkeypatch.setattr(Contained, "communicate", listening)
+    told = tmp_path / "told"
+    code = f"import os; os.dup2(os.open({str(told)!r}, os.O_WRONLY | os.O_CREAT), 1)\n{ESCAPE}"
+    monkeypatch.setattr(contained, "_wait", late)
     with pytest.raises(subprocess.TimeoutExpired):
-        ran([sys.executable, "-c", ESCAPE, "stay"], timeout=0.2)
-    assert gone(heard[0])
+        ran([sys.executable, "-c", code, "stay"], timeout=0.2)
+    assert gone(int(told.read_text("ascii")))
+
+
+def test_of_what_a_command_prints_the_end_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that prints without end costs no memory; how much is missing is said."""
+    monkeypatch.setattr(contained, "SAID_MAX", 1000)
+    code = "import sys; sys.stdout.write('x' * 5_000_000 + 'the end'); sys.stderr.write('short')"
+    done = ran([sys.executable, "-c", code], timeout=60)
+    assert done.stdout.endswith("xxthe end")
+    assert "characters before)" in done.stdout
+    assert (True, "short") == (len(done.stdout) < 1100, done.stderr)
+
+
+def test_a_command_that_grows_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installer that keeps what a build prints is ended before memory is."""
+    monkeypatch.setattr(contained, "GROWN_MAX", 80 * 1024 * 1024)
+    code = "held = b'x' * 200_000_000; import time; time.sleep(60)"
+    with pytest.raises(contained.TooMuch, match="took more than 80 MiB"):
+        ran([sys.executable, "-c", code], timeout=60)
 
 
 def test_programs_of_others_see_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from conformance.backend import words
+import specs
+from conformance.backend import listing, words
 from conformance.backend.generated import Homes
 from conformance.backend.quota import BLIND, spender
 from conformance.backend.requests import build, encode, redact
@@ -336,6 +337,29 @@ def test_old_bodies_are_let_go_before_memory_is(monkeypatch: pytest.MonkeyPatch)
     assert kept == list(subject.exchanges[-len(kept) :])
     assert {200} == {e.status for e in subject.exchanges}
     assert 10 - len(kept) == subject.let_go
+
+
+def test_header_fields_count_as_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many short fields are let go like long bodies."""
+    monkeypatch.setattr("conformance.backend.subject.KEPT_MAX", 500_000)
+    subject, _ = made(lambda data: response(200, {"id": "1"}, [("a", "")] * 1000))  # type: ignore[arg-type]
+    for _ in range(6):
+        subject.send("things.get", {"id": "1"})
+    assert [0, 0, 0, 0] == [len(e.response.headers) for e in subject.exchanges[:4] if e.response]
+    assert 4 == subject.let_go
+
+
+def test_a_walk_keeps_a_bounded_part_of_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of a list that never ends are not all kept in memory: the walk is cut short."""
+    monkeypatch.setattr(listing, "BYTES_MAX", 50_000)
+    clock = VirtualClock()
+    items = [{"id": str(n), "content": "x" * 10_000} for n in range(3)]
+    page = {"memories": items, "total": 10**6, "has_more": True}
+    wire = ScriptedTransport(lambda data: response(200, page), clock)
+    sovant = specs.load("sovant")
+    subject = BackendSubject(sovant, "http://x.test", [KEY], clock=clock, transport=wire)
+    seen = listing.walk(subject, sovant["memory.list"], {}, 3)
+    assert (False, 2) == (seen.ended, len(seen.pages))
 
 
 @pytest.mark.parametrize("most", [0, 1])

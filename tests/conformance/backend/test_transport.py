@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from conformance.backend import suite
+from conformance.backend import suite, transport
 from conformance.backend.subject import BackendSubject
 from conformance.backend.transport import Origin, SocketTransport
 from conformance.verdict import Blame, Verdict
@@ -260,3 +260,39 @@ def test_trailers_without_end_are_bounded() -> None:
     assert answer.failure is not None
     held = sum(len(v) for _, v in answer.response.headers) if answer.response else 0
     assert held < 8 * 1024 * 1024
+
+
+def test_fields_without_end_are_bounded() -> None:
+    """Thousands of short fields take much more memory than bytes: more than enough is noise."""
+
+    def many(connection: socket.socket) -> None:
+        for _ in heads(connection):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 20_000 + b"\r\n")
+
+    with serving(many) as wire:
+        answer = wire.exchange(b"GET / HTTP/1.1\r\n\r\n", 20.0)
+    assert "garbage" == answer.failure
+    assert answer.response is None or len(answer.response.headers) <= transport.MAX_FIELDS
+
+
+def test_large_answers_are_read_up_to_a_budget_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One large answer is read whole; when all together are too much, the most of one shrinks."""
+    monkeypatch.setattr(transport, "MAX_BODY", 200_000)
+    monkeypatch.setattr(transport, "LARGE", 10_000)
+    monkeypatch.setattr(transport, "LARGE_TOTAL", 150_000)
+
+    def large(connection: socket.socket) -> None:
+        for head in heads(connection):
+            size = int(head.split(b" ")[1][1:])
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
+            connection.sendall(b"x" * size)
+
+    with serving(large) as wire:
+        sizes = (9_000, 100_000, 100_000, 100_000, 9_000, 300_000)
+        ends = [wire.exchange(b"GET /%d HTTP/1.1\r\n\r\n" % n, 20.0).failure for n in sizes]
+        wire._large = 0
+        many = wire.together([b"GET /30000 HTTP/1.1\r\n\r\n"] * 10, 20.0)
+        few = wire.together([b"GET /30000 HTTP/1.1\r\n\r\n"] * 2, 20.0)
+    assert [None, None, None, "too-large", None, "too-large"] == ends
+    assert {"too-large"} == {answer.failure for answer in many}
+    assert {None} == {answer.failure for answer in few} or wire._large > 150_000

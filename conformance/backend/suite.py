@@ -19,6 +19,7 @@ from conformance.history import Exchange
 from conformance.progress import Progress
 from conformance.verdict import Finding, Inconclusive, Verdict
 from specs import Operation
+from specs.proxies import proxy_for
 
 MODULES = (
     "test_contract",
@@ -246,8 +247,10 @@ def _unreachable(subject: BackendSubject, failure: str) -> str:
     why = {
         "refused": "nothing answers there",
         "timeout": "it accepts connections and does not answer",
-        "tls": "its certificate is not trusted; give its authority with --ca",
+        "tls": "no TLS connection comes about",
     }.get(failure, f"the connection ended without an answer ({failure})")
+    if failure == "tls" and proxy_for("https", subject.origin.host) is None:
+        why = subject.trust.refusal(subject.origin.host, subject.origin.port)
     return f"{subject.base_url}: {why}"
 
 

@@ -20,6 +20,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_DRAINED = 64 << 20
 """Bytes of an oversized body read and thrown away so that its sender gets to hear the answer."""
+MAX_HEADERS = 1 << 18
+"""Bytes of a request's headers; more is answered 431 (RFC 6585 section 5)."""
+REFUSED = [(b"content-length", b"0"), (b"connection", b"close")]
 
 
 class Endpoint:
@@ -32,6 +35,11 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
+            return
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
+            start = {"type": "http.response.start", "status": 431, "headers": REFUSED}
+            await send(start)
+            await send({"type": "http.response.body", "body": b""})
             return
         raw, oversized = await _read(receive, scope, self._service.settings.max_body)
         chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])

@@ -60,13 +60,20 @@ class Job:
         self.plan, self.path, self.allowed = service.routes.find(path, wanted)
         if self.plan is None and self.allowed and "method.wrong-is-served" in self.defects:
             self.plan, self.path, _ = service.routes.find(path, min(self.allowed))
-        self.who = service.principal(self.headers)
+        alone = len(self.headers) == len(scope["headers"]) or not self._shows_two_keys()
+        self.who = service.principal(self.headers) if alone else None
         self.request_id = self._request_id()
         self.decision: limits.Decision | None = None
         self.stale: dict[str, Any] | None = None
         self.raced = False
         self.refused: Any = None
         """The body that was refused, kept for defects that use it all the same."""
+
+    def _shows_two_keys(self) -> bool:
+        """True where a header that carries a key stands there twice (RFC 9110 section 5.3)."""
+        shown = {rule.header.lower().encode() for rule in self.service.contract.auth}
+        carried = [name for name, _ in self.scope["headers"] if name in shown]
+        return len(carried) > len(set(carried))
 
     def _request_id(self) -> str:
         if "error.request-id-repeated" in self.defects:

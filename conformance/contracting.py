@@ -7,12 +7,10 @@ Nothing of the package is imported or run.
 
 from __future__ import annotations
 
-import email.parser
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -60,31 +58,15 @@ def contract(subject: str) -> str:
 
 def read(environment: Environment) -> Package:
     """Return what an installed package calls, and its README. Raises NothingRead."""
-    site = next(Path(environment.python).parents[1].glob("lib/python*/site-packages"))
-    readme = ""
-    for info in site.glob("*.dist-info"):
-        said = email.parser.Parser().parsestr(_text(info / "METADATA"))
-        if said.get("Name", "").lower() == environment.name.lower():
-            readme = str(said.get_payload())
-            for module in _modules(info):
-                made = generators.read(site / module)
-                if made is not None and made.calls:
-                    return Package(environment, module, made, readme)
-    known = ", ".join(generators.READERS)
-    raise NothingRead(
-        f"{environment.name} {environment.version}: none of {known} made it, so no HTTP call can "
-        "be read from it; write the contract by hand, or give its OpenAPI file to `spec draft`"
-    )
-
-
-def _text(path: Path) -> str:
-    return path.read_text("utf-8", "replace") if path.is_file() else ""
-
-
-def _modules(info: Path) -> list[str]:
-    """Return the import packages of a distribution."""
-    first = (line.partition("/")[0] for line in _text(info / "RECORD").splitlines() if "/" in line)
-    return [n for n in dict.fromkeys(first) if n.isidentifier() and not n.startswith("_")]
+    found = generators.installed(environment)
+    if found is None:
+        known = ", ".join(generators.READERS)
+        raise NothingRead(
+            f"{environment.name} {environment.version}: none of {known} made it, so no HTTP call "
+            "can be read from it; write the contract by hand, or give its OpenAPI file to "
+            "`spec draft`"
+        )
+    return Package(environment, found.module, found.made, found.readme)
 
 
 def render(package: Package) -> str:

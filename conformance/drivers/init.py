@@ -20,7 +20,7 @@ from typing import Any
 
 import specs
 from conformance.contained import ran
-from conformance.drivers import matching, tables
+from conformance.drivers import generators, matching, tables
 from conformance.drivers.environment import Environment, EnvironmentUnavailable, prepare
 from conformance.drivers.matching import (
     CLEAR,
@@ -123,7 +123,9 @@ def draft(subject: str, contract: Contract) -> Draft:
     }
     news = {r: _new(chosen, clients, n) for r, n in options.items() if r == "http-client"}
     options = {role: name for role, name in options.items() if news.get(role) != {}}
-    matches = tuple(match(contract, methods))
+    written = generators.installed(environment)
+    sure = generators.senders(written.made, contract) if written is not None else {}
+    matches = tuple(match(contract, methods, sure))
     used = {m.method.path for m in matches if m.method is not None}
     return Draft(
         environment=environment,

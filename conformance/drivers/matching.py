@@ -176,10 +176,18 @@ def raw(method: Method) -> bool:
     return bool(method.names) and snake(method.names[0]) in _RAW
 
 
-def match(contract: Contract, methods: Sequence[Method]) -> list[Match]:
-    """Return one match for each operation; the strongest pairs are made first."""
+def match(
+    contract: Contract, methods: Sequence[Method], sure: Mapping[str, str] | None = None
+) -> list[Match]:
+    """Return one match for each operation; the strongest pairs are made first.
+
+    `sure`: operation id -> path of the method that is known to send it, whatever its name.
+    """
+    known = {id: path for id, path in (sure or {}).items() if path in {m.path for m in methods}}
     scores = {
-        (operation.id, index): score(operation, method)
+        (operation.id, index): float(known[operation.id] == method.path)
+        if operation.id in known
+        else score(operation, method)
         for operation in contract
         for index, method in enumerate(methods)
     }

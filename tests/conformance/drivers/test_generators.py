@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,6 +13,7 @@ from conformance import contracting
 from conformance.drivers import generators
 from conformance.drivers.environment import Environment
 from conformance.drivers.generators.calls import Argument
+from conformance.drivers.matching import Method, match
 from specs import check
 
 STAINLESS = {
@@ -233,6 +235,24 @@ def test_error_classes_are_read(name: str, row: str, tmp_path: Path) -> None:
     made = generators.read(written(tmp_path / "notes", PACKAGES[name][0]))
     assert made is not None
     assert [(r.status, r.name) for r in made.raised] == [("404", row)]
+
+
+def test_a_method_is_matched_by_what_it_sends(tmp_path: Path) -> None:
+    """A method whose name tells nothing is an operation's by verb and path, past a base path."""
+    made = generators.read(written(tmp_path / "notes", FERN))
+    assert made is not None
+    renamed = replace(made.calls[0], method="notes.zap", path="/api/boxes/{box}/notes/")
+    both = replace(made, calls=(renamed, made.calls[1]))
+    file = tmp_path / "notes.yaml"
+    file.write_text(drafted("fern", tmp_path), "utf-8")
+    contract = specs.load(str(file))
+    assert generators.senders(both, contract) == {
+        "notes.create": "notes.zap", "notes.list": "notes.list",
+    }  # fmt: skip
+    methods = [Method("notes.zap", ()), Method("notes.create", ()), Method("notes.list", ())]
+    found = {m.operation.id: m.method and m.method.path
+             for m in match(contract, methods, generators.senders(both, contract))}  # fmt: skip
+    assert found == {"notes.create": "notes.zap", "notes.list": "notes.list"}
 
 
 def test_what_is_no_python_is_left_out(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ driver_app = typer.Typer(help="Drive an SDK that has no driver yet.", no_args_is
 app.add_typer(spec_app, name="spec")
 app.add_typer(baseline_app, name="baseline")
 app.add_typer(driver_app, name="driver")
+ci_app = typer.Typer(help="Set memconform up in a pipeline.", no_args_is_help=True)
+app.add_typer(ci_app, name="ci")
 
 # A file or a pipe has no width of its own; tables need more than the 80 columns assumed then.
 console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
@@ -335,7 +337,7 @@ def _late_commands() -> None:
 
     commands.attach(app, spec_app, driver_app)
     waiving.attach(baseline_app)
-    pipelining.attach(app)
+    pipelining.attach(app, ci_app)
     root(app, lambda: importlib.metadata.version("memconform"))
 
 

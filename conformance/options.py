@@ -468,6 +468,23 @@ def _pipelines() -> Iterator[Option]:
         repeatable=True, shown="the start of each run",
     )  # fmt: skip
     yield Option("--out", File(), "DIR", "folder for trend.html", trend, _FOLDER)
+    publish = ("ci publish",)
+    yield Option("RESULTS", File(), "RESULTS", "a results.json", publish, required=publish)
+    yield Option("--baseline", File(), "FILE", "known deviations that the run had", publish,
+                 shown="those that RESULTS remembers")  # fmt: skip
+    yield Option("--against", File(), "FILE", "results.json that the run had beside it", publish)
+    yield Option(
+        "--name", Text(), "NAME", "name of the check; each name has a comment of its own", publish,
+        "memconform",
+    )  # fmt: skip
+    yield Option(
+        "--badge-branch", Text(), "BRANCH",
+        "on GitHub, on push: branch that keeps NAME/BRANCH.json, a badge's data", publish,
+    )  # fmt: skip
+    yield Option(
+        "--to", File(), "DIR", "repository to write the files into", ("ci github", "ci gitlab"),
+        shown="standard output",
+    )  # fmt: skip
 
 
 def _tools() -> Iterator[Option]:

@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("faults", "drivers", "reference"),
     ("report",),
     ("backend", "sdk"),
+    ("pipelines",),
     ("teeth", "subjects", "children", "run", "rerun", "live", "trace"),
     ("drafting", "contracting", "docs", "explain", "showing"),
     ("plugin", "cli", "commanding", "commands", "waiving", "pipelining", "outlets", "__main__"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from load.judge import Judge
 from load.profile import Profile
-from specs import Contract, Operation, effects
+from specs import Basis, Contract, Operation, effects
 from specs.exclusions import excluded
 
 
@@ -158,6 +158,9 @@ def _harm(operation: Operation, wanted: list[Operation]) -> str:
     if operation.bare and not operation.safe:
         return "nothing says what it changes; `memconform spec draft` guesses that"
     effect = operation.effect
+    guessed = effect is not None and Basis.ASSUMED is effect.basis is operation.accepts_basis
+    if guessed and not operation.safe:
+        return "what it does was guessed and not seen; `spec draft --probe` sees"
     if operation.safe or (effect is not None and effect.kind == "create"):
         return ""
     if effect is None:

@@ -151,15 +151,22 @@ class _Located:
     def __init__(self, text: str) -> None:
         self._text = text
         self._known: positions.Located | None = None
+        self._json = False
         try:
             self.document: Any = orjson.loads(text)
+            self._text, self._json = positions.as_yaml(text), True
         except orjson.JSONDecodeError:
             self.document = self._all.document
 
     @property
     def _all(self) -> positions.Located:
         if self._known is None:
-            self._known = positions.read(self._text)
+            try:
+                self._known = positions.read(self._text)
+            except positions.Unreadable:
+                if not self._json:
+                    raise
+                self._known = positions.Located(self.document, {}, ())  # all but the lines is known
         return self._known
 
     def place(self, path: positions.Path) -> positions.Place:

@@ -337,8 +337,13 @@ def _operation(
 
 
 def _links(raw: dict[str, Any]) -> Mapping[str, Any]:
-    answers = (r for r in raw["responses"].values() if isinstance(r, dict))
-    return MappingProxyType({k: v for r in answers for k, v in (r.get("links") or {}).items()})
+    """Return the links of all answers that are whole; what else stands there is passed over."""
+    answers = [r.get("links") for r in raw["responses"].values() if isinstance(r, dict)]
+    every = [pair for links in answers if isinstance(links, dict) for pair in links.items()]
+    return MappingProxyType({
+        k: v for k, v in every
+        if isinstance(v, dict) and isinstance(v.get("parameters", {}), dict)
+    })  # fmt: skip
 
 
 def _responses(raw: dict[str, Any]) -> dict[str, Response]:

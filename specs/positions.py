@@ -5,6 +5,7 @@ Reading and locating only: what is wrong with what was read is said in `check.py
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -46,6 +47,20 @@ class Located:
         while wanted and wanted not in self.places:
             wanted = wanted[:-1]
         return self.places.get(wanted, Place(1, 1))
+
+
+_PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_HALF = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def as_yaml(text: str) -> str:
+    """Return JSON as a reader of YAML takes it, line for line: no tabs, no UTF-16 halves."""
+
+    def whole(found: re.Match[str]) -> str:
+        high, low = int(found[1], 16), int(found[2], 16)
+        return f"\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08x}"
+
+    return _HALF.sub(r"\\ufffd", _PAIR.sub(whole, text.replace("\t", " ")))
 
 
 def read(text: str) -> Located:

@@ -6,6 +6,7 @@ one. What the document promises is read in `contract.py`; what is wrong with it,
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -99,6 +100,7 @@ def read(source: str) -> Reading:
         document = parsed(text, first)
     if not isinstance(document, dict):
         raise SpecError(f"{first}: not an OpenAPI document: it is no mapping")
+    _items(document)
     idle: list[str] = []
     for name in overlays:
         try:
@@ -241,6 +243,20 @@ def _extended(document: dict[str, Any], name: str) -> str:
     if is_url(extends) or is_url(name):
         return extends
     return str(Path(name).parent / unquote(extends.removeprefix("file://")))
+
+
+def _items(document: dict[str, Any]) -> None:
+    """Write out path items that only refer to one of the file's, so that overlays find them."""
+    paths, components = document.get("paths"), document.get("components")
+    shared = components.get("pathItems") if isinstance(components, dict) else None
+    if not isinstance(paths, dict) or not isinstance(shared, dict):
+        return
+    for template, item in paths.items():
+        reference = item.get("$ref") if isinstance(item, dict) else None
+        name = str(reference).removeprefix("#/components/pathItems/")
+        if isinstance(shared.get(name), dict) and name != reference:
+            beside = {key: value for key, value in item.items() if key != "$ref"}
+            paths[template] = {**copy.deepcopy(shared[name]), **beside}
 
 
 def _bundle(document: dict[str, Any], folder: Path) -> None:

@@ -176,7 +176,8 @@ def test_open(subject: BackendSubject, operation: Operation) -> Iterable[Finding
     arguments = subject.world.arguments(operation)
     exchange = subject.send(operation, arguments, key=None)
     yield from judge_all(subject, [exchange])
-    if operation.bare and exchange.status not in (401, 403) and not ok(exchange):
+    shapes_alone = operation.accepts_basis is Basis.ASSUMED
+    if shapes_alone and exchange.status not in (401, 403) and not ok(exchange):
         raise Inconclusive(f"refused for another reason: it was answered {told(exchange)}")
     if not ok(exchange):
         yield found(

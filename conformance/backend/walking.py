@@ -16,7 +16,7 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis.internal.conjecture.providers import HypothesisProvider
 
-from conformance.backend.generated import Generated, from_case, schema_of
+from conformance.backend.generated import Generated, from_case, readable, schema_of
 from conformance.verdict import Inconclusive, NotApplicable
 from specs import Operation
 
@@ -40,7 +40,10 @@ def walk(subject: BackendSubject, send: Send) -> int:
     ended: list[Inconclusive] = []
     operations = {(o.verb, o.path): o for o in subject.contract}
 
-    class Walk(schema_of(subject.contract).as_state_machine()):  # type: ignore[misc]
+    with readable("the links"):
+        machine = schema_of(subject.contract).as_state_machine()
+
+    class Walk(machine):  # type: ignore[misc]
         def step(self, input: Any) -> Any:
             self.linked = frozenset(n for _, n in input.applied_parameters if n)
             return super().step(input)
@@ -73,7 +76,8 @@ def walk(subject: BackendSubject, send: Send) -> int:
         suppress_health_check=list(HealthCheck),
     )
     # constants that Hypothesis reads from whatever is imported would make walks differ
-    with mock.patch.object(HypothesisProvider, "_maybe_draw_constant", return_value=None):
+    constants = mock.patch.object(HypothesisProvider, "_maybe_draw_constant", return_value=None)
+    with readable("the links"), constants:
         hypothesis.seed(subject.seed)(Walk).run(settings=settings)
     if ended:
         raise ended[0]

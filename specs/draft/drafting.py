@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from specs import bare, rules
-from specs.contract import Contract, from_document, load
+from specs.contract import Contract, Operation, from_document, load
 from specs.draft import effects, pages, scopes, shapes
 from specs.draft.guesses import Draft, Guess
 from specs.draft.rendering import applied
@@ -31,7 +31,7 @@ def draft(source: str) -> Draft:
     effects.guess(made, found)
     scopes.guess(made, found)
     pages.guess(made)
-    made.guesses = [g for g in made.guesses if g.operation is None or g.operation.bare]
+    made.guesses = [g for g in made.guesses if g.operation is None or _open(made, g.operation)]
     errors = _errors(made)
     made.guesses = [*errors, *made.guesses]
     asked = pages.rate_limit(made)
@@ -40,6 +40,12 @@ def draft(source: str) -> Draft:
     sound(made)
     made.questions = list(dict.fromkeys(made.questions))
     return made
+
+
+def _open(made: Draft, operation: Operation) -> bool:
+    """Return True if nobody says what an operation does, and an overlay can."""
+    item = made.contract.document["paths"].get(operation.path)
+    return operation.bare and isinstance(item, dict) and operation.verb.lower() in item
 
 
 def _errors(made: Draft) -> list[Guess]:

@@ -140,7 +140,8 @@ def _pointer(each: Collection, operation: Operation) -> str | None:
 def _linked(operation: Operation) -> str | None:
     """Return where a declared link takes the id of a new record from."""
     for link in operation.links.values():
-        for value in (link.get("parameters") or {}).values():
+        given = link.get("parameters") if isinstance(link, dict) else None
+        for value in given.values() if isinstance(given, dict) else ():
             if str(value).startswith("$response.body#/"):
                 return str(value).removeprefix("$response.body#")
     return None

@@ -22,6 +22,7 @@ from random import Random
 from typing import Any
 
 from specs.contract import Contract, Operation, Response, Schema, error_rule, pointer
+from specs.exclusions import takes_from_all
 from specs.references import validator
 
 # The standard library's own reader of patterns; type checkers disagree whether it is there.
@@ -72,7 +73,8 @@ def arguments(operation: Operation, seed: int = 0, optional: bool = True) -> dic
     """Return the arguments of one call, flat, by wire name: path, query and body properties.
 
     Header and cookie parameters are not arguments of a call and are left out, and so is the
-    one that asks for a stream: streams are asked for on purpose.
+    one that asks for a stream: streams are asked for on purpose. A flag that only one record has
+    (to be the default one) is never set: it would be taken from somebody's.
     """
     found = {}
     for parameter in operation.parameters:
@@ -84,7 +86,7 @@ def arguments(operation: Operation, seed: int = 0, optional: bool = True) -> dic
             found.update(body)
     if operation.stream is not None:
         found.pop(operation.stream.parameter, None)
-    return found
+    return {n: False if v is True and takes_from_all(n) else v for n, v in found.items()}
 
 
 def example_response(

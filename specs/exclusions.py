@@ -22,6 +22,17 @@ UNSAFE = ALWAYS | frozenset({
 })  # fmt: skip
 """Words that are left alone where the method may change something."""
 
+FOR_ALL = frozenset({
+    "default", "isdefault", "makedefault", "setdefault", "setasdefault", "usedefault",
+    "primary", "isprimary", "makeprimary", "setprimary",
+})  # fmt: skip
+"""Flags of which one record has the only one, so that it is taken from another (letters only)."""
+
+
+def takes_from_all(name: str) -> bool:
+    """Return True for a flag that only one record has: to be the default, or the primary one."""
+    return "".join(c for c in name.lower() if c.isalpha()) in FOR_ALL
+
 
 def reason(operation: Operation) -> str:
     """Return why an operation is left out unless somebody asks for it; '' where it is not."""

@@ -156,7 +156,7 @@ def _subject(contract: specs.Contract, random: Random, fast: bool = True) -> Bac
     clock = VirtualClock()
     return BackendSubject(
         contract, "http://anything.test", ["a-key-of-nobody"], fast=fast, clock=clock,
-        max_requests=900, transport=ScriptedTransport(Anything(random), clock),
+        max_requests=400, transport=ScriptedTransport(Anything(random), clock),
     )  # fmt: skip
 
 

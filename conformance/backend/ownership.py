@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from conformance.history import Request
 from conformance.verdict import NotApplicable
 from specs import Contract, Operation
+from specs.exclusions import takes_from_all
 from specs.vocabulary import Effect
 
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -24,13 +25,6 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 LASTING = 16
 """Characters of an id that no server gives a second time; a shorter one may come back after a
 deletion, as the number of a row does, and then it is another record."""
-
-
-FOR_ALL = frozenset({
-    "default", "isdefault", "makedefault", "setdefault", "setasdefault", "usedefault",
-    "primary", "isprimary", "makeprimary", "setprimary",
-})  # fmt: skip
-"""Flags of which one record has the only one, so that it is taken from another (letters only)."""
 
 
 class Withheld(NotApplicable):
@@ -149,11 +143,6 @@ def withheld(
     if effect is None or (effect.target is None and effect.kind not in _RULES):
         return asked.of_unknown_effect()
     return _RULES.get(effect.kind, _Asked.on_one)(asked)
-
-
-def takes_from_all(name: str) -> bool:
-    """Return True for a flag that only one record has: to be the default, or the primary one."""
-    return "".join(c for c in name.lower() if c.isalpha()) in FOR_ALL
 
 
 def _named(operation: Operation, request: Request, arguments: Mapping[str, Any]) -> dict[str, Any]:

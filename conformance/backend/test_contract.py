@@ -178,7 +178,6 @@ def _targets(contract: Contract, operation: Operation) -> list[tuple[Operation, 
     known = [
         (contract[link["operationId"]], link) for link in operation.links.values()
         if link.get("operationId") in contract.operations
-        if link.get("operationId") in contract.operations
     ]  # fmt: skip
     return sorted(known, key=lambda pair: bool(pair[0].effect and pair[0].effect.kind == "delete"))
 

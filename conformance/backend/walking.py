@@ -41,7 +41,7 @@ def walk(subject: BackendSubject, send: Send) -> int:
     operations = {(o.verb, o.path): o for o in subject.contract}
 
     with readable("the links"):
-        machine = schema_of(subject.contract).as_state_machine()
+        machine: Any = schema_of(subject.contract).as_state_machine()
 
     class Walk(machine):  # type: ignore[misc]
         def step(self, input: Any) -> Any:

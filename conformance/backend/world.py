@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 from uuid import UUID
 
-from conformance.backend.ownership import Belongings, entry_markers, takes_from_all
+from conformance.backend.ownership import Belongings, entry_markers
 from conformance.history import Exchange
 from conformance.oracles.found import MISSING, ok, told, value_at, value_in
 from conformance.verdict import Inconclusive, NotApplicable
@@ -176,7 +176,6 @@ class World:
             values.pop(operation.pagination.cursor, None)  # only a page hands one out
         if effect and effect.kind == "batch":
             self._disown(operation, values)
-        values |= {n: False for n, v in values.items() if v is True and takes_from_all(n)}
         if effect and effect.kind not in ("read", "list", "search", "delete"):
             self._mark(operation, values)
         values.update(given)

@@ -13,7 +13,7 @@ from specs.draft import draft, render
 from specs.reading import joined
 from tests.mutants import CORPUS, corpus, mutated, trouble
 
-MUTANTS = 12
+MUTANTS = 8
 """Mutants of each description in a run of the tests; `python -m tests.bench.fuzz` makes more."""
 
 

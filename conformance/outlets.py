@@ -2,16 +2,23 @@
 
 A reader that goes away, a disk that is full and a descriptor that is closed are no verdict on
 anybody: what cannot be written is dropped, a person is told once on the other stream, and the
-exit code stays what the run came to.
+exit code stays what the run came to. What others said cannot steer a terminal from here, whoever
+wrote it: only the few signs that draw our own progress pass.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO, cast
 
+from conformance.foreign import lines
+
+OURS = re.compile(r"\x1b\[(?:[0-9;]*m|[0-9]*A|2K|\?25[lh])|\r(?=\x1b\[|$|\n)")
+"""What `rich` writes to colour and to draw a line again; on a terminal only."""
 NAMES = {1: "standard output", 2: "standard error"}
 
 
@@ -26,10 +33,15 @@ class Outlet:
     def write(self, text: str) -> int:
         """Write what can be written."""
         try:
-            self._inside.write(text)
+            self._inside.write(harmless(text, self._inside.isatty()))
         except OSError as error:
             self._give_up(error)
         return len(text)
+
+    def writelines(self, each: Iterable[str]) -> None:
+        """Write what can be written."""
+        for text in each:
+            self.write(text)
 
     def flush(self) -> None:
         """Flush what can be flushed."""
@@ -54,6 +66,17 @@ class Outlet:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inside, name)
+
+
+def harmless(text: str, terminal: bool) -> str:
+    """Return a text without control, OSC and bidirectional signs, but for ours on a terminal."""
+    if not terminal:
+        return lines(text)
+    made, at = [], 0
+    for found in OURS.finditer(text):
+        made += [lines(text[at : found.start()]), found[0]]
+        at = found.end()
+    return "".join([*made, lines(text[at:])])
 
 
 def install() -> None:

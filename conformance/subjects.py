@@ -24,6 +24,7 @@ from conformance.clock import monotonic
 from conformance.foreign import terminal
 from conformance.options import Given, at, secrets
 from conformance.progress import Reporter
+from conformance.redaction import redactor
 from conformance.report.notes import notes
 from conformance.report.results import SubjectEntry, summarise, vocabulary
 from conformance.verdict import Blame, Verdict
@@ -200,7 +201,9 @@ def _backend_for_pytest(given: Given) -> Session:
         every = sum(1 for case in cases() for _ in instances(case, subject.contract))
         told = end(len(results) >= every)
         entry = _backend_entry(subject, results, seconds, {**_sensitivity(subject, given), **told})
-        sys.stderr.writelines(f"{entry.api}: {note}\n" for note in notes(entry))
+        hidden = redactor(secrets(given))
+        said = (terminal(hidden.hide(f"{entry.api}: {note}")) for note in notes(entry))
+        sys.stderr.writelines(f"{line}\n" for line in said)
         return entry
 
     lane = Lane(cast(Subject, subject), Taker(subject, probes=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,7 +13,7 @@ from conformance.drivers.init import _HEAD, _plain
 from conformance.foreign import DEEPEST, LONGEST, admit, markdown, terminal, xml
 from conformance.history import Response
 from conformance.oracles.contract import Shape
-from conformance.report import html, junit, text
+from conformance.report import ctrf, html, junit, sarif, text
 from conformance.report import markdown as summary
 from conformance.report.exit import decide
 from conformance.report.results import CaseEntry, FindingEntry, Results, SubjectEntry
@@ -28,6 +29,18 @@ ODD = (
 DEEP: list[object] = []
 for _ in range(5_000):
     DEEP = [DEEP]
+
+
+def _plain_json(text: str) -> str:
+    """Return every text of a JSON document, one on a line."""
+    found: list[str] = []
+    waiting = [json.loads(text)]
+    while waiting:
+        value = waiting.pop()
+        waiting += value.values() if isinstance(value, dict) else []
+        waiting += value if isinstance(value, list) else []
+        found += [value] if isinstance(value, str) else []
+    return "\n".join(found)
 
 
 def told(odd: str) -> Results:
@@ -59,7 +72,9 @@ def test_no_text_keeps_a_report_from_being_written(odd: str) -> None:
     page, marked = html.render(results, decision), summary.render(results, decision)
     console = Console(record=True, width=160, force_terminal=False)
     text.show(console, results, decision)
-    for shown in (page, marked, console.export_text()):
+    checked = (sarif.render(results, decision), ctrf.render(results, decision))
+    assert all(json.loads(each) for each in checked)
+    for shown in (page, marked, console.export_text(), *map(_plain_json, checked)):
         shown.encode("utf-8")
         assert not {"\x1b", "\x9b", "\u202e", "\0", "\r"} & set(shown)
     assert "@everyone" not in marked

@@ -15,6 +15,7 @@ from importlib import import_module
 from conformance import options
 from conformance.cases import Case
 from conformance.docs.timelines import shows
+from conformance.plural import many
 from conformance.reference.defects import Defect
 from conformance.report import baseline
 from conformance.report.exit import MEANING, Exit
@@ -235,7 +236,8 @@ def _kind(rule: dict[str, object]) -> str:
 def _finding(name: str, finding: FindingEntry) -> Iterator[str]:
     yield f"# {finding.id}: {finding.message}"
     yield ""
-    yield f"{finding.level} {finding.requirement} on {name}, shown {finding.count} times by "
+    shown = many(finding.count, "time")
+    yield f"{finding.level} {finding.requirement} on {name}, shown {shown} by "
     yield f"{', '.join(finding.cases or (finding.case,))}."
     yield requirements()[finding.requirement].statement
     yield f"Promised in: {finding.source or 'no document; the usual way of the field'}."

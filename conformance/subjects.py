@@ -169,7 +169,12 @@ def backend(given: Given) -> BackendSubject:
 
 
 def _no_words(given: Given) -> None:
-    """Raise Usage where a key is a word that results hold anyway: it could not be kept out."""
+    """Raise Usage if a key names no kind, or is a word that results hold anyway."""
+    from conformance.backend import words
+
+    for key in given.get("api-key") or []:
+        if wrong := words.mistaken(str(key)):
+            raise Usage(f"--api-key: {wrong}")
     held = vocabulary()
     for word in secrets(given):
         if {word.lower(), word.partition("=")[2].lower()} & held:
@@ -231,6 +236,10 @@ def _recorded(
         kept = resume(Path(path), subject) if again else []
     except (RecordingError, FileNotFoundError) as error:
         raise Usage(f"--resume: {error}") from error
+    if not again and Path(path).is_file() and Path(path).stat().st_size:
+        raise Usage(
+            f"--record: {path} is there already; give another file, or continue it with --resume"
+        )
     recorder = Recorder(Path(path), subject, kept)
 
     def end(whole: bool) -> dict[str, str]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from conformance.clock import utc_now
 from conformance.commanding import command
 from conformance.options import Given
+from conformance.plural import many
 
 if TYPE_CHECKING:
     from conformance.report.results import Results
@@ -26,7 +27,10 @@ def baseline_write(given: Given) -> None:
         Console(highlight=False).out(known.dump(accepted), end="")
     else:
         _save(to, accepted)
-        _say(f"{len(accepted.waivers)} findings accepted in {to}; add owner, reason and expires")
+        _say(
+            f"{many(len(accepted.waivers), 'finding')} accepted in {to}; "
+            "add owner, reason and expires"
+        )
 
 
 def baseline_update(given: Given) -> None:
@@ -37,7 +41,10 @@ def baseline_update(given: Given) -> None:
     old = _read(file)
     fresh = known.updated(old, _whole(given["results"]))
     _save(file, fresh)
-    _say(f"{file}: {len(fresh.waivers) - len(old.waivers)} added, {len(fresh.waivers)} waivers")
+    _say(
+        f"{file}: {len(fresh.waivers) - len(old.waivers)} added, "
+        f"{many(len(fresh.waivers), 'waiver')}"
+    )
 
 
 def baseline_prune(given: Given) -> None:
@@ -75,7 +82,7 @@ def baseline_show(given: Given) -> None:
             parts.append(f"until {waiver.expires}")
         parts += [p for p in (waiver.owner, waiver.reason, waiver.ticket) if p]
         _say("; ".join(parts))
-    _say(f"{len(accepted.waivers)} waivers")
+    _say(many(len(accepted.waivers), "waiver"))
 
 
 COMMANDS = {

@@ -30,7 +30,7 @@ from load.census import told
 from load.engine import Fresh
 from load.plan import settling
 from load.profile import ProfileError, length
-from load.record import Tally, pack, unpack
+from load.record import OperationTally, Tally, pack, unpack
 from load.reports import NoReport
 from load.result import exit_code, sentences
 from load.session import Options, Session, read, told_by_master
@@ -479,30 +479,56 @@ def on_worker_report(client_id: str, data: dict[str, Any]) -> None:
         _believed(_ENVIRONMENT[0], "live", client_id, raw)
 
 
+WRONG = "answer against the contract"
+"""What Locust's table calls an answer with a finding."""
+
+
 class Feed:
-    """Feeds Locust's own table in batches, so that its page, CSV and summary stay right."""
+    """Feeds Locust's own table in batches, so that its page, CSV and summary stay right.
+
+    Every request is counted there. One that failed, or whose answer breaks the contract, is a
+    failure. One that was turned away for the quota is none.
+    """
 
     def __init__(self, environment: Any) -> None:
         self._stats = environment.stats
         self._session: Session = environment.memconform
+        self._tally: Any = None
+        self._told: Counter[str] = Counter()
+        """Operation -> requests that the table has."""
         self._failed: Counter[tuple[str, str]] = Counter()
 
     def __call__(self, fed: Mapping[str, Fresh]) -> None:
         """Add what each operation did since the last time."""
-        session = self._session
-        verbs = {t.name: t.operation.verb for t in session.plan.tasks}
+        engine = self._session.engine
+        if engine is not None and engine.tally is not self._tally:
+            self._tally = engine.tally  # a search counts each of its rates anew
+            self._told.clear()
+            self._failed.clear()
+        verbs = {t.name: t.operation.verb for t in self._session.plan.tasks}
         for name, fresh in fed.items():
+            self._told[name] += fresh.count
             for each in (self._stats.get(name, verbs[name]), self._stats.total):
                 _add(each, fresh)
-        if session.engine is None:
+        if engine is None:
             return
-        for name, tally in session.engine.tally.operations.items():
-            for kind, count in tally.errors.items():
-                fresh_failures = count - self._failed[name, kind]
-                self._failed[name, kind] = count
-                for _ in range(min(fresh_failures, 1000)):
-                    self._stats.log_request(verbs[name], name, 0, 0)
-                    self._stats.log_error(verbs[name], name, kind)
+        for name, tally in engine.tally.operations.items():
+            self._rest(verbs[name], name, tally)
+
+    def _rest(self, verb: str, name: str, tally: OperationTally) -> None:
+        """Add the requests that were no plain success; the table has no times of them."""
+        answered = tally.good + tally.wrong + tally.limited + tally.refused + tally.failed
+        fresh, self._told[name] = answered - self._told[name], answered
+        rows = (self._stats.get(name, verb), self._stats.total)
+        second = int(epoch_seconds())
+        for row in rows if fresh > 0 else ():
+            row.num_requests += fresh
+            row.num_none_requests += fresh
+            row.num_reqs_per_sec[second] = row.num_reqs_per_sec.get(second, 0) + fresh
+        for kind, count in {**tally.errors, WRONG: tally.wrong}.items():
+            failed, self._failed[name, kind] = count - self._failed[name, kind], count
+            for _ in range(failed):
+                self._stats.log_error(verb, name, kind)
 
 
 def _bucket(micros: int) -> int:

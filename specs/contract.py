@@ -299,13 +299,14 @@ def _operation(
             "says what it does; an `x-conformance` of its own has it judged"
         )
     security = raw.get("security", document.get("security", []))
+    auth = NO_PARAMETERS | {each.header.lower() for each in root.auth}
     return Operation(
         id=id,
         verb=verb.upper(),
         path=template,
         summary=str(raw.get("summary") or ""),
-        authenticated=bool(security) and {} not in security,
-        parameters=_parameters(raw, template),
+        authenticated=(bool(security) and {} not in security) or _asks_for_key(raw, auth),
+        parameters=tuple(p for p in _parameters(raw, template) if not _carries_key(p, auth)),
         body=_body(raw.get("requestBody")),
         responses=MappingProxyType(responses),
         basis=x.basis,
@@ -366,6 +367,23 @@ def _merge_shared(root: RootBehaviour, own: dict[str, Any]) -> dict[str, Any]:
             continue
         merged[name] = {**default, **(own.get(name) or {})}
     return merged
+
+
+NO_PARAMETERS = frozenset({"accept", "content-type", "authorization"})
+"""Headers that are no parameters, whatever a file says (OpenAPI 3.1, section 4.8.12.2)."""
+
+
+def _carries_key(parameter: Parameter, auth: frozenset[str]) -> bool:
+    """Return True for a header that is the credential: the caller's key goes there, no argument."""
+    return parameter.location == "header" and parameter.name.lower() in auth
+
+
+def _asks_for_key(raw: dict[str, Any], auth: frozenset[str]) -> bool:
+    """Return True if an operation lists the key's header among its required parameters."""
+    return any(
+        p.get("in") == "header" and p.get("required") and str(p.get("name")).lower() in auth
+        for p in raw.get("parameters") or []
+    )
 
 
 def _parameters(raw: dict[str, Any], template: str) -> tuple[Parameter, ...]:

@@ -20,7 +20,7 @@ TABLES = "conformance/drivers/tables/"
 
 # Inside conformance, a layer may import from itself and from layers above it in this list.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("claims", "programs"),
+    ("claims", "plural", "programs"),
     ("history", "verdict", "clock", "cases", "progress", "foreign", "redaction", "evidence"),
     ("contained", "supervise"),
     ("option_kinds", "options"),

@@ -63,7 +63,7 @@ class Kept:
     answer: Answer
     at: float
     exchange: Exchange | None = None
-    """The exchange as it was; in a recording that was read, its request has no body."""
+    """The exchange as it was, without keys."""
     salt: str = ""
     """What made the names of its case differ from those of an earlier attempt."""
 
@@ -102,6 +102,10 @@ class Recorder:
                 "operation": exchange.operation,
                 "method": exchange.request.method,
                 "target": self._subject.redacted(exchange.request.target),
+                "request": {
+                    "headers": self._headers(exchange.request.headers),
+                    **self._body(exchange.request.body),
+                },
                 "sent": exchange.sent,
                 "received": exchange.received,
                 "at": at,
@@ -111,10 +115,7 @@ class Recorder:
                 if response is None
                 else {
                     "status": response.status,
-                    "headers": [
-                        [self._subject.redacted(n), self._subject.redacted(v)]
-                        for n, v in response.headers
-                    ],
+                    "headers": self._headers(response.headers),
                     "complete": response.complete,
                     **self._body(response.body),
                 },
@@ -135,6 +136,9 @@ class Recorder:
     def _elsewhere(self, api: str, exchange: Exchange, case: str, at: float) -> None:
         """Write an exchange with another API of the same product."""
         self(exchange, f"{case}@{api}", at)
+
+    def _headers(self, fields: Iterable[tuple[str, str]]) -> list[list[str]]:
+        return [[self._subject.redacted(n), self._subject.redacted(v)] for n, v in fields]
 
     def _body(self, body: bytes) -> dict[str, str]:
         try:
@@ -247,10 +251,18 @@ def _kept(line: Mapping[str, Any]) -> Kept:
         raise ValueError(f"unknown failure {failure!r}")
     answer = Answer(response, failure, line["sent"], line["received"], line["connection"])
     exchange = Exchange(
-        -1, Request(str(line.get("method", "")), str(line.get("target", ""))), response,
+        -1, _asked(line), response,
         line["sent"], line["received"], line.get("operation"), failure, line.get("principal", ""),
     )  # fmt: skip
     return Kept(line["case"], answer, line["at"], exchange, str(line.get("salt", "")))
+
+
+def _asked(line: Mapping[str, Any]) -> Request:
+    """Return the request of a line; recordings of before have neither its headers nor its body."""
+    raw = line.get("request") or {"headers": [], "text": ""}
+    body = raw["text"].encode() if "text" in raw else base64.b64decode(raw["base64"])
+    headers = tuple((str(n), str(v)) for n, v in raw["headers"])
+    return Request(str(line.get("method", "")), str(line.get("target", "")), headers, body)
 
 
 @dataclass

@@ -38,7 +38,7 @@ from conformance.oracles.found import ok
 from conformance.oracles.limits import Quota
 from conformance.redaction import hide
 from conformance.verdict import Inconclusive, NotApplicable
-from specs import Contract, Operation
+from specs import Contract, Operation, quotas
 from specs.exclusions import excluded
 
 MARK = "memconform"
@@ -322,7 +322,7 @@ class BackendSubject:
             exchange = self._record(prepared, answer)
             if not patient or not self._limited(prepared, exchange):
                 return exchange
-            self._wait_out(exchange)
+            self._wait_out(prepared, exchange)
             self._admit(prepared, 1)
         raise Inconclusive("still answered 429 after waiting as told, three times")
 
@@ -467,6 +467,14 @@ class BackendSubject:
             return None
         return max(0.0, most - self._spent)
 
+    def in_time(self) -> None:
+        """Raise Inconclusive if the run may take no more time."""
+        if self.seconds_left == 0:
+            raise Inconclusive(
+                f"the budget of {self.limits.max_seconds:g} s is spent; raise --max-seconds",
+                lacking.seconds(2 * self._spent),
+            )
+
     def _admit(self, prepared: Prepared, count: int) -> None:
         """Let a request out, or say why not. The only gate there is."""
         operation, method = prepared.operation, prepared.request.method
@@ -487,11 +495,7 @@ class BackendSubject:
                 f"the budget of {self.limits.max_requests} requests is spent; raise --max-requests",
                 lacking.requests(self.limits.max_requests or 0),
             )  # fmt: skip
-        if self.seconds_left == 0:
-            raise Inconclusive(
-                f"the budget of {self.limits.max_seconds:g} s is spent; raise --max-seconds",
-                lacking.seconds(2 * self._spent),
-            )
+        self.in_time()
         self._pace()
 
     def _pace(self) -> None:
@@ -508,10 +512,17 @@ class BackendSubject:
         limit = prepared.operation.rate_limit if prepared.operation else None
         return exchange.status == (limit.exceeded_status if limit else 429)
 
-    def _wait_out(self, exchange: Exchange) -> None:
+    def _wait_out(self, prepared: Prepared, exchange: Exchange) -> None:
+        """Wait as told: by Retry-After, else by the quota's own fields, else for its window."""
         assert exchange.response is not None
         given = header(exchange.response.headers, "retry-after")
         seconds = retry_after(given, self.clock.time()) if given else None
+        limit = prepared.operation.rate_limit if prepared.operation else None
+        if seconds is None and limit is not None:
+            said = quotas.read(limit, exchange.response.headers, self.clock.time())
+            seconds = said.reset if said is not None else None
+        if seconds is None and self.quota is not None:
+            seconds = self.quota.w
         if seconds is None:
             raise Inconclusive(
                 "answered 429 without a readable Retry-After; nothing could be tested"

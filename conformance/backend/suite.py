@@ -12,7 +12,7 @@ from importlib import import_module
 
 from conformance.backend.ownership import SAFE
 from conformance.backend.recording import SHORT
-from conformance.backend.registry import CASES
+from conformance.backend.registry import CASES, LOOKING_BACK
 from conformance.backend.subject import BackendSubject, SubjectError
 from conformance.cases import Case, CaseResult, Interrupted, execute, instances
 from conformance.history import Exchange
@@ -44,8 +44,6 @@ MODULES = (
 )
 NOWHERE = frozenset({404, 405, 501})
 """Statuses of a server that has nothing where it was asked."""
-LAST = ("contract.every-answer",)
-"""Cases that look back, and so come after all others."""
 
 
 def cases() -> list[Case]:
@@ -57,7 +55,7 @@ def cases() -> list[Case]:
     def order(case: Case) -> tuple[int, int]:
         module = case.function.__module__
         known = next((n for name, n in place.items() if module.endswith(name)), len(place))
-        return (1 if case.id in LAST else 0, known)
+        return (1 if case.id in LOOKING_BACK else 0, known)
 
     return sorted(CASES, key=order)
 

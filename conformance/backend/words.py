@@ -14,6 +14,11 @@ from conformance.oracles.limits import Quota
 RESTART_SECONDS = 120.0
 """How long a restart command may run."""
 
+MISTAKEN = frozenset({
+    "admin", "owner", "user", "users", "key", "keys", "tenant", "root", "guest", "members",
+    "readonly", "read-only", "limit", "expire", "plan", "pro", "second", "other", "seat",
+})  # fmt: skip
+"""Words before `=` that are meant as a kind of key, and are none: a typo must not pass as a key."""
 PRINCIPALS = "abcdefgh"
 ROLES = ("member", "limited", "expired", "free")
 """Principals with a part: no role and no seat; to be exhausted; no longer valid; a small plan."""
@@ -25,6 +30,17 @@ def role(word: str) -> tuple[str | None, str]:
     if sign and rest and (name in tuple(PRINCIPALS) or name in ROLES):
         return name, rest
     return None, word
+
+
+def mistaken(key: str) -> str:
+    """Return what is wrong with a key as it was typed; '' if nothing is."""
+    name, sign, rest = key.partition("=")
+    if not (sign and rest and name in MISTAKEN):
+        return ""
+    return (
+        f"{name!r} is no kind of key: there are {', '.join(ROLES)}; a key with all rights has "
+        f"no name before it; a key that begins so is given as a={name}=…"
+    )
 
 
 def principals(keys: Sequence[str]) -> dict[str, str]:

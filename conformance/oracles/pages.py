@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from conformance.history import Exchange
 from conformance.oracles.found import found
 from conformance.oracles.relations import in_order, values
+from conformance.plural import many
 from conformance.verdict import Finding
 from specs import Operation
 from specs.paging import counted, linked
@@ -83,8 +84,9 @@ def repeats(
     ]  # fmt: skip
     if twice:
         shown = [p.exchange for p in walk.pages if set(p.keys) & set(twice)]
+        told = many(len(twice), "item", "comes", "come")
         yield found(
-            "PG2", f"{len(twice)} items come more than once in one traversal", *shown,
+            "PG2", f"{told} more than once in one traversal", *shown,
             cause="item-twice", operation=operation, basis=_paging(operation).basis,
         )  # fmt: skip
 
@@ -158,7 +160,8 @@ def same(
         missing = wanted - set(walk.keys)
         if missing:
             yield found(
-                "PG3", f"{len(missing)} of {len(wanted)} items are in no page of a traversal",
+                "PG3",
+                f"{len(missing)} of {many(len(wanted), 'item')} are in no page of a traversal",
                 *shown, cause="gap", operation=operation, basis=basis,
             )  # fmt: skip
         mine = tuple(k for k in dict.fromkeys(walk.keys) if k in wanted)
@@ -276,8 +279,9 @@ def stable(
     """
     missing = throughout - set(walk.keys)
     if missing:
+        told = many(len(missing), "item", "is", "are")
         yield found(
-            "PG3", f"{len(missing)} items that were there throughout are missed when others "
-            f"{change}", *[p.exchange for p in walk.pages], cause=f"gap-under-{change}",
+            "PG3", f"{told} missed that stood there throughout, when others {change}",
+            *[p.exchange for p in walk.pages], cause=f"gap-under-{change}",
             operation=operation, basis=_paging(operation).basis,
         )  # fmt: skip

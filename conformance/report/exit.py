@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from conformance.plural import many
 from conformance.report.baseline import Comparison, label
 from conformance.report.results import CaseEntry, FindingEntry, Results, SubjectEntry
 from conformance.report.waiver import FailOn
@@ -86,12 +87,6 @@ def decide(
     if found:
         judged += f"; {many(found, 'finding')}, none of what a document promises"
     return Decision(Exit.CONFORMS, judged)
-
-
-def many(count: int, noun: str, one: str = "", more: str = "") -> str:
-    """Return a count with its noun and, where given, the verb that follows."""
-    verb = one if count == 1 else more
-    return f"{count} {noun}{'' if count == 1 else 's'}{' ' * bool(verb)}{verb}"
 
 
 def _broken_run(results: Results) -> Decision | None:

@@ -21,10 +21,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from conformance.foreign import page, through
+from conformance.plural import many
 from conformance.report import charts, load
 from conformance.report.baseline import Comparison, label
 from conformance.report.differences import differences, next_step, to_act_on, waiver_lines
-from conformance.report.exit import Decision, Exit, evidence, many
+from conformance.report.exit import Decision, Exit, evidence
 from conformance.report.matrix import by_kind
 from conformance.report.notes import notes
 from conformance.report.outcomes import page_of
@@ -76,6 +77,7 @@ def render(results: Results, decision: Decision, comparison: Comparison | None =
             decision=decision,
             word=_word(decision, comparison),
             label=label,
+            many=many,
             anchor=_anchor,
             evidence=evidence,
             signs=_SIGNS,

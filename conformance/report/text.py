@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.foreign import terminal, through
+from conformance.plural import many
 from conformance.report.baseline import Comparison, label
 from conformance.report.differences import differences, next_step, to_act_on, waiver_lines
-from conformance.report.exit import Decision, Exit, many
+from conformance.report.exit import Decision, Exit
 from conformance.report.matrix import Cell, Matrix, by_kind
 from conformance.report.notes import notes
 from conformance.report.results import FindingEntry, Results

@@ -18,6 +18,9 @@ REPLAYED = Path("memconform-out")
 """The folder whose results `memconform replay` reads where none is named."""
 
 
+_PROBE = ".memconform-writable"
+
+
 class OutputError(OSError):
     """The output folder cannot be written; the message says which file and why."""
 
@@ -85,8 +88,14 @@ def read(path: Path) -> Results:
 
 def probe(out: Path) -> None:
     """Raise OutputError now rather than after a long run, where a folder cannot be written."""
-    _write(out, ".memconform-writable", "")
-    (out / ".memconform-writable").unlink(missing_ok=True)
+    try:
+        _write(out, _PROBE, "")
+    except OutputError as error:
+        why = getattr(error.__cause__, "strerror", None) or error.__cause__
+        raise OutputError(
+            f"cannot write into the folder {out}: {why}; give another place with --out"
+        ) from error
+    (out / _PROBE).unlink(missing_ok=True)
 
 
 def file(path: Path, text: str, option: str) -> None:

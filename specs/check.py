@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from specs import listing, places, pointers, positions, reading, rules
+from specs import listing, places, pointers, positions, reading, rules, spelling
 from specs.constraints import Kind
 from specs.contract import METHODS, _merge_shared, from_document, load, names, pointer
 from specs.pointers import Fault
@@ -44,6 +44,7 @@ KEYWORDS = frozenset({
 })  # fmt: skip
 """Words of JSON Schema 2020-12 and of OpenAPI 3.1's vocabulary beside it."""
 MEND = "mend it where the file is made"
+TYPED = "write the word that was meant"
 WRITE = "say what it does in an overlay, or leave it so"
 SOURCE = re.compile(r"^(?P<document>\S+) § (?P<section>.+)$")
 RELEASE = re.compile(r"\S+ v?\d+(\.\d+)+")
@@ -181,7 +182,15 @@ class _Located:
 
 def _faults(source: str) -> Iterator[Fault]:
     """Yield what is wrong with somebody else's description: what is left out, and our blocks."""
-    contract = load(source)
+    try:
+        contract = load(source)
+    except SpecError:  # a mistyped word may be why: then it is the better answer
+        typed = list(spelling.faults(reading.read(source).document, TYPED))
+        if not typed:
+            raise
+        yield from typed
+        return
+    yield from spelling.faults(contract.document, MEND)
     for left in contract.left_out:
         path = ("paths", left.path, left.verb.lower())
         fix = WRITE if left.withheld else MEND

@@ -156,7 +156,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, headers: Any, log: Path) -
         if process.poll() is not None:
             break
         try:
-            if httpx.get(url, headers=dict(headers), timeout=5).status_code == 200:
+            if httpx.get(url, headers=dict(headers), timeout=60).status_code == 200:
                 return
         except httpx.HTTPError:
             pass

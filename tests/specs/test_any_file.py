@@ -331,3 +331,38 @@ def test_a_thousand_operations_load_in_seconds(tmp_path: Path) -> None:
     began = time.process_time()
     assert len(specs.load(path).operations) == count
     assert time.process_time() - began < 5
+
+
+MISTYPED: list[tuple[str, tuple[Any, ...], str, str]] = [
+    ("an operation", ("paths", "/notes", "get", "responces"), "'responces'", "'responses'"),
+    ("a path", ("paths", "/notes", "parametres"), "'parametres'", "'parameters'"),
+    ("the document", ("component",), "'component'", "'components'"),
+    ("a response", ("paths", "/notes", "get", "responses", "200", "contents"), "'contents'",
+     "'content'"),
+    ("an own word", ("paths", "/notes", "get", "x-responses"), "", ""),
+    ("a tool's word", ("paths", "/notes", "get", "codeSamples"), "", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", MISTYPED, ids=[r[0] for r in MISTYPED])
+def test_a_mistyped_word_is_named_with_the_one_that_was_meant(
+    tmp_path: Path, row: tuple[str, tuple[Any, ...], str, str]
+) -> None:
+    """`responces` is told with its line; words of other tools are left alone."""
+    _, where, wrong, meant = row
+    made = json.loads(json.dumps(document()))
+    holder: Any = made
+    for step in where[:-1]:
+        holder = holder[step]
+    holder[where[-1]] = holder.get("responses") or {}
+    told = " ".join(map(str, check.check(written(tmp_path, made, "api.yaml"))))
+    assert (wrong in told and meant in told) if wrong else "no word of OpenAPI" not in told
+
+
+def test_a_file_that_a_mistyped_word_spoils_is_told_so(tmp_path: Path) -> None:
+    """Where nothing can be judged because of one word, that word is the answer, and a problem."""
+    made = json.loads(json.dumps(document()))
+    made["paths"]["/notes"]["get"]["responces"] = made["paths"]["/notes"]["get"].pop("responses")
+    [problem] = check.check(written(tmp_path, made))
+    assert "'responses' was meant" in problem.what
+    assert not problem.note

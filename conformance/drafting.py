@@ -22,7 +22,7 @@ def main(given: Given) -> int:
     source, to = given["openapi"], given["to"]
     lines: list[str] = []
     try:
-        made = draft(joined(source, given["overlay"]))
+        made = draft(joined(source, given["overlay"]), given["arazzo"])
         if given["probe"]:
             lines = _probed(made, given)
     except (SpecError, ValueError) as error:

@@ -502,6 +502,10 @@ def _tools() -> Iterator[Option]:
         "its code is read, not run", ("spec draft",),
     )  # fmt: skip
     yield Option(
+        "--arazzo", Text(), "FILE", "Arazzo 1.0 description of workflows to read, path or URL",
+        ("spec draft",), repeatable=True,
+    )  # fmt: skip
+    yield Option(
         "--probe", Address(), "URL",
         "base URL of a server to confirm guesses on: a few calls on records of its own, which it "
         "deletes again", ("spec draft",),

@@ -119,6 +119,11 @@ def read(source: str) -> Reading:
     return Reading(source, document, text, tuple(idle), mended)
 
 
+def document(name: str) -> Any:
+    """Return what a file or a URL holds, as it stands there. Raises SpecError."""
+    return parsed(_text(name), name)
+
+
 def parsed(text: str, name: str) -> Any:
     """Return what a text holds: JSON where it is, else YAML. Raises SpecError."""
     if text.lstrip()[:1] == "{":

@@ -6,11 +6,12 @@ A guess that `spec check` finds wrong is dropped with a question, so a draft alw
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from specs import bare, rules
+from specs import bare, reading, rules
 from specs.contract import Contract, Operation, from_document, load
-from specs.draft import effects, pages, scopes, shapes
+from specs.draft import arazzo, effects, pages, scopes, shapes
 from specs.draft.guesses import Draft, Guess
 from specs.draft.rendering import applied
 from specs.reading import SpecError
@@ -23,12 +24,17 @@ USUAL = {"unknown-id": 404}
 """What is answered where a description, as generated ones do, declares no such answer."""
 
 
-def draft(source: str) -> Draft:
-    """Return what can be guessed of a description. Raises SpecError where it cannot be read."""
+def draft(source: str, workflows: Sequence[str] = ()) -> Draft:
+    """Return what can be guessed of a description, and of Arazzo files that use it.
+
+    Raises SpecError where one of them cannot be read.
+    """
     contract = load(source)
     made = Draft(contract, bare.file_name(source.split("|")[0]))
     found = effects.collections(made)
     effects.guess(made, found)
+    for each in workflows:
+        arazzo.read(made, reading.document(each), bare.file_name(each))
     scopes.guess(made, found)
     pages.guess(made)
     made.guesses = [g for g in made.guesses if g.operation is None or _open(made, g.operation)]

@@ -1,7 +1,7 @@
 """How lists are walked, how repeats are told, what limits say: guessed from names and bounds.
 
 What vendors' extensions state is taken before any guess: `x-speakeasy-pagination`,
-`x-fern-pagination`, `x-basecamp-pagination`.
+`x-fern-pagination`, `x-basecamp-pagination`, `x-stainless-pagination-property`.
 """
 
 from __future__ import annotations
@@ -135,6 +135,12 @@ def _around(operation: Operation, style: str) -> dict[str, Any]:
 
 
 def _stated(raw: Mapping[str, Any], operation: Operation) -> tuple[dict[str, Any], str] | None:
+    stainless = _stainless(operation)
+    if stainless:
+        known = shapes.inputs(operation)
+        sized = _sized(operation, _pick(known, SIZES), known)
+        value = {**_around(operation, stainless["style"]), **sized, **stainless}
+        return value, f"{STAINLESS} says so"
     for name, read in (
         ("x-speakeasy-pagination", _speakeasy), ("x-fern-pagination", _fern),
         ("x-basecamp-pagination", _basecamp),
@@ -149,6 +155,35 @@ def _stated(raw: Mapping[str, Any], operation: Operation) -> tuple[dict[str, Any
                 sized = _sized(operation, size, known) if size in known else {}
                 return {**value, **sized, **_around(operation, value["style"])}, f"{name} says so"
     return None
+
+
+STAINLESS = "x-stainless-pagination-property"
+_PURPOSES = {"next_cursor_param": "cursor", "offset_count_param": "offset",
+             "page_number_param": "page"}  # fmt: skip
+
+
+def _stainless(operation: Operation) -> dict[str, Any]:
+    """Return the style that parameters and members of the answer name by their purposes."""
+    value: dict[str, Any] = {}
+    for name, schema in shapes.inputs(operation).items():
+        word = _PURPOSES.get(_purpose(schema))
+        if word is not None:
+            value |= {"style": word, word: name}
+    if not value:
+        return {}
+    for place, schema in shapes.inside(shapes.success(operation)):
+        for name, inner in shapes.properties(schema).items():
+            pointer = f"{place}/{shapes.escaped(name)}"
+            if value["style"] == "cursor" and _purpose(inner) == "next_cursor_field":
+                value["next"] = pointer
+            elif _purpose(inner) == "offset_total_count_field":
+                value["total"] = pointer
+    return value
+
+
+def _purpose(schema: Schema) -> str:
+    stated = schema.get(STAINLESS)
+    return str(stated.get("purpose")) if isinstance(stated, dict) else ""
 
 
 def _speakeasy(stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,17 +225,33 @@ def _idempotency(draft: Draft, operation: Operation, raw: Mapping[str, Any]) -> 
     if name is not None:
         value = {"location": "body", "name": name}
         draft.guesses.append(Guess(operation, "idempotency", value, f"its body has `{name}`"))
-    for word in (
-        "x-fern-idempotent",
-        "x-speakeasy-retries",
-        "x-basecamp-retry",
-        "x-stainless-retries",
-    ):
+    _retries(draft, operation, raw)
+    for word in ("x-fern-idempotent", "x-speakeasy-retries", "x-stainless-retries"):
         if word in raw and name is None:
             draft.questions.append(
                 f"{operation.id} states {word}: how is a repeat told from a new call, and how "
                 "often does a client send? (idempotency, retries)"
             )
+
+
+def _retries(draft: Draft, operation: Operation, raw: Mapping[str, Any]) -> None:
+    """`x-basecamp-retry` says how often a client sends; other vendors' words do not."""
+    stated = raw.get("x-basecamp-retry")
+    attempts = stated.get("maxAttempts") if isinstance(stated, dict) else None
+    if not isinstance(stated, dict) or not isinstance(attempts, int) or attempts < 1:
+        return
+    value: dict[str, Any] = {"maxAttempts": attempts}
+    listed = stated.get("retryOn")
+    on = (
+        [str(s) for s in listed if re.fullmatch(r"[1-5]\d\d", str(s))]
+        if isinstance(listed, list)
+        else []
+    )
+    value |= {"statuses": on} if on else {}
+    delay = stated.get("baseDelayMs")
+    if isinstance(delay, int | float) and delay >= 0:
+        value["backoff"] = {"base": delay / 1000}
+    draft.guesses.append(Guess(operation, "retries", value, "x-basecamp-retry says so"))
 
 
 def rate_limit(draft: Draft) -> str | None:

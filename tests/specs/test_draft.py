@@ -130,6 +130,31 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
         **{"x-fern-pagination": {"offset": "$request.which", "results": "$response.data"}})},
         "/notes/{id}": {"get": call(NOTE)}},
      "get_notes pagination", {"style": "offset", "offset": "which"}),
+    ("stainless", {"/notes": {"get": call(
+        thing(data=listed(NOTE), last={**TEXT, "x-stainless-pagination-property": {
+            "purpose": "next_cursor_field"}}),
+        query={"behind": {**TEXT, "x-stainless-pagination-property": {
+            "purpose": "next_cursor_param"}}, "limit": WHOLE})},
+        "/notes/{id}": {"get": call(NOTE)}},
+     "get_notes pagination", {"style": "cursor", "cursor": "behind", "next": "/last",
+                              "limit": "limit", "items": "/data"}),
+    ("basecamp", {"/notes": {"get": call(
+        listed(NOTE), query={"page": WHOLE},
+        **{"x-basecamp-pagination": {"style": "link", "maxPageSize": 50}})},
+        "/notes/{id}": {"get": call(NOTE)}},
+     "get_notes pagination", {"style": "link", "items": ""}),
+    ("retries", {"/notes": {"post": call(NOTE, thing(text=TEXT), **{"x-basecamp-retry": {
+        "maxAttempts": 3, "baseDelayMs": 1000, "retryOn": [429, 503]}})},
+        "/notes/{id}": {"get": call(NOTE)}},
+     "post_notes retries", {"maxAttempts": 3, "statuses": ["429", "503"],
+                            "backoff": {"base": 1.0}}),
+    ("a link", {"/notes": {"post": {**call(thing(made=thing(ref=TEXT)), thing(text=TEXT)),
+                                    "responses": {"201": {
+        "description": "It", "content": {"application/json": {"schema": thing(
+            made=thing(ref=TEXT))}}, "links": {"one": {"operationId": "get_notes_id", "parameters":
+                                                       {"id": "$response.body#/made/ref"}}}}}}},
+        "/notes/{id}": {"get": call(NOTE)}},
+     "post_notes effect", {"kind": "create", "id": "/made/ref"}),
     ("idempotency", {"/notes": {"post": call(NOTE, thing(text=TEXT, idempotency_key=TEXT))},
                      "/notes/{id}": {"get": call(NOTE)}},
      "post_notes idempotency", {"location": "body", "name": "idempotency_key"}),
@@ -208,3 +233,46 @@ def test_a_draft_is_an_overlay_whose_guesses_stand_with_their_reasons(tmp_path: 
     assert targets == ["$", "$.paths['/notes'].get", "$.paths['/notes'].post"]
     assert document["actions"][1]["update"]["x-conformance"]["effect"]["basis"] == "assumed"
     assert "# effect: POST /notes" in text
+
+
+WORKFLOW: dict[str, Any] = {
+    "arazzo": "1.0.1", "info": {"title": "Ways", "version": "1"},
+    "sourceDescriptions": [{"name": "notes", "url": "./api.json", "type": "openapi"}],
+    "workflows": [{"workflowId": "keep", "steps": [
+        {"stepId": "add", "operationId": "notes.post_homes_home_jots",
+         "parameters": [{"name": "home", "in": "path", "value": "first-home"}],
+         "successCriteria": [{"condition": "$statusCode == 201"}],
+         "outputs": {"made": "$response.body#/jot/ref"}},
+        {"stepId": "look",
+         "operationPath": "{$sourceDescriptions.notes.url}#/paths/~1jot~1{ref}/get",
+         "parameters": [{"name": "ref", "in": "path", "value": "$steps.add.outputs.made"}]},
+        {"stepId": "end", "operationId": "delete_jot_ref",
+         "parameters": [{"name": "ref", "in": "path", "value": "$steps.add.outputs.made"}]},
+    ]}],
+}  # fmt: skip
+
+
+def test_an_arazzo_description_says_which_answer_feeds_which_call(tmp_path: Path) -> None:
+    """A workflow links what paths do not: a creation, its id, its reader, its deletion, a place."""
+    path = written(tmp_path, {
+        "/homes/{home}/jots": {"post": call(thing(jot=thing(ref=TEXT)), thing(text=TEXT))},
+        "/jot/{ref}": {"get": call(thing(ref=TEXT)), "delete": call()},
+    })  # fmt: skip
+    ways = tmp_path / "ways.yaml"
+    ways.write_text(yaml.safe_dump(WORKFLOW), encoding="utf-8")
+    made = draft(str(path), [str(ways)])
+    effects = {o.id: made.effect(o) for o in made.contract}
+    assert effects["post_homes_home_jots"]["id"] == "/jot/ref"
+    assert {e["resource"] for e in effects.values()} == {"jot"}
+    assert effects["delete_jot_ref"]["target"] == "ref"
+    assert next(g.value for g in made.guesses if g.block == "fixed") == {"home": "first-home"}
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(render(made, extends=path.name), encoding="utf-8")
+    assert check.check(joined(path, [overlay])) == []
+
+
+def test_what_is_no_arazzo_is_refused(tmp_path: Path) -> None:
+    """Another file under `--arazzo` is a mistake that is said by name."""
+    path = written(tmp_path, {"/notes/{id}": {"get": call(NOTE)}})
+    with pytest.raises(specs.SpecError, match="no Arazzo"):
+        draft(str(path), [str(path)])

@@ -38,7 +38,6 @@ app = typer.Typer(
     "Exit codes: 0 conforms, 1 does not, 2 usage, 3 an error of memconform's own, "
     "4 the baseline is out of date, 5 too little evidence.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

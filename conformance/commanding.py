@@ -7,11 +7,12 @@ from the table, so that a command declares no option itself.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from conformance.option_kinds import Choice
 from conformance.options import Given, Option, OptionError, at
 
 Command = Callable[[Given], None]
@@ -57,6 +58,10 @@ def _parameter(row: Option, place: str) -> inspect.Parameter:
     settings["show_default"] = False
     if not row.flag:
         settings["parser"] = _parser(row, place)
+    if isinstance(row.kind, Choice):
+        settings["autocompletion"] = _completed(row.kind.words)
+    elif row.key == "api":
+        settings["autocompletion"] = _apis
     if place in row.env:
         settings["envvar"] = row.env[place]
         settings["show_envvar"] = True
@@ -72,6 +77,21 @@ def _parameter(row: Option, place: str) -> inspect.Parameter:
         row.identifier, inspect.Parameter.KEYWORD_ONLY, default=default,
         annotation=Annotated[kind, made],
     )  # fmt: skip
+
+
+def _completed(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return what a shell asks for the words that begin as the word that is typed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
+def _apis(incomplete: str) -> list[str]:
+    import specs
+
+    return _completed(specs.names())(incomplete)
 
 
 def _parser(row: Option, place: str) -> Callable[[Any], Any]:

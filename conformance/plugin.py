@@ -123,9 +123,13 @@ class CaseItem(pytest.Item):
         state = self.config.stash[_STATE]
         result = state.session.lanes[self.lane].take(self.case, self.operation, self.mode)
         state.results.append(result)
-        if result.verdict in (Verdict.FAIL, Verdict.ERROR):
+        if result.verdict is Verdict.ERROR or fails(result):
             raise CaseFailed(result)
-        if result.verdict is not Verdict.PASS:
+        if result.verdict is Verdict.FAIL:
+            # Below the bar: as memconform's exit code, so pytest's own verdict.
+            told = _shown(state, "\n".join(CaseFailed(result).lines()))
+            self.add_report_section("call", "memconform", told)
+        elif result.verdict is not Verdict.PASS:
             pytest.skip(f"{result.verdict}: {result.reason}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
@@ -162,6 +166,16 @@ def _shown(state: State, text: str) -> str:
     from conformance.redaction import redactor
 
     return lines(redactor(state.session.secrets).hide(text))
+
+
+def fails(result: CaseResult) -> bool:
+    """Return True if a case found what fails a run: a promise that a document states is broken."""
+    from conformance.report.waiver import FailOn
+    from conformance.verdict import binding
+    from specs.catalogue import requirements
+
+    levels = (binding(requirements()[f.requirement].level, f.basis) for f in result.findings)
+    return any(map(FailOn.MUST.fails, levels))
 
 
 class CaseFailed(Exception):

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from conformance.cases import CaseResult
 from conformance.reference.backend.server import Embedded
 from conformance.reference.defects import Defects
 from conformance.report.results import Results
-from conformance.verdict import Verdict
+from conformance.verdict import Finding, Verdict
+from specs import Basis
 from tests.foreign import servers
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +103,35 @@ def test_a_server_that_is_not_there_is_no_verdict(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 5, done.stdout[-2000:]
     assert "nothing answers there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("basis", "code"), [(Basis.DOCUMENTED, 1), (Basis.OBSERVED, 0), (Basis.ASSUMED, 0)]
+)
+def test_only_what_fails_the_run_is_failed(
+    basis: Basis, code: int, backend: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test is FAILED exactly if what it found fails the run; else it passes and says what."""
+    found = Finding("AU3", "a key is not asked for", basis=basis, cause="c", case="auth.missing")
+    result = CaseResult("auth.missing", ("AU3",), Verdict.FAIL, findings=(found,))
+    monkeypatch.setattr("conformance.backend.suite.Taker.__call__", lambda *_: result)
+    watch = _Watch()
+    words = ["-q", "-rP", "--pyargs", "conformance.backend.test_auth", "-k", "missing",
+             "-p", "no:cacheprovider", *options(backend, tmp_path)]  # fmt: skip
+    assert code == pytest.main(words, plugins=[watch])
+    assert {"failed" if code else "passed"} == watch.outcomes
+    assert "a key is not asked for" in watch.told
+
+
+class _Watch:
+    """What pytest reports of each test."""
+
+    def __init__(self) -> None:
+        self.outcomes: set[str] = set()
+        self.told = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the outcome of a test, and all that it says."""
+        if report.when == "call":
+            self.outcomes.add(report.outcome)
+            self.told += str(report.longrepr) + "".join(text for _, text in report.sections)

@@ -1,6 +1,7 @@
 """`memconform serve`: the embedded backend for people, in one process or in several.
 
-Standard output carries one line of JSON once connections are accepted, and nothing else.
+Standard output carries one line of JSON once connections are accepted, and nothing else. A person
+at a terminal is told on standard error what to type next.
 Several workers share one listening socket and one database file; each ends when its standard
 input does, so none outlives its parent.
 """
@@ -14,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -170,6 +171,20 @@ def _ready_line(listening: socket.socket, host: str, made: dict[str, list[str]])
 
 def _say(out: TextIO, line: str) -> None:
     print(line, file=out, flush=True)
+    if sys.stderr.isatty() and line.startswith("{"):
+        print(words(json.loads(line)), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def words(ready: Mapping[str, Any]) -> str:
+    """Return for a person what is served, and a command to paste that judges it."""
+    api, url = next(iter(ready["apis"].items()))
+    keys = [*ready["keys"], *(f"limited={key}" for key in ready.get("limited_keys", ()))]
+    given = " ".join(f"--api-key {key}" for key in keys) or "--api-key KEY"
+    return (
+        f"The reference backend serves {', '.join(ready['apis'])} at {ready['url']} until Ctrl-C.\n"
+        "Judge it from another terminal:\n\n"
+        f"  memconform backend --base-url {url} --api {api} {given}\n"
+    )
 
 
 class _Server(uvicorn.Server):

@@ -207,14 +207,23 @@ def test_serve_says_where_it_listens_and_ends_when_told(tmp_path: Path) -> None:
 
 
 def test_serve_shows_the_keys_that_it_made_up() -> None:
-    """Without keys a set is made, and the ready line is the only way to learn it."""
+    """Without keys a set is made, and the ready line is the only way to learn it.
+
+    A person at a terminal is shown the command that judges the server, with these keys.
+    """
+    terminal, theirs = os.openpty()
     child = subprocess.Popen(
         [sys.executable, "-c",
          "from conformance.reference.backend.serve import main; main(workers=2)"],
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=theirs, text=True,
     )  # fmt: skip
+    os.close(theirs)
     assert child.stdout is not None
     ready = json.loads(child.stdout.readline())
+    shown = ""
+    while "memconform backend --base-url" not in shown or not shown.endswith("\r\n\r\n"):
+        shown += os.read(terminal, 4096).decode()
+    assert all(key in shown for key in (ready["url"], *ready["keys"], *ready["limited_keys"]))
     told = [
         httpx.get(ready["apis"]["claiv"] + "/v1/usage/limits",
                   headers={"authorization": f"Bearer {key}"}).status_code
@@ -222,6 +231,7 @@ def test_serve_shows_the_keys_that_it_made_up() -> None:
     ]  # fmt: skip
     child.send_signal(signal.SIGTERM)
     assert ([200, 200, 200, 401], 0) == (told, child.wait(20))
+    os.close(terminal)
 
 
 @pytest.mark.parametrize(

@@ -78,11 +78,12 @@ def _requirement(id: str) -> Iterator[str]:
     yield f"Concern: {found.concern}. Source: {found.source}."
     yield "A finding weighs as much as the words behind it: documented MUST, observed SHOULD,"
     yield "assumed MAY. An API that does not promise it is not judged by it."
-    about = guidance()[found.id]
-    yield from ("", "## Why it matters", about.why)
+    about = guidance().get(found.id)
+    yield from ("", "## Why it matters", about.why) if about else ()
     yield from _sent(found)
-    yield from ("", "## What it does not flag", about.lets)
-    yield from _fix(found, about.fix)
+    if about:
+        yield from ("", "## What it does not flag", about.lets)
+        yield from _fix(found, about.fix)
     proofs = (d for d in defects() if d.requirement == found.id)
     yield from _section(
         "Proven by seeded defects",

@@ -30,7 +30,7 @@ class Guidance(BaseModel):
 
 @cache
 def guidance() -> Mapping[str, Guidance]:
-    """Return requirement id -> guidance, for every requirement of the catalogue."""
+    """Return requirement id -> guidance, for every requirement of the catalogue at least."""
     text = (Path(__file__).parent / "guidance.yaml").read_text("utf-8")
     raw = yaml.load(text, Loader=yaml.CSafeLoader)
     return MappingProxyType({id: Guidance(**each) for id, each in raw.items()})

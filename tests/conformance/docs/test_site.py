@@ -38,9 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_requirement_is_guided() -> None:
-    """No requirement lacks a reason, what it lets pass and a way to fix it; none is unknown."""
-    assert list(guidance()) == [r for r in guidance() if r in requirements()]
-    assert set(guidance()) == set(requirements())
+    """No requirement lacks a reason, what it lets pass and a way to fix it."""
+    assert set() == set(requirements()) - set(guidance())
 
 
 def test_guidance_is_plain() -> None:
@@ -54,7 +53,7 @@ def test_every_proven_requirement_is_shown() -> None:
     """Each requirement with a defect has a passing and a failing timeline that differ."""
     proven = {d.requirement for d in explain.defects()}
     shown = timelines.shows()
-    assert proven == set(shown)
+    assert set() == proven - set(shown), "python -m conformance.docs.timelines ID makes them"
     known = {d.id: d for d in explain.defects()}
     for id, each in shown.items():
         assert (id, each.case) == (known[each.defect].requirement, known[each.defect].case)

@@ -12,8 +12,9 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -75,15 +76,28 @@ class Moment(BaseModel):
 class Looks:
     """How answers look, seen in turn: what differs from run to run is told by a number."""
 
-    def __init__(self) -> None:
+    def __init__(self, ours: Iterable[str] = ()) -> None:
         self._seen: dict[str, int] = {}
+        self._ours = tuple(ours)
 
-    def __call__(self, asked: str, status: int | None, text: str) -> str:
-        """Return how one answer looks; `asked` is method, target and body of its request."""
-        self._alike(asked)
+    def asked(self, request: str) -> None:
+        """See a request: method, target and body. All are seen before the first answer."""
+        self._alike(request)
+
+    def __call__(self, status: int | None, text: str) -> str:
+        """Return how one answer looks."""
         with suppress(ValueError):
-            text = json.dumps(json.loads(text), sort_keys=True)
+            text = json.dumps(self._own(json.loads(text)), sort_keys=True)
         return f"{status} {self._alike(text)}"
+
+    def _own(self, value: Any) -> Any:
+        """Return a value whose lists hold what has a name of ours, if anything in them has."""
+        if isinstance(value, dict):
+            return {name: self._own(inner) for name, inner in value.items()}
+        if not isinstance(value, list):
+            return value
+        kept = [x for x in value if any(n in json.dumps(x) for n in self._ours)]
+        return [self._own(inner) for inner in kept or value]
 
     def _alike(self, text: str) -> str:
         seen = self._seen
@@ -118,12 +132,14 @@ def ask(place, method, target, headers, body, takes):
         names.update({{old: value, quote(old, ""): quote(value, "")}})
 '''  # noqa: E501
 LOOK = f"""\
-def look(a):  # ids, names and times differ from run to run: only where each stood first counts
-    said = a.text if a.data is None else json.dumps(a.data, sort_keys=True)
-    _, said = [re.sub({WORD!r}, lambda m: f"#{{seen.setdefault(m[0], len(seen))}}", re.sub({TIME!r}, "TIME", t)) for t in (a.asked, said)]
-    return f"{{a.status}} {{said}}"
+def own(v):  # of a list what has a name of ours, if anything in it has
+    kept = [x for x in v if any(n in json.dumps(x) for n in names.values())] if isinstance(v, list) else []
+    return {{n: own(x) for n, x in v.items()}} if isinstance(v, dict) else [own(x) for x in kept or v] if isinstance(v, list) else v
+def alike(text):  # ids, names and times differ from run to run: only where each stood first counts
+    return re.sub({WORD!r}, lambda m: f"#{{seen.setdefault(m[0], len(seen))}}", re.sub({TIME!r}, "TIME", text))
 def looks(*places):
-    return [said for n, said in enumerate([look(answers[n]) for n in sorted(answers)]) if n in places]
+    _ = [alike(answers[n].asked) for n in sorted(answers)]
+    return [f"{{a.status}} {{alike(a.text if a.data is None else json.dumps(own(a.data), sort_keys=True))}}" for a in map(answers.get, places)]
 """  # noqa: E501
 """`Looks`, as a program has it."""
 REST = """\

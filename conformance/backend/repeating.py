@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from conformance.backend.subject import BackendSubject
 
 STEPS_MAX = 150
-SOURCE_MAX = 40_000
+SENT_MAX = 20_000
+"""Bytes that one request of a program may send."""
+SOURCE_MAX = 19_000
 """Characters that a program may have."""
 LOOKED_BACK = 400
 """Exchanges before one among which the makers of what it is about are sought."""
@@ -65,25 +67,30 @@ def again(subject: BackendSubject, finding: Finding, words: str) -> tuple[str, s
     numbers = [n for n in dict.fromkeys(finding.witness) if n < subject.exchanged]
     if not numbers:
         return "", ""
-    chosen = _Chosen(subject, finding, sorted(numbers))
-    steps = chosen.steps()
-    if steps is None:
-        return "", ""
-    turns = TURNS if chosen.at_once else 1
-    made = program(
-        subject.base_url, subject.run_id, chosen.moments(steps), chosen.shows(), words, turns
-    )
-    line = curl(subject.base_url, steps[0]) if len(steps) == 1 else ""
-    line = "" if subject.mark in (steps[0].target if line else "") else line
-    return line, made if len(made) <= SOURCE_MAX else ""
+    for most in (WHOLE_MAX, 0, -1):  # the whole case, what it changed, what its witnesses need
+        chosen = _Chosen(subject, finding, sorted(numbers), most)
+        steps = chosen.steps()
+        if steps is None:
+            continue
+        turns = TURNS if chosen.at_once else 1
+        made = program(
+            subject.base_url, subject.run_id, chosen.moments(steps), chosen.shows(), words, turns
+        )
+        line = curl(subject.base_url, steps[0]) if len(steps) == 1 else ""
+        line = "" if subject.mark in (steps[0].target if line else "") else line
+        if len(made) <= SOURCE_MAX:
+            return line, made
+    return "", ""
 
 
 class _Chosen:
     """The exchanges that a program repeats, in order."""
 
-    def __init__(self, subject: BackendSubject, finding: Finding, witness: Sequence[int]) -> None:
+    def __init__(
+        self, subject: BackendSubject, finding: Finding, witness: Sequence[int], most: int
+    ) -> None:
         self._subject, self._finding, self._witness = subject, finding, witness
-        self._every = subject.exchanges
+        self._every, self._most = subject.exchanges, most
         self._takes: dict[int, dict[str, Path]] = {}
         case = subject.cases[witness[-1]]
         alone = (
@@ -92,18 +99,25 @@ class _Chosen:
         )  # fmt: skip
         if not finding.shows:
             self._witness = sorted({*witness, *self._looks_after(witness[-1], case)})
-        numbers = set(witness) if alone else set(self._witness) | set(self._said_before(witness))
+        numbers = (
+            set(witness) if alone else set(self._witness) | set(self._said_before(witness, most))
+        )
         self._close(numbers)
         self._all = [self._every[n] for n in sorted(numbers)]
 
-    def _said_before(self, witness: Sequence[int]) -> Iterator[int]:
-        """Yield what the finding's case sent up to its last witness; of much, what may change."""
+    def _said_before(self, witness: Sequence[int], most: int) -> Iterator[int]:
+        """Yield what the finding's case sent up to its last witness.
+
+        Of more than `most` requests only what may change something; of a negative number nothing.
+        """
+        if most < 0:
+            return
         last = witness[-1]
         case = self._subject.cases[last]
         mine = [
             n for n in range(max(0, last - LOOKED_BACK), last) if self._subject.cases[n] == case
         ]
-        most = SPENT_MAX if case.startswith(SPENDING) else WHOLE_MAX
+        most = SPENT_MAX if case.startswith(SPENDING) else most
         for number in mine:
             request = self._every[number].request
             if len(mine) <= most or request.method not in SAFE:
@@ -149,9 +163,17 @@ class _Chosen:
             self._takes.setdefault(number, {})[value] = path
             yield number
         named = _named(self._subject, asked)
-        for earlier in self._every[start : asked.number] if named else ():
-            if _creates(self._subject, earlier) and named & set(_values(earlier)):
+        words = self._words(asked) if self._most < 0 else set()
+        for earlier in self._every[start : asked.number] if named or words else ():
+            if _creates(self._subject, earlier) and (
+                named & set(_values(earlier)) or words & self._words(earlier)
+            ):
                 yield earlier.number
+
+    def _words(self, exchange: Exchange) -> set[str]:
+        """Return the names of this run that stand anywhere in a request."""
+        text = unquote(exchange.request.target) + exchange.request.body.decode("utf-8", "replace")
+        return set(re.findall(re.escape(self._subject.mark) + r"[\w-]*", text))
 
     @property
     def at_once(self) -> bool:
@@ -188,14 +210,17 @@ class _Chosen:
         if self._finding.shows:
             where = {str(each.number): str(place) for place, each in enumerate(self._all)}
             return re.sub(r"#(\d+)", lambda m: where[m[1]], self._finding.shows)
-        look = Looks()
-        seen = [look(_asked(self._subject, each), each.status, _said(each)) for each in self._all]
+        taken = [v for takes in self._takes.values() for v in takes]
+        look = Looks((self._subject.run_id, *taken))
+        for each in self._all:
+            look.asked(_asked(self._subject, each))
         places = [
-            place for place, each in enumerate(self._all)
+            place
+            for place, each in enumerate(self._all)
             if each.number in self._witness and each.operation is not None
-        ]  # fmt: skip
+        ]
         listed = ", ".join(map(str, places))
-        expected = [seen[place] for place in places]
+        expected = [look(self._all[n].status, _said(self._all[n])) for n in places]
         if len(repr(expected)) <= EXPECTED_MAX:
             return f"looks({listed}) == {expected!r}"
         digest = hashlib.sha256(repr(expected).encode()).hexdigest()[:16]
@@ -204,7 +229,7 @@ class _Chosen:
     def _step(self, exchange: Exchange) -> Step | None:
         """Return an exchange's request as a step, None where it cannot be written down."""
         subject, request = self._subject, exchange.request
-        if not request.headers or len(request.body) > BODY_MAX or len(request.target) > BODY_MAX:
+        if not request.headers or len(request.body) > SENT_MAX or len(request.target) > SENT_MAX:
             return None
         body = request.body.decode("utf-8", "surrogateescape")
         if subject.redacted(request.target) != request.target or subject.redacted(body) != body:

@@ -18,7 +18,7 @@ from conformance.backend.requests import build, credentials
 from conformance.backend.subject import BackendSubject, Prepared
 from conformance.backend.world import operations_on, required
 from conformance.history import Exchange, Request, header
-from conformance.oracles import envelope
+from conformance.oracles import envelope, showing
 from conformance.oracles.found import found, ok, weaker
 from conformance.verdict import Finding, Inconclusive, NotApplicable
 from specs import Basis, Contract, Operation
@@ -436,17 +436,27 @@ def test_nothing_created(subject: BackendSubject, operation: Operation) -> Itera
     lister = operations_on(subject.contract, effect.resource, "list")[0]
     arguments = subject.world.arguments(operation, optional=True)
     scope = {n: arguments[n] for n in required(lister) if n in arguments}
+    seen = [subject.exchanged]
     before = all_ids(subject, lister, scope)
     attempts = _wrong_calls(subject, operation, arguments)
     sent = [attempt() for attempt in attempts]
     refused = [e for e in sent if _refused(e)]
+    seen.append(subject.exchanged)
     after = all_ids(subject, lister, scope)
     if after - before and len(refused) < len(sent):  # those that were accepted created these
         before, refused = after, _again(attempts, sent)
+        seen.append(subject.exchanged)
         after = all_ids(subject, lister, scope)
     if after - before:
+        looks = [subject.exchanges[n] for n in seen[-2:]]
+        items = (lister.effect.items if lister.effect else None) or ""
+        now, then = (
+            f"len({showing.reached(items, data)}[0])" if items else f"len({data})"
+            for data in ("data", f"{showing.at(looks[0].number)}.data")
+        )
         yield found(
-            "ER8", "a refused request created a record all the same", *refused[:3],
+            "ER8", "a refused request created a record all the same", looks[0], *refused[:3],
+            looks[1], shows=f"{now} > {then}",
             cause=f"refused-creates {operation.id}", operation=operation, basis=operation.basis,
         )  # fmt: skip
 

@@ -16,6 +16,7 @@ from conformance.backend.subject import BackendSubject
 from conformance.backend.views import write, writer_of
 from conformance.backend.world import creators, object_properties, operations_on, properties
 from conformance.history import Exchange
+from conformance.oracles import showing
 from conformance.oracles.found import found, ok, told, value_at, value_in
 from conformance.oracles.relations import values
 from conformance.verdict import Finding, Inconclusive, NotApplicable
@@ -87,6 +88,8 @@ def _calls(subject: BackendSubject, operation: Operation, tally: Tally) -> Itera
             f"{tally.pointer} within {tally.delay:g} s", first, *accepted[:3], last,
             cause=f"figure-stuck {operation.id} {tally.pointer}", operation=operation,
             basis=tally.basis, expected=f"{wanted:g} or more", actual=total(last, tally),
+            shows=f"sum({showing.reached(tally.pointer)}) < {len(accepted)} + "
+            f"sum({showing.reached(tally.pointer, showing.at(first.number) + '.data')})",
         )  # fmt: skip
 
 

@@ -6,10 +6,12 @@ an order that holds, a figure that equals another.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conformance.history import Exchange
+from conformance.oracles import showing
 from conformance.oracles.found import MISSING, found, value_in
 from conformance.verdict import Finding
 from specs import Operation
@@ -37,7 +39,32 @@ def judge_relations(
                 cause=f"relation {operation.id} {relation.left} {relation.op}{right}",
                 operation=operation,
                 basis=relation.basis,
+                shows=_shows(relation, _right(operation, relation, arguments, body)),
             )
+
+
+def _shows(relation: Relation, right: Any) -> str:
+    """Return when a relation is broken again, as an expression; '' where none is short."""
+    left = showing.reached(relation.left)
+    path = relation.right or ""
+    other = (
+        f"{showing.reached(path)}[0]"
+        if path.startswith("/")
+        else f"json.loads(put({json.dumps(right, default=str)!r}))"
+    )
+    how = {
+        "has": f"{relation.right!r} not in v",
+        "==": f"v != {other}",
+        "<=": f"v > {other}",
+        ">=": f"v < {other}",
+        "max-items": f"len(v) > {other}",
+        "counts": f"v != len({other})",
+        "intersects": f"not set(v) & set({other})",
+    }.get(relation.op)
+    if relation.op in ORDERS:
+        down = relation.op == "sorted-desc"
+        return f"(v := {left}) != sorted(v, reverse={down})"
+    return f"any({how} for v in {left} if v is not None)" if how else ""
 
 
 def holds(

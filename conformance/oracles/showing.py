@@ -22,6 +22,23 @@ def figure(name: str, number: int | None = None) -> str:
     return f"float({where}[{name.lower()!r}])"
 
 
+def reached(pointer: str, data: str = "data") -> str:
+    """Return the list of what a pointer with `*` for any entry reaches in a body."""
+    steps = pointer.split("/")[1:]
+    parts, here, letters = [], data, _letters()
+    for number, step in enumerate(steps):
+        if step == "*":
+            each = next(letters)
+            parts.append(f"for {each} in {here}")
+            here = each
+        elif number == len(steps) - 1:
+            parts.append(f"if isinstance({here}, dict) and {step!r} in {here}" if parts else "")
+            here = f"{here}[{step!r}]"
+        else:
+            here = f"{here}[{step!r}]"
+    return f"[{here} {' '.join(parts)}]" if any(parts) else f"[{here}]"
+
+
 _TYPES = {
     "string": "str", "integer": "int", "number": "int, float", "boolean": "bool",
     "array": "list", "object": "dict", "null": "type(None)",

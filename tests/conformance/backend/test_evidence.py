@@ -115,8 +115,8 @@ def test_answers_look_alike_where_only_ids_names_and_times_differ() -> None:
 
     def seen(first: str, second: str, at: str) -> list[str]:
         look = Looks()
-        asked = f'POST /v1 {{"name": "{first}"}}'
-        return [look(asked, 201, f'{{"id": "{i}", "at": "{at}"}}') for i in (first, second)]
+        look.asked(f"POST /v1 {first}")
+        return [look(201, f'{{"id": "{i}", "at": "{at}"}}') for i in (first, second)]
 
     assert seen("id-000001", "id-000002", "2026-01-01T00:00:00Z") == seen(
         "id-77777", "id-88888", "2027-01-01T00:00:00.5+01:00"

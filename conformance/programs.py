@@ -144,6 +144,7 @@ def looks(*places):
 """`Looks`, as a program has it."""
 REST = """\
 for turn in range({times}):
+    time.sleep({pause} * bool(turn))
     names, answers, seen = {{{run!r}: secrets.token_hex({half})}}, {{}}, {{}}
     for wait, steps in MOMENTS:
         crew = [threading.Thread(target=ask, args=(len(answers) + n, *s)) for n, s in enumerate(steps)]
@@ -155,18 +156,24 @@ for turn in range({times}):
 
 
 def program(
-    base_url: str, run: str, moments: Sequence[Moment], shows: str, message: str, times: int = 1
+    base_url: str,
+    run: str,
+    moments: Sequence[Moment],
+    shows: str,
+    message: str,
+    times: int = 1,
+    pause: float = 0,
 ) -> str:
     """Return a program; '' if it would be longer than `LINES_MAX`.
 
     `run` is the part of names that is another one whenever the program runs. `shows` is an
     expression over the last answer (`status`, `header`, `text`, `data`), over all `answers` by
-    number, and over how they `look`. It is tried `times` times.
+    number, and over how they `look`. It is tried `times` times, `pause` seconds apart.
     """
     fields = Counter(step.fields for moment in moments for step in moment.steps)
     usual = max(fields, key=lambda each: (fields[each], each))
     rest = (LOOK if "looks(" in shows else "") + REST.format(
-        times=times, run=run, half=max(1, len(run) // 2), shows=shows, message=message
+        times=times, pause=pause, run=run, half=max(1, len(run) // 2), shows=shows, message=message
     )
     what = message.replace("\\", "/").replace('"""', "'")
     room = LINES_MAX - (HEAD + rest).count("\n")

@@ -36,6 +36,19 @@ STATUS_LAST = re.compile(r"^(envelope-\w+|request-id-missing|not-json)-([^-\s]+)
 MEDIA_TYPE = re.compile(r"^media-type-(\w+)-(.+)$")
 OTHER_SUCCESS = re.compile(r"^undeclared-status-(2\d\d)$")
 SCHEMA = re.compile(r"^schema (\S+) (\S+) (.+) (\S+)$")
+HEADER = re.compile(
+    r"^(usage-header-missing|usage-header-form|usage-not-constant|usage-above-limit|usage-shrinks|"
+    r"limit-header-missing) (\S+)(?: (\S+))?$"
+)
+HEADERS = {
+    "usage-header-missing": "answers lack headers that are declared for usage",
+    "usage-header-form": "headers of usage are not whole numbers",
+    "usage-not-constant": "headers of a plan and its limits change between answers to one tenant",
+    "usage-above-limit": "more is used than a plan allows and yet admitted",
+    "usage-shrinks": "figures of usage shrink from one answer to the next",
+    "limit-header-missing": "answers lack the rate-limit headers",
+}
+"""Causes about one header field: which one is a place, since one mistake spoils all alike."""
 LACKING = {
     "envelope-code": "error answers have no code where it is declared",
     "envelope-message": "error answers have no message where it is declared",
@@ -87,6 +100,8 @@ def _parted(finding: Finding, contract: Contract, ids: set[str]) -> tuple[str, s
             found[1],
             f"answers are of {found[2]}, not of what is declared",
         )
+    if found := HEADER.match(cause):
+        return found[1], " ".join(part for part in found.groups()[1:] if part), HEADERS[found[1]]
     tokens = [t for t in cause.split() if t not in ids]
     head, rest = tokens[0], tokens[1:]
     if head in ("accepted", "status", "code") and rest:

@@ -46,6 +46,8 @@ BY_ITSELF = ("CT", "ER", "AU", "RB", "HD", "RL", "RA", "PD")
 """Groups of requirements that one answer can break whatever was said before."""
 EXPECTED_MAX = 1500
 """Characters of answers that a program spells out; longer ones it knows by their hash."""
+AGAIN, PAUSE_SPENT = 3, 1.5
+"""How often, and how many seconds apart, a program tries to use a quota up within its window."""
 TURNS = 40
 """How often a program tries what only chance shows."""
 
@@ -72,9 +74,16 @@ def again(subject: BackendSubject, finding: Finding, words: str) -> tuple[str, s
         steps = chosen.steps()
         if steps is None:
             continue
-        turns = TURNS if chosen.at_once else 1
+        spends = subject.cases[max(numbers)].startswith(SPENDING)
+        turns = TURNS if chosen.at_once and not spends else AGAIN if spends else 1
         made = program(
-            subject.base_url, subject.run_id, chosen.moments(steps), chosen.shows(), words, turns
+            subject.base_url,
+            subject.run_id,
+            chosen.moments(steps),
+            chosen.shows(),
+            words,
+            turns,
+            PAUSE_SPENT if spends else 0,
         )
         line = curl(subject.base_url, steps[0]) if len(steps) == 1 else ""
         line = "" if subject.mark in (steps[0].target if line else "") else line

@@ -28,9 +28,9 @@ SHOWN = (
 )  # fmt: skip
 PROGRAMS = (
     "accept.missing-field", "auth.prefix-compared", "keys.revoked-works", "page.gap",
-    "error.rejected-yet-changed", "limit.body-empty",
+    "error.rejected-yet-changed",
 )  # fmt: skip
-"""Defects of which one request, a made key, a walk, a refusal and a limit show what they do."""
+"""Defects that one request, a made key, a walk and a refused change show."""
 ALONE = ("CT1", "CT2", "CT3", "CT6", "CT7", "ER4", "ER6", "ER7")
 """Requirements that one answer can break by itself."""
 

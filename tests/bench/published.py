@@ -36,6 +36,7 @@ from specs.reading import joined
 from tests.bench.published_servers import SERVERS, Call, Published
 
 HAND_WRITTEN = Path(__file__).parent / "hand_written"
+UV = str(Path(sys.executable).parent / "uv")
 SHARE = 0.9
 """Part of a hand-written extension that a draft must find."""
 PATIENCE = 180.0
@@ -100,8 +101,8 @@ def install(server: Published, folder: Path) -> Path:
         python = next(pythons(server), None)
         if python is None:
             raise SystemExit(f"{server.name} needs Python {server.python}, and none is here")
-        run(["uv", "venv", "-q", "-p", python, str(folder)])
-        run(["uv", "pip", "install", "-q", "--python", str(programs / "python"), *server.packages])
+        run([UV, "venv", "-q", "-p", python, str(folder)])
+        run([UV, "pip", "install", "-q", "--python", str(programs / "python"), *server.packages])
     return programs
 
 
@@ -167,21 +168,26 @@ def _wait(process: subprocess.Popen[bytes], url: str, headers: Any, log: Path) -
 # --- what its owner has ---------------------------------------------------------------------------
 
 
-def called(root: str, server: Published, call: Call) -> Any:
-    """Send one plain call of the owner's and return the answer's JSON."""
+def called(root: str, server: Published, call: Call, seen: bool = False) -> Any:
+    """Send one plain call of the owner's and return the answer's JSON.
+
+    Ends the bench if it is refused; with `seen`, the refusal is what is seen.
+    """
     method, path, body = call
     answer = httpx.request(
         method, root + path, json=body, headers=dict(server.headers), timeout=30,
         follow_redirects=True,
     )  # fmt: skip
-    if answer.status_code >= 400:
+    if answer.status_code >= 400 and not seen:
         raise SystemExit(f"{server.name}: {method} {path}: {answer.status_code} {answer.text:.300}")
+    if answer.status_code >= 400:
+        return f"answered {answer.status_code}"
     return answer.json() if answer.content else None
 
 
 def snapshot(root: str, server: Published) -> list[Any]:
     """Return what the owner has, without what changes by being read."""
-    return [_kept(called(root, server, call), server.exclude) for call in server.shown]
+    return [_kept(called(root, server, call, True), server.exclude) for call in server.shown]
 
 
 def _kept(value: Any, exclude: tuple[str, ...]) -> Any:
@@ -261,34 +267,50 @@ def judged(server: Published, folder: Path, beside: bool) -> Row:
     """Take one server from its description to a verdict."""
     row = Row(server.name)
     programs = install(server, folder / "installed")
-    home = Path(tempfile.mkdtemp(prefix="home-", dir=folder))
-    with started(server, programs, home) as root:
-        for call in server.seeds:
-            called(root, server, call)
-        before = snapshot(root, server)
-        row.foreign = len(server.seeds)
-        described = httpx.get(root + server.spec, headers=dict(server.headers), timeout=60)
-        api, overlay = folder / "openapi.json", folder / "overlay.yaml"
-        api.write_bytes(described.content)
+    api, overlay = folder / (server.described or "openapi.json"), folder / "overlay.yaml"
+    key = ["--api-key", server.key] if server.key else []
+    with seeded(row, server, programs, folder, "draft and backend") as root:
         base = root + server.base
-        key = ["--api-key", server.key] if server.key else []
-        command(row, "draft", ["spec", "draft", str(api), "--probe", base, *key, "--to",
-                               str(overlay)], folder)  # fmt: skip
+        if server.described:
+            api.write_bytes((Path(__file__).parent / server.described).read_bytes())
+        else:
+            described = httpx.get(root + server.spec, headers=dict(server.headers), timeout=60)
+            api.write_bytes(described.content)
+        words = ["spec", "draft", str(api), "--probe", base, *key, "--to", str(overlay)]
+        command(row, "draft", words, folder)
         row.operations = len(specs.load(api).operations)
         row.share, row.missed = share(server.name, str(api), overlay)
-        common = ["--base-url", base, "--api", str(api), "--overlay", str(overlay), *key]
         command(row, "check", ["spec", "check", str(api), "--overlay", str(overlay)], folder)
-        command(row, "backend", ["backend", *common, "--out", str(folder / "backend")], folder)
-        row.changed += differences(before, snapshot(root, server), "backend")
-        command(row, "load", ["load", *common, "--load-profile", "smoke", "--out",
-                              str(folder / "load")], folder)  # fmt: skip
-        row.changed += differences(before, snapshot(root, server), "load")
-        for part in ("backend", "load"):
-            _read(row, folder / part / "results.json")
-        if beside:
-            row.beside = schemathesis(server, api, base)
-    shutil.rmtree(home, ignore_errors=True)
+        drafted = ["--base-url", base, "--api", str(api), "--overlay", str(overlay), *key]
+        command(row, "backend", ["backend", *drafted, "--out", str(folder / "backend")], folder)
+    # on fresh data: what the backend run sent may have broken a server for good
+    with seeded(row, server, programs, folder, "load") as root:
+        drafted[1] = root + server.base
+        words = ["load", *drafted, "--load-profile", "smoke", "--out", str(folder / "load")]
+        command(row, "load", words, folder)
+    for part in ("backend", "load"):
+        _read(row, folder / part / "results.json")
+    if beside:
+        with seeded(row, server, programs, folder, "") as root:
+            row.beside = schemathesis(server, api, root + server.base)
     return row
+
+
+@contextmanager
+def seeded(row: Row, server: Published, programs: Path, folder: Path, what: str) -> Iterator[str]:
+    """Start a server with its owner's records; at the end see what became of them in `what`."""
+    home = Path(tempfile.mkdtemp(prefix="home-", dir=folder))
+    try:
+        with started(server, programs, home) as root:
+            for call in server.seeds:
+                called(root, server, call)
+            before = snapshot(root, server)
+            row.foreign = len(server.seeds)
+            yield root
+            if what:
+                row.changed += differences(before, snapshot(root, server), what)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def differences(before: list[Any], after: list[Any], when: str) -> list[str]:

@@ -44,6 +44,8 @@ class Published:
     python: tuple[int, int] = (3, 11)
     exclude: tuple[str, ...] = ()
     """Properties that change by being read."""
+    described: str = ""
+    """File beside this one that describes it, where it does not describe itself."""
 
 
 def _basic(text: str) -> str:
@@ -130,5 +132,14 @@ SERVERS: tuple[Published, ...] = (
         shown=(("GET", "/folders?filter[name][_starts_with]=owner-&sort=name", None),
                ("GET", "/users/me", None)),
         exclude=("last_access", "last_page"),
+    ),
+    Published(
+        "json-server", ("json-server@0.17.4",),
+        ("node", "{bin}/json-server", "--host", "127.0.0.1", "--port", "{port}", "{home}/db.json"),
+        "/notes", kind="npm", described="json_server.yaml",
+        before=(("node", "-e", "require('fs').writeFileSync('{home}/db.json', "
+                 "JSON.stringify({{notes: []}}))"),),
+        seeds=tuple(("POST", "/notes", {"title": f"owner {n}", "text": "hers"}) for n in range(3)),
+        shown=tuple(("GET", f"/notes/{n + 1}", None) for n in range(3)),
     ),
 )  # fmt: skip

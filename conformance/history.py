@@ -14,7 +14,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 FIELD = 200
-"""Bytes that one header field takes as it is kept."""
+"""Bytes that one header field takes as it is kept, beside its letters."""
 Headers = tuple[tuple[str, str], ...]
 Failure = Literal[
     "refused", "reset", "timeout", "truncated", "garbage", "closed", "tls", "too-large"
@@ -142,7 +142,11 @@ class Exchange:
     def size(self) -> int:
         """About how many bytes it takes: its bodies, and its header fields as objects."""
         parts = (self.request, self.response)
-        return sum(len(p.body) + FIELD * len(p.headers) for p in parts if p is not None)
+        return sum(
+            len(p.body) + sum(FIELD + len(name) + len(value) for name, value in p.headers)
+            for p in parts
+            if p is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)

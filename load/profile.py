@@ -23,6 +23,11 @@ FEWEST_STEPS = 6
 """Steps below which a search finds nothing."""
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
+DAY = 86_400
+"""Seconds that one wait, stage or timeout may take at most, but for a stage of a soak."""
+FASTEST = 10_000_000
+"""Requests a second that a profile may ask for at most."""
+Weight = Annotated[int, Field(ge=0, le=10_000)]
 Kind = Literal["open", "closed", "breakpoint", "rate-limit", "retry-storm", "pagination"]
 
 
@@ -38,6 +43,7 @@ class Part(BaseModel):
         extra="forbid",
         alias_generator=lambda name: name.replace("_", "-"),
         populate_by_name=True,
+        allow_inf_nan=False,
     )
 
 
@@ -46,9 +52,9 @@ class Stage(Part):
 
     name: str = "steady"
     seconds: float = Field(gt=0, le=7 * 86_400)
-    rate: float = Field(gt=0, le=10_000_000, description="requests per second at its start")
+    rate: float = Field(gt=0, le=FASTEST, description="requests per second at its start")
     to: float | None = Field(
-        default=None, gt=0, le=10_000_000, description="rate at its end; absent: it stays"
+        default=None, gt=0, le=FASTEST, description="rate at its end; absent: it stays"
     )
 
     @property
@@ -65,9 +71,11 @@ class Stage(Part):
 class Search(Part):
     """How a breakpoint is searched: doubled until a gate breaks, then bisected."""
 
-    start: float = Field(default=20, gt=0)
-    limit: float = Field(default=20_000, gt=0, description="rate that is never exceeded")
-    seconds: float = Field(default=5, gt=0, description="length of one step")
+    start: float = Field(default=20, gt=0, le=FASTEST)
+    limit: float = Field(
+        default=20_000, gt=0, le=FASTEST, description="rate that is never exceeded"
+    )
+    seconds: float = Field(default=5, gt=0, le=DAY, description="length of one step")
     precision: Ratio = Field(default=0.1, description="width of the last bracket over its rate")
     steps: int = Field(default=20, ge=2, le=200)
 
@@ -80,10 +88,12 @@ class RateLimitPlan(Part):
         default=None, description="REQUESTS/SECONDS, for APIs whose answers do not say it"
     )
     below: Ratio = Field(default=0.8, description="share of the quota used in the first burst")
-    above: float = Field(default=2.0, ge=1, description="times the quota in the last burst")
+    above: float = Field(
+        default=2.0, ge=1, le=1000, description="times the quota in the last burst"
+    )
     concurrency: int = Field(default=32, ge=1, le=4096)
-    max_requests: int = Field(default=5000, ge=1)
-    max_wait: float = Field(default=90, gt=0, description="longest wait for a fresh window")
+    max_requests: int = Field(default=5000, ge=1, le=10**9)
+    max_wait: float = Field(default=90, gt=0, le=DAY, description="longest wait for a fresh window")
 
     @field_validator("quota")
     @classmethod
@@ -95,11 +105,13 @@ class RateLimitPlan(Part):
 class StormPlan(Part):
     """A backend that fails for a while, and clients that go on asking."""
 
-    outage_after: float = Field(default=3, ge=0)
-    outage: float = Field(default=30, gt=0)
-    recovery: float = Field(default=10, gt=0)
+    outage_after: float = Field(default=3, ge=0, le=DAY)
+    outage: float = Field(default=30, gt=0, le=DAY)
+    recovery: float = Field(default=10, gt=0, le=DAY)
     clients: int = Field(default=8, ge=1, le=256)
-    pace: float = Field(default=0.5, gt=0, description="calls per second of one client")
+    pace: float = Field(
+        default=0.5, gt=1e-6, le=10_000, description="calls per second of one client"
+    )
     drivers: tuple[str, ...] = Field(
         default=(), description="command lines of drivers whose SDKs are clients too"
     )
@@ -108,10 +120,12 @@ class StormPlan(Part):
 class Walk(Part):
     """Lists walked from end to end while others write."""
 
-    lists: int = Field(default=20, ge=1, description="complete walks wanted")
-    page: int = Field(default=10, ge=1)
-    prepared: int = Field(default=60, ge=1, description="items that stay there throughout")
-    writers: int = Field(default=4, ge=1)
+    lists: int = Field(default=20, ge=1, le=100_000, description="complete walks wanted")
+    page: int = Field(default=10, ge=1, le=10_000)
+    prepared: int = Field(
+        default=60, ge=1, le=100_000, description="items that stay there throughout"
+    )
+    writers: int = Field(default=4, ge=1, le=100_000)
 
 
 class Latency(Part):
@@ -185,13 +199,20 @@ class Profile(Part):
     kind: Kind = "open"
     arrival: Literal["constant", "poisson"] = "constant"
     users: int = Field(default=32, ge=1, le=100_000, description="connections over all workers")
-    timeout: float = Field(default=10, gt=0, description="seconds until an answer is given up")
-    drain: float = Field(default=5, ge=0, description="seconds that stragglers have at the end")
-    prepare: int = Field(default=4, ge=0, description="resources of each kind made beforehand")
+    timeout: float = Field(
+        default=10, gt=0, le=DAY, description="seconds until an answer is given up"
+    )
+    drain: float = Field(
+        default=5, ge=0, le=DAY, description="seconds that stragglers have at the end"
+    )
+    prepare: int = Field(
+        default=4, ge=0, le=100_000, description="resources of each kind made beforehand"
+    )
     ledger: bool = Field(default=True, description="read acknowledged writes back at the end")
     settle: float | None = Field(
         default=None,
         ge=0,
+        le=DAY,
         description="seconds waited before writes are read back; absent: each is looked for until "
         "it shows, as long as the contract says that this may take",
     )
@@ -201,7 +222,7 @@ class Profile(Part):
     )
     only: tuple[str, ...] = Field(default=(), description="operations to use; none: all")
     safe: bool = Field(default=False, description="only operations that change nothing")
-    weights: dict[str, int] = Field(default_factory=dict, description="operation -> its weight")
+    weights: dict[str, Weight] = Field(default_factory=dict, description="operation -> its weight")
     stages: tuple[Stage, ...] = ()
     search: Search = Search()
     rate_limit: RateLimitPlan = RateLimitPlan()
@@ -252,7 +273,7 @@ def load_profile(source: str | Path | Profile) -> Profile:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ProfileError(f"no such load profile: {path}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ProfileError(f"{path}: not readable as TOML: {error}") from error
     return parse(raw, str(path))
 

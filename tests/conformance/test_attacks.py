@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
@@ -47,3 +48,20 @@ def test_every_finding_of_the_review_has_its_row() -> None:
     assert len(rows) == len(set(rows))
     numbers = {int(found[0]) for row in rows if (found := re.match(r"\d+", row))}
     assert set(range(1, 17)) == numbers
+
+
+LIMIT = re.compile(r"^\| [^|]+ \| [^|]+ \| ([\d,]+)( KiB| MiB)? \| `([\w.]+)\.([A-Z_]+)` \|$")
+UNITS = {"": 1, " KiB": 1024, " MiB": 1024 * 1024}
+
+
+def test_limits_that_people_read_are_those_of_the_code() -> None:
+    """`SECURITY.md` names each limit with its number, and the number is the one that holds."""
+    text = (TESTS.parent / ".github" / "SECURITY.md").read_text("utf-8")
+    part = text.partition("## What is bounded")[2].partition("\n`--max-requests`")[0]
+    lines = [n for n in part.splitlines() if n.startswith("|") and not n.startswith("|--")][1:]
+    rows = [LIMIT.match(line) for line in lines]
+    assert len(rows) > 20
+    assert [] == [line for line, row in zip(lines, rows, strict=True) if row is None]
+    for row in filter(None, rows):
+        told = int(row[1].replace(",", "")) * UNITS[row[2] or ""]
+        assert told == getattr(import_module(row[3]), row[4]), row[0]

@@ -1,10 +1,12 @@
 """Load profiles: shipped ones are valid, broken ones are refused in words."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
-from load.profile import ProfileError, length, load_profile, names, parse, within
+from load.profile import Part, Profile, ProfileError, length, load_profile, names, parse, within
 
 OPEN = {"name": "own", "stages": [{"seconds": 1, "rate": 1}]}
 
@@ -42,6 +44,42 @@ def test_a_broken_profile_is_refused_with_what_and_where(
     """A profile error names the place and what may stand there."""
     with pytest.raises(ProfileError, match=words):
         parse({**OPEN, **change}, "mine.toml")
+
+
+def _numbers(model: type[Part], way: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the way to every number of a profile, through its parts."""
+    for name, field in model.model_fields.items():
+        here = (*way, (field.alias or name))
+        kinds = [field.annotation, *get_args(field.annotation)]
+        inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, Part)), None)
+        if inner is not None:
+            yield from _numbers(inner, here)
+        elif {int, float} & set(kinds):
+            yield here
+
+
+@pytest.mark.parametrize("way", list(_numbers(Profile)), ids=".".join)
+@pytest.mark.parametrize("value", ["inf", "nan", "-inf", "-1", "1e30", "1e400"])
+def test_every_number_of_a_profile_has_a_range(way: tuple[str, ...], value: str) -> None:
+    """`drain = inf`, `prepare = 1e8`: what no run can wait for or make is refused in words."""
+    *parts, name = way
+    given: Any = {name: float(value)}
+    for part in reversed(parts):
+        given = {part: [given] if part == "stages" else given}
+    raw = {**OPEN, **given}
+    if parts[:1] == ["stages"]:
+        raw["stages"] = [{"seconds": 1, "rate": 1, name: float(value)}]
+    if parts[:1] == ["gates"] and value == "1e30":
+        return  # a bound that nothing reaches only judges nothing
+    with pytest.raises(ProfileError, match=name):
+        parse(raw, "mine.toml")
+
+
+@pytest.mark.parametrize("weight", [-1, 10**6, float("inf"), "x"])
+def test_weights_are_shares(weight: object) -> None:
+    """A negative weight, or one that outweighs memory, is refused."""
+    with pytest.raises(ProfileError, match="weights"):
+        parse({**OPEN, "weights": {"memory.get": weight}}, "mine.toml")
 
 
 def test_an_unknown_profile_lists_the_known_ones() -> None:

@@ -114,21 +114,18 @@ BASE, key = urllib.parse.urlsplit(sys.argv[1] if len(sys.argv) > 1 else {base!r}
 USUAL, quote = {usual}, urllib.parse.quote
 MOMENTS = [  # (wait, [(method, target, headers, body, {{what later steps repeat: where it stands}})])
 {moments}]
-def put(text):
-    return re.sub("|".join(map(re.escape, names)), lambda m: names[m[0]], text)
+put = lambda text: re.sub("|".join(map(re.escape, names)), lambda m: names[m[0]], text)
 def ask(place, method, target, headers, body, takes):
     link = (http.client.HTTPSConnection if BASE.scheme == "https" else http.client.HTTPConnection)(BASE.hostname, BASE.port, timeout=30)
     target, body, fields = put(target), put(body), {{n: put(v) for n, v in headers.items()}}
     status, header, text, data = None, {{}}, "", None
     with contextlib.suppress(ValueError, OSError, http.client.HTTPException):
         link.request(method, BASE.path.rstrip("/") + target, body.encode("utf-8", "surrogateescape") or None, fields)
-        got = link.getresponse()
-        status, header = got.status, {{n.lower(): v for n, v in got.getheaders()}}
+        status, header = (got := link.getresponse()).status, {{n.lower(): v for n, v in got.getheaders()}}
         data = json.loads(text := got.read().decode("utf-8", "replace"))
     answers[place] = types.SimpleNamespace(status=status, header=header, text=text, data=data, asked=f"{{method}} {{target}} {{body}}")
     print(method, target, ascii(body[:200]), "->", status, ascii(text[:200]))
-    for old, path in takes.items():
-        value = str(functools.reduce(lambda inner, part: inner[part], path, data))
+    for old, value in [(old, str(functools.reduce(lambda v, part: v[part], path, data))) for old, path in takes.items()]:
         names.update({{old: value, quote(old, ""): quote(value, "")}})
 '''  # noqa: E501
 LOOK = f"""\
@@ -144,8 +141,7 @@ def looks(*places):
 """`Looks`, as a program has it."""
 REST = """\
 for turn in range({times}):
-    time.sleep({pause} * bool(turn))
-    names, answers, seen = {{{run!r}: secrets.token_hex({half})}}, {{}}, {{}}
+    names, answers, seen, _ = {{{run!r}: secrets.token_hex({half})}}, {{}}, {{}}, time.sleep({pause} * bool(turn))
     for wait, steps in MOMENTS:
         crew = [threading.Thread(target=ask, args=(len(answers) + n, *s)) for n, s in enumerate(steps)]
         _ = time.sleep(wait), [each.start() for each in crew], [each.join() for each in crew]

@@ -15,7 +15,7 @@ from conformance.backend.spelling import spelt
 from conformance.backend.suite import run
 from conformance.backend.teeth import judged
 from conformance.history import Exchange
-from conformance.programs import Looks, Step, curl
+from conformance.programs import LINES_MAX, Looks, Moment, Step, curl, program
 from conformance.reference.backend.defects import DEFECTS
 from conformance.reference.defects import Defects
 from conformance.verdict import Finding
@@ -108,6 +108,16 @@ def test_a_step_is_a_line_for_a_shell_where_a_shell_can_say_it() -> None:
         '--data-binary \'{"a": "it\'"\'"\'s"}\''
     )
     assert curl("http://h", step.model_copy(update={"keys": (("x", 'key["KEY"][:3]'),)})) == ""
+
+
+@pytest.mark.parametrize("shows", ["status == 200", "looks(0) == ['x']"])
+def test_a_program_has_at_most_forty_lines_however_much_it_sends(shows: str) -> None:
+    """Requests share lines where there are many, and what is sent often stands there once."""
+    moments = [Moment(steps=(Step(method="GET", target=f"/v1/{n}"),)) for n in range(60)]
+    made = program("http://h", "abcd1234", [*moments, *moments[:1] * 99], shows, "CT1: m", 3, 1.5)
+    compile(made, "program", "exec")
+    assert made.count("\n") <= LINES_MAX
+    assert "* 99" in made
 
 
 def test_answers_look_alike_where_only_ids_names_and_times_differ() -> None:

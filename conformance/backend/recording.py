@@ -17,18 +17,19 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import IO, Any
 
 import specs
+from conformance.backend import recorded
+from conformance.backend.recorded import FORMAT
 from conformance.backend.subject import BackendSubject
 from conformance.backend.transport import Answer
-from conformance.history import Exchange, Failure, Request, Response
+from conformance.history import Exchange, Request, Response
 from conformance.oracles.limits import Quota
 from conformance.verdict import Inconclusive
 from specs import Contract
 
 SHORT = "the recording ends before this case does"
-FORMAT = "memconform.recording/1"
 
 
 class RecordingError(ValueError):
@@ -182,8 +183,14 @@ def head_of(subject: BackendSubject) -> Head:
 
 
 def lines_of(path: Path) -> list[str]:
-    """Return the lines of a recording; what else Unicode calls a line's end stands inside texts."""
-    text = path.read_bytes().decode("utf-8")
+    """Return the lines of a recording; what else Unicode calls a line's end stands inside texts.
+
+    Raises RecordingError.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"{path}: not UTF-8, so no recording: {error}") from error
     return text.removesuffix("\n").split("\n") if text else []
 
 
@@ -193,34 +200,20 @@ def read(path: Path) -> tuple[Head, list[Kept]]:
     if not lines:
         raise RecordingError(f"{path}: empty")
     try:
-        head = json.loads(lines[0])
+        made = recorded.head(lines[0])
     except ValueError as error:
-        raise RecordingError(f"{path}:1: not JSON: {error}") from error
-    if not isinstance(head, dict) or head.pop("format", None) != FORMAT:
-        raise RecordingError(f"{path}:1: not a recording of the format {FORMAT}")
+        raise RecordingError(f"{path}:1: {error}") from error
     kept = []
-    for number, line in enumerate(lines[1:], 2):
+    for number, text in enumerate(lines[1:], 2):
         try:
-            value = json.loads(line)
-            if "end" not in value:
-                kept.append(_kept(value))
-        except (ValueError, KeyError, TypeError) as error:
+            line = recorded.line(text)
+        except ValueError as error:
             if number == len(lines):
                 break  # the run was ended in the middle of this line
-            raise RecordingError(f"{path}:{number}: {type(error).__name__}: {error}") from error
-    try:
-        quota = head.get("quota")
-        made = Head(
-            **{
-                **head,
-                "principals": tuple(head["principals"]),
-                "also": tuple(head.get("also", ())),
-                "quota": tuple(quota) if quota else None,
-            }
-        )
-    except (TypeError, KeyError) as error:
-        raise RecordingError(f"{path}:1: {error}") from error
-    return made, kept
+            raise RecordingError(f"{path}:{number}: {error}") from error
+        if line is not None:
+            kept.append(_kept(line))
+    return Head(**made.model_dump(exclude={"format"})), kept
 
 
 def lacking(path: Path) -> str:
@@ -229,7 +222,7 @@ def lacking(path: Path) -> str:
     try:
         end = json.loads(last)["end"]
         count, digest = end["exchanges"], end["digest"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "it breaks off before the end of its run"
     held = len(lines) - 1
     if held != count:
@@ -238,31 +231,21 @@ def lacking(path: Path) -> str:
     return "" if made == digest else "it was edited after its run"
 
 
-def _kept(line: Mapping[str, Any]) -> Kept:
-    raw = line["response"]
-    response = None
-    if raw is not None:
-        body = raw["text"].encode() if "text" in raw else base64.b64decode(raw["base64"])
-        response = Response(
-            int(raw["status"]), tuple((n, v) for n, v in raw["headers"]), body, raw["complete"]
-        )
-    failure: Failure | None = line["failure"]
-    if failure is not None and failure not in get_args(Failure):
-        raise ValueError(f"unknown failure {failure!r}")
-    answer = Answer(response, failure, line["sent"], line["received"], line["connection"])
+def _kept(line: recorded.ExchangeLine) -> Kept:
+    raw = line.response
+    response = Response(raw.status, raw.headers, raw.body, raw.complete) if raw else None
+    answer = Answer(response, line.failure, line.sent, line.received, line.connection)
     exchange = Exchange(
-        -1, _asked(line), response,
-        line["sent"], line["received"], line.get("operation"), failure, line.get("principal", ""),
+        -1, _asked(line), response, line.sent, line.received, line.operation, line.failure,
+        line.principal,
     )  # fmt: skip
-    return Kept(line["case"], answer, line["at"], exchange, str(line.get("salt", "")))
+    return Kept(line.case, answer, line.at, exchange, line.salt)
 
 
-def _asked(line: Mapping[str, Any]) -> Request:
+def _asked(line: recorded.ExchangeLine) -> Request:
     """Return the request of a line; recordings of before have neither its headers nor its body."""
-    raw = line.get("request") or {"headers": [], "text": ""}
-    body = raw["text"].encode() if "text" in raw else base64.b64decode(raw["base64"])
-    headers = tuple((str(n), str(v)) for n, v in raw["headers"])
-    return Request(str(line.get("method", "")), str(line.get("target", "")), headers, body)
+    raw = line.request
+    return Request(line.method, line.target, raw.headers if raw else (), raw.body if raw else b"")
 
 
 @dataclass
@@ -388,7 +371,11 @@ def _named(principal: str) -> str:
 def judge(path: Path) -> BackendSubject:
     """Return a subject that plays a recording. Raises RecordingError or SpecError."""
     head, kept = read(path)
-    return replayed(specs.load(head.api), head, by_case(kept))
+    contract = specs.load(head.api)
+    try:
+        return replayed(contract, head, by_case(kept))
+    except ValueError as error:
+        raise RecordingError(f"{path}:1: {error}") from error
 
 
 def cases_in(path: Path) -> Iterator[str]:

@@ -282,6 +282,7 @@ def read(path: Path) -> Baseline:
     try:
         text = path.read_text("utf-8")
         plain: Any = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        json.dumps(plain, ensure_ascii=False, default=str).encode()  # half characters are none
         first = isinstance(plain, dict) and plain.get("schema") == First().schema_
         return _converted(First.model_validate(plain)) if first else Baseline.model_validate(plain)
     except OSError as error:

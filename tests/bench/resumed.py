@@ -72,14 +72,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.resumed", description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--api", action="append", default=[], help="claiv and octamem")
     parser.add_argument("--case", action="append", default=[], help="only these cases")
     given = parser.parse_args()
+    apis = given.api or ["claiv", "octamem"]
     drawn, bad = random.Random(given.seed), 0
     chosen = [word for case in given.case for word in ("--case", case)]
     for number in range(given.kills):
-        api = ("claiv", "octamem", "memsy", "sovant")[number % 4]
+        api = apis[number % len(apis)]
         inside = CONCURRENT if number % 3 == 0 and api == "claiv" else ""
-        after = drawn.randrange(0, 12) if inside else drawn.randrange(1, 700)
+        after = drawn.randrange(0, 12) if inside else drawn.randrange(1, 300)
         began = monotonic()
         with Embedded() as backend, tempfile.TemporaryDirectory() as place:
             folder = Path(place)

@@ -187,13 +187,15 @@ def test_a_recording_that_was_cut_off_is_still_judged(
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", "empty"), ("{}", "not a recording"), ("no json", "not JSON"),
-     ('{"format": "memconform.recording/1"}', "principals")],
+    [(b"", "empty"), (b"{}", "not a recording"), (b"no json", "not JSON"),
+     (b"\xff", "not UTF-8"), (b"[" * 100_000, "not JSON"),
+     (b'{"format": "memconform.recording/1"}', "api: Field required")],
+    ids=["empty", "object", "text", "bytes", "deep", "head"],
 )  # fmt: skip
-def test_what_is_no_recording_is_refused(text: str, words: str, tmp_path: Path) -> None:
+def test_what_is_no_recording_is_refused(text: bytes, words: str, tmp_path: Path) -> None:
     """A file of another kind is told, with the line and what is wrong."""
     path = tmp_path / "x.jsonl"
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(text)
     with pytest.raises(recording.RecordingError, match=words):
         recording.judge(path)
 

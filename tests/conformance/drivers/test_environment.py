@@ -175,3 +175,24 @@ def test_a_file_without_tables_is_refused(tmp_path: Path) -> None:
         tables.read(empty)
     with pytest.raises(ValueError, match="No module named 'no_such_thing'"):
         tables.read(broken)
+
+
+def test_a_build_that_prints_what_it_sees_shows_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout's build runs with a list of variables; its last words hold no key of ours."""
+    names = ("MEMCONFORM_API_KEY", "MEMCONFORM_CLUSTER_SECRET", "AWS_SECRET_ACCESS_KEY", "MY_DSN")
+    for number, name in enumerate(names):
+        monkeypatch.setenv(name, f"kept-to-ourselves-{number}")
+    (tmp_path / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "telltale"\nbackend-path = ["."]\n'
+        '[project]\nname = "telltale"\nversion = "1"\n', "utf-8",
+    )  # fmt: skip
+    (tmp_path / "telltale.py").write_text(
+        "import os, sys\n"
+        "def build_wheel(*_):\n    sys.exit(f'SEEN {sorted(os.environ.items())}')\n",
+        "utf-8",
+    )
+    with pytest.raises(EnvironmentUnavailable, match="cannot be built") as why:
+        prepare(str(tmp_path))
+    assert ("'PATH'" in str(why.value), "kept-to-ourselves" in str(why.value)) == (True, False)

@@ -186,3 +186,24 @@ def test_a_branch_is_held_beside_another() -> None:
     assert Exit.CONFORMS == decide(better, known.beside(better, ONE)).code
     assert 1 == len(known.beside(better, ONE).gone)
     assert Exit.DEVIATES == decide(worse, known.beside(worse, ONE)).code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\xff\xfe", b"[", b"[]", b"null", b"3", b"[" * 100_000, b'{"schema": 1}',
+     b'{"schema": "memconform.baseline/2", "waivers": 3}',
+     b'{"schema": "memconform.baseline/2", "waivers": [{"id": null}]}',
+     b'{"schema": "memconform.baseline/2", "waivers": [{"id": "\\ud800"}]}',
+     b'{"schema": "memconform.baseline/1", "subjects": {"x": "\\udfff"}}'],
+    ids=range(12),
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["x.json", "x.toml"])
+def test_what_is_no_baseline_is_refused_with_its_name(
+    text: bytes, name: str, tmp_path: Path
+) -> None:
+    """Cut, of wrong types, not UTF-8, too deep or with half characters: told, and no crash."""
+    path = tmp_path / name
+    path.write_bytes(text)
+    if text or name == "x.json":  # an empty TOML file is a baseline that lists nothing
+        with pytest.raises(known.BaselineError, match=name):
+            known.read(path)

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import specs
+from conformance.options import at, find
 from load.plan import make_plan
 from load.profile import load_profile
+from load.session import read
+from specs.reading import joined
 
 OK = {"200": {"description": "It"}}
+
+
+def test_locust_takes_overlays_too() -> None:
+    """`--overlay` on Locust's command line means what it means everywhere else."""
+    row = find("locust", "overlay")
+    assert (row.repeatable, row.env["locust"]) == (True, "MEMCONFORM_OVERLAY")
+    given = {o.key: o.default_at("locust") for o in at("locust")}
+    made = read({**given, "api": "api.yaml", "overlay": ["a.yaml", "b.yaml"]}, "http://127.0.0.1")
+    assert made.api == joined("api.yaml", ["a.yaml", "b.yaml"])
 
 
 def test_what_nobody_can_name_is_not_played() -> None:

@@ -148,6 +148,20 @@ def test_the_command_says_what_it_saw_and_what_to_type_next(tmp_path: Path) -> N
     assert KEY not in ran.output + to.read_text("utf-8")
 
 
+def test_credentials_in_the_url_are_not_shown(tmp_path: Path) -> None:
+    """What to type next names the server without the password that was in its URL."""
+    with serving("open") as (shelf, url):
+        path, to = tmp_path / "api.json", tmp_path / "overlay.yaml"
+        path.write_text(json.dumps(shelf.document()), encoding="utf-8")
+        told = url.replace("http://", f"http://owner:{KEY}@")
+        ran = CliRunner().invoke(
+            app, ["spec", "draft", str(path), "--probe", told, "--to", str(to)]
+        )
+    assert ran.exit_code == 0, ran.output
+    assert f"--base-url {url} " in ran.output
+    assert KEY not in ran.output + to.read_text("utf-8")
+
+
 def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
     """A probe of nothing is a mistake in what was asked for, and writes no draft."""
     path, to = tmp_path / "api.json", tmp_path / "overlay.yaml"

@@ -1,24 +1,12 @@
-"""Many machines: the examples fit Locust's chart, the calculation follows from what is measured."""
+"""Many machines: the calculation follows from what is measured."""
 
 import re
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from load import engine
 from tests.bench.scale import Measured, merging, report, table
 
 DOCUMENT = (Path(engine.__file__).parent / "DISTRIBUTED.md").read_text("utf-8")
-CHART: dict[str, Any] = {
-    "loadtest": {
-        "name", "locust_locustfile", "locust_locustfile_configmap", "locust_host", "pip_packages",
-        "environment", "environment_secret", "headless",
-    },
-    "master": {"environment", "resources"},
-    "worker": {"environment", "resources", "replicas"},
-}  # fmt: skip
-"""Values of the chart `deliveryhero/locust` that are used, as its `values.yaml` names them."""
 
 
 def figures() -> dict[str, str]:
@@ -32,14 +20,6 @@ def figures() -> dict[str, str]:
 def number(text: str) -> float:
     """Return the first number of a text."""
     return float(re.findall(r"[\d.]+", text.replace(",", ""))[0])
-
-
-def test_the_chart_knows_every_value_of_the_example() -> None:
-    """A value that the chart does not read would be passed over in silence."""
-    values = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)[1])
-    assert set(values) == set(CHART)
-    for part, given in values.items():
-        assert set(given) <= CHART[part]
 
 
 def test_the_documents_calculation_follows_from_its_measured_figures() -> None:

@@ -127,7 +127,7 @@ def _tree(pid: int) -> list[psutil.Process]:
     return []
 
 
-def watch(name: str, words: list[str], limit: float = 150.0) -> Watched:
+def watch(name: str, words: list[str], limit: float = 400.0) -> Watched:
     """Run memconform with these words and watch it; what it leaves is looked for at its end."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

@@ -328,7 +328,7 @@ def test_what_generated_requests_refer_to_is_made_once() -> None:
 
 def test_old_bodies_are_let_go_before_memory_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the budget the oldest exchanges keep their status and lose body and operation."""
-    monkeypatch.setattr("conformance.backend.subject.KEPT_MAX", 5000)
+    monkeypatch.setattr("conformance.backend.subject.KEPT_MAX", 8000)
     subject, _ = made(lambda data: response(200, {"id": "1", "name": "x" * 1000}))
     for _ in range(10):
         subject.send("things.get", {"id": "1"})

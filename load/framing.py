@@ -16,7 +16,7 @@ TroubleKind = Literal[
     "refused", "reset", "timeout", "truncated", "garbage", "bytes-after-body",
     "too-large", "tls", "proxy", "network",
 ]  # fmt: skip
-LARGEST = 16 * 1024 * 1024
+LARGEST = 8 * 1024 * 1024
 """Bytes of one answer beyond which it is given up."""
 AT_ONCE = 128 * 1024 * 1024
 """Bytes of all answers that are being read beyond which the largest are given up."""

@@ -26,7 +26,7 @@ from conformance.history import Failure, Response
 from conformance.verdict import Blame
 from specs.proxies import ProxyTrouble, proxy_for
 
-MAX_BODY = 16 * 1024 * 1024
+MAX_BODY = 8 * 1024 * 1024
 """Bytes of one answer that are read at most."""
 LARGE = 1024 * 1024
 """Bytes of an answer that is no longer a usual one."""

@@ -66,7 +66,7 @@ SERVERS: dict[str, Say] = {
     "endless short trailers": _short_trailers,
     "endless bodies": _endless_body,
     "answers of 30 MB": _whole(b'{"x": "' + b"y" * 30_000_000 + b'"}'),
-    "15 MB of empty lists": _whole(b"[" + b"[]," * 5_000_000 + b"[]]"),
+    "7 MB of empty lists": _whole(b"[" + b"[]," * 2_400_000 + b"[]]"),
     "lists without end": _whole(
         b'{"memories": [' + b",".join([LIST] * 100) + b'], "has_more": true, "total": 99999999}'
     ),
@@ -209,7 +209,7 @@ def attacks(folder: Path) -> Iterator[tuple[str, Say | None, list[str]]]:
         yield name, say, backend
     load = ["load", "--base-url", "URL", "--api", "sovant", "--api-key", KEY, "--seconds", "5",
             "--timeout", "5", "--out", str(folder / "load")]  # fmt: skip
-    for name in ("answers of 30 MB", "15 MB of empty lists", "endless trailers"):
+    for name in ("answers of 30 MB", "7 MB of empty lists", "endless trailers"):
         yield f"load: {name}", SERVERS[name], load
     source = folder / "prints"
     source.mkdir()

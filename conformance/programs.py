@@ -172,7 +172,7 @@ def program(
         times=times, pause=pause, run=run, half=max(1, len(run) // 2), shows=shows, message=message
     )
     what = message.replace("\\", "/").replace('"""', "'")
-    room = LINES_MAX - (HEAD + rest).count("\n")
+    room = max(1, LINES_MAX - (HEAD + rest).count("\n"))
     lines = _packed([moment.source(usual) for moment in moments], room)
     return HEAD.format(what=what, base=base_url, usual=usual, moments=lines) + rest
 

@@ -198,6 +198,8 @@ class Lane:
             free = [name for name, meaning in effect.scope.items() if meaning == "free"]
             given |= dict.fromkeys(free[:1], "")  # without a scope it could be everybody's
         if effect is not None:
+            for name in effects.dispensable(self.plan.contract, effect.resource):
+                given.pop(name, None)  # all of the run's records live under none
             for name, meaning in effect.scope.items():
                 if meaning == "free" and name in given and isinstance(given[name], str):
                     part = "f" if effect.kind == "forget" else str(turn % FREE_NAMES)

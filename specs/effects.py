@@ -79,6 +79,24 @@ def needs(operation: Operation) -> dict[str, str]:
     return target | {name: of for name, of in effect.scope.items() if of != FREE}
 
 
+def dispensable(contract: Contract, resource: str | None) -> frozenset[str]:
+    """Return the free names that no operation on a resource needs, though one by id takes them.
+
+    A record that was made under such a name is found by its id under that name only.
+    """
+    every = [o for o in contract if o.effect and o.effect.resource == resource]
+    taken: set[str] = set()
+    needed: set[str] = set()
+    for operation in every:
+        assert operation.effect is not None
+        names = {n for n, meaning in operation.effect.scope.items() if meaning == FREE}
+        body = operation.body.schema.get("required", ()) if operation.body else ()
+        needed |= names & ({p.name for p in operation.parameters if p.required} | set(body))
+        if operation.effect.kind in ("read", "update", "replace", "delete"):
+            taken |= names
+    return frozenset(taken - needed)
+
+
 def _shows_id(effect: Effect) -> bool:
     return bool(effect.id or effect.ids or effect.target)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from specs.reading import Loader
+from specs.reading import Loader, SpecError, parsed
 
 Path = tuple[str, ...]
 """Keys and indexes from the document's root, as strings."""
@@ -66,12 +66,14 @@ def as_yaml(text: str) -> str:
 def read(text: str) -> Located:
     """Return what a text holds and where. Raises Unreadable."""
     try:
+        document = parsed(text, "it")
         node = yaml.compose(text, Loader=Loader)
-        document = yaml.load(text, Loader=Loader)  # noqa: S506 - a safe loader, YAML 1.2's words
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
         raise Unreadable(" ".join(filter(None, (error.context, error.problem))), place) from error
+    except SpecError as error:
+        raise _unreadable(error) from error
     except (yaml.YAMLError, ValueError) as error:
         raise Unreadable(str(error), Place(1, 1)) from error
     places: dict[Path, Place] = {}
@@ -84,6 +86,16 @@ def read(text: str) -> Located:
     except RecursionError as error:
         raise Unreadable("an anchor stands inside itself", Place(1, 1)) from error
     return Located(document, places, tuple(repeated))
+
+
+def _unreadable(error: SpecError) -> Unreadable:
+    """Return what is told of a text that could not be read, with its place where YAML says it."""
+    cause = error.__cause__
+    if isinstance(cause, yaml.MarkedYAMLError):
+        mark = cause.problem_mark or cause.context_mark
+        place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+        return Unreadable(" ".join(filter(None, (cause.context, cause.problem))), place)
+    return Unreadable(str(error), Place(1, 1))
 
 
 def _walk(node: yaml.Node | None, path: Path) -> Iterator[tuple[Path, Place]]:

@@ -361,7 +361,7 @@ def _believed(environment: Any, kind: str, worker: str, message: Any) -> Tally |
     session: Session = environment.memconform
     key = environment.memconform_secret
     try:
-        if worker not in environment.memconform_clients:
+        if worker not in getattr(environment, "memconform_clients", ()):  # none before a start
             raise cluster.Unbelievable(f"a {kind} of {worker!r}, which has no part in this run")
         tally = unpack(cluster.opened(key, kind, worker, session.run_id, message))
     except (cluster.Unbelievable, NoReport) as why:

@@ -234,3 +234,23 @@ def test_report_that_cannot_be_true_is_refused(where: str, value: Any) -> None:
     inner[last] = value
     with pytest.raises(NoReport):
         unpack(raw)
+
+
+BEFORE = """
+from types import SimpleNamespace
+import load.users
+master = SimpleNamespace(memconform=SimpleNamespace(run_id="r"), memconform_secret="s" * 20)
+for data in ({"series": {"width": float("inf")}}, {"body": b"x", "code": b"y"}, 3, None):
+    message = SimpleNamespace(node_id="stranger", data=data)
+    load.users._worker_done(master, message)
+    load.users._worker_step(master, message)
+"""
+
+
+def test_a_message_before_the_start_is_of_nobody() -> None:
+    """A stranger who reports to a master that has not started is named, and nothing raises."""
+    with subprocess.Popen(
+        [sys.executable, "-c", BEFORE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        said = child.communicate(timeout=60)
+    assert (0, True) == (child.returncode, "which has no part in this run" in said[1]), said

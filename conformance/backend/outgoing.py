@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conformance.backend.trust import TIMEOUT
-from conformance.history import Request
-from specs import Operation
+from conformance.history import Exchange, Request, header
+from conformance.oracles.answers import retry_after
+from specs import Operation, quotas
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,19 @@ class Prepared:
     principal: str = "a"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What it was built from: tells what it names, and what came of it."""
+
+
+def asked_wait(prepared: Prepared, exchange: Exchange, now: float) -> float | None:
+    """Return the seconds that a refusal asks to wait: by Retry-After, else by the quota's fields.
+
+    None where neither says it.
+    """
+    assert exchange.response is not None
+    headers = exchange.response.headers
+    given = header(headers, "retry-after")
+    seconds = retry_after(given, now) if given else None
+    limit = prepared.operation.rate_limit if prepared.operation else None
+    if seconds is None and limit is not None:
+        said = quotas.read(limit, headers, now)
+        seconds = said.reset if said is not None else None
+    return seconds

@@ -21,6 +21,7 @@ from conformance.backend import lacking, spelling
 from conformance.backend.effects import found_ids
 from conformance.backend.outgoing import Limits as Limits
 from conformance.backend.outgoing import Prepared as Prepared
+from conformance.backend.outgoing import asked_wait
 from conformance.backend.ownership import SAFE, Belongings, Withheld, withheld
 from conformance.backend.plain import hostile as odd_part
 from conformance.backend.repeating import Memory
@@ -31,14 +32,13 @@ from conformance.backend.trust import SYSTEM, TIMEOUT, Trust
 from conformance.backend.words import PRINCIPALS, principals
 from conformance.backend.world import World
 from conformance.clock import Clock, SystemClock
-from conformance.history import Exchange, Headers, History, Request, header
+from conformance.history import Exchange, Headers, History, Request
 from conformance.option_kinds import Credentials
-from conformance.oracles.answers import retry_after
 from conformance.oracles.found import ok
 from conformance.oracles.limits import Quota
 from conformance.redaction import hide
 from conformance.verdict import Inconclusive, NotApplicable
-from specs import Contract, Operation, quotas
+from specs import Contract, Operation
 from specs.exclusions import excluded
 
 MARK = "memconform"
@@ -514,13 +514,7 @@ class BackendSubject:
 
     def _wait_out(self, prepared: Prepared, exchange: Exchange) -> None:
         """Wait as told: by Retry-After, else by the quota's own fields, else for its window."""
-        assert exchange.response is not None
-        given = header(exchange.response.headers, "retry-after")
-        seconds = retry_after(given, self.clock.time()) if given else None
-        limit = prepared.operation.rate_limit if prepared.operation else None
-        if seconds is None and limit is not None:
-            said = quotas.read(limit, exchange.response.headers, self.clock.time())
-            seconds = said.reset if said is not None else None
+        seconds = asked_wait(prepared, exchange, self.clock.time())
         if seconds is None and self.quota is not None:
             seconds = self.quota.w
         if seconds is None:

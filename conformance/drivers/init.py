@@ -123,9 +123,7 @@ def draft(subject: str, contract: Contract) -> Draft:
     }
     news = {r: _new(chosen, clients, n) for r, n in options.items() if r == "http-client"}
     options = {role: name for role, name in options.items() if news.get(role) != {}}
-    written = generators.installed(environment)
-    sure = generators.senders(written.made, contract) if written is not None else {}
-    matches = tuple(match(contract, methods, sure))
+    matches = tuple(match(contract, methods, _sent(environment, contract)))
     used = {m.method.path for m in matches if m.method is not None}
     return Draft(
         environment=environment,
@@ -146,6 +144,12 @@ def draft(subject: str, contract: Contract) -> Draft:
         unused=tuple(sorted({m.path for m in methods} - used)),
         warnings=tuple(f"{name}: {why}" for name, why in seen["failed"].items()),
     )  # fmt: skip
+
+
+def _sent(environment: Environment, contract: Contract) -> dict[str, str]:
+    """Return operation id -> the method that sends it, where a generator's sources say so."""
+    written = generators.installed(environment)
+    return generators.senders(written.made, contract) if written is not None else {}
 
 
 def doubts(each: Match, models: Mapping[str, tuple[str, ...]]) -> list[str]:

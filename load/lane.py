@@ -20,6 +20,7 @@ from load.judge import PLAIN, Asked
 from load.plan import Need, Plan, Task, marked_property
 from specs import Contract, Operation, effects, pointer
 from specs.examples import NoExample, arguments
+from specs.http_words import standing_headers
 
 VARIANTS = ((0, True), (0, False), (1, False), (2, False))
 """(seed, with optional arguments) of the requests prepared per operation and key. Optional ones
@@ -172,6 +173,7 @@ class Lane:
                 given = arguments(task.operation, seed=seed, optional=optional)
             except NoExample:
                 given = arguments(task.operation, seed=0)
+            given |= _pinned(task.operation)
             scope = self._with_gaps(task, given, turn)
             headers: list[tuple[str, str | Slot]] = []
             if task.operation.authenticated:
@@ -179,6 +181,7 @@ class Lane:
             idempotency = task.operation.idempotency
             if idempotency is not None and idempotency.location == "header":
                 headers.append((idempotency.name, Slot("key")))
+            headers += standing_headers(task.operation, ())
             prepared = compile_template(task.operation, self.where, given, headers), scope
             if prepared not in made:
                 made.append(prepared)
@@ -454,6 +457,14 @@ class Lane:
             if effects.is_id(found) and found not in known:
                 known.add(found)
                 pool.append(Resource(kind, found, ours=False, quoted=in_path(found)))
+
+
+def _pinned(operation: Operation) -> dict[str, Any]:
+    """Return the arguments that every call names with the same value, where this one has them."""
+    known = {p.name for p in operation.parameters}
+    if operation.body is not None:
+        known |= set(operation.body.schema.get("properties", ()))
+    return {name: value for name, value in operation.fixed.items() if name in known}
 
 
 def _is_array(operation: Operation, name: str) -> bool:

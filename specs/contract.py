@@ -328,6 +328,8 @@ def _operation(
         relations=x.relations,
         tallies=x.tallies,
         stream=x.stream,
+        conditional=x.conditional,
+        deprecation=x.deprecation,
         returns=x.returns,
         load=x.load,
         links=_links(raw),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from specs.http_words import Conditional, Deprecation
 from specs.vocabulary import (
     Basis,
     Effect,
@@ -116,6 +117,8 @@ class Operation:
     """Of that what its schemas allow is accepted, where it is less than `basis`."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that every call names with the same value."""
+    conditional: Conditional | None = None
+    deprecation: Deprecation | None = None
     bare: bool = False
     """True if nobody wrote an `x-conformance` for it: only its shapes are promised."""
 

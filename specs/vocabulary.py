@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from specs.basis import Basis as Basis
 from specs.basis import Stated as Stated
 from specs.basis import Word as Word
+from specs.http_words import Conditional, Deprecation
 
 StatusPattern = Annotated[str, Field(pattern=r"^([1-5]\d\d|[1-5]XX)$")]
 NetworkFault = Literal["connect", "reset", "timeout", "truncated"]
@@ -588,6 +589,8 @@ class OperationBehaviour(Stated):
     relations: tuple[Relation, ...] = ()
     tallies: tuple[Tally, ...] = ()
     stream: Stream | None = None
+    conditional: Conditional | None = None
+    deprecation: Deprecation | None = None
     returns: Returns | None = None
     load: Load = Load()
     skip: str | None = Field(default=None, description="why it is called by nothing and nobody")

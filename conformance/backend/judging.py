@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from conformance.history import Exchange
 from conformance.oracles import contract as contract_oracle
-from conformance.oracles import envelope, headers
+from conformance.oracles import envelope, headers, lifecycle
 from conformance.oracles.found import found
 from conformance.verdict import Finding, Inconclusive
 from specs import Basis, Contract, Operation
@@ -48,6 +48,7 @@ def judge(
     yield from contract_oracle.judge(operation, exchange, also=also)
     yield from envelope.judge(operation, exchange)
     yield from headers.judge(operation, exchange, at)
+    yield from lifecycle.judge(operation, exchange)
 
 
 def on_the_way(operation: Operation, exchange: Exchange) -> bool:

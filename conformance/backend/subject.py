@@ -40,6 +40,7 @@ from conformance.redaction import hide
 from conformance.verdict import Inconclusive, NotApplicable
 from specs import Contract, Operation
 from specs.exclusions import excluded
+from specs.http_words import standing_headers
 
 MARK = "memconform"
 FAST_LEAVES = ("auth.expiry", "contract.generated", "limits.burst", "limits.exhaustion",
@@ -269,6 +270,8 @@ class BackendSubject:
             name = promise.name.lower()
             if name not in {n.lower() for n in (*dict(headers), *arguments)}:
                 headers = (*headers, (name, self.name("idem")))
+        if keyed:
+            headers = (*headers, *standing_headers(operation, {n.lower() for n, _ in headers}))
         made = build(
             operation, arguments, base_path=self.origin.path, headers=headers, body=body,
             json_body=json_body, media_type=media_type, method=method,

@@ -32,6 +32,7 @@ MODULES = (
     "test_idempotency",
     "test_state",
     "test_verbatim",
+    "test_conditional",
     "test_alike",
     "test_collections",
     "test_concurrent",

@@ -149,7 +149,7 @@ def _later(call: Call) -> bool:
 def filters(call: Call) -> Body:
     """Return the arguments of a list or search that narrow it, by wire name."""
     declared, effect = call.operation.pagination, call.operation.effect
-    moving = {"sort", "order", "limit", effect.query if effect else None}
+    moving = {"sort", "order", "limit", effect.query if effect else None, *call.operation.fixed}
     if declared is not None:
         moving |= paging.moving(declared)
     given = {**call.values, **call.arguments}

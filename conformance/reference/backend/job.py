@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from conformance.reference.backend import idempotency, limits
+from conformance.reference.backend import conditional, idempotency, limits
 from conformance.reference.backend.calls import Call, Problem, Reply
 from conformance.reference.backend.damage import Damage, Rendered
 from conformance.reference.backend.keys import Principal
@@ -330,12 +330,12 @@ class Job:
         for refusal in plan.operation.refuses:
             self._check_refusal(call, refusal)
         if not plan.writes:
-            return plan.handler(call)
+            return conditional.handled(plan.handler, call)
         declared = plan.operation.idempotency
         with service.store.writing():
             service.meter.flush()
             if declared is None:
-                return plan.handler(call)
+                return conditional.handled(plan.handler, call)
             return idempotency.once(call, declared, lambda: self._settled(plan, call))
 
     def _check_refusal(self, call: Call, refusal: Refusal) -> None:
@@ -359,7 +359,7 @@ class Job:
         )  # fmt: skip
 
     def _settled(self, plan: Plan, call: Call) -> Reply:
-        reply = plan.handler(call)
+        reply = conditional.handled(plan.handler, call)
         reply.status = reply.status or plan.success
         return reply
 

@@ -107,7 +107,8 @@ def parameters(
             header = headers.get(each.name.lower().encode())
             raw = [header.decode("latin-1")] if header is not None else []
         if not raw:
-            if each.required and "accept.missing-parameter" not in defects:
+            lenient = f"accept.missing-{'header' if each.location == 'header' else 'parameter'}"
+            if each.required and lenient not in defects:
                 wrong.append((each.name, "is required"))
             elif each.default is not None:
                 values[each.name] = _default(each, defects)

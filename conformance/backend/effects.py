@@ -6,7 +6,9 @@ declared time is over. Nothing here judges.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.backend.listing import all_ids
@@ -184,6 +186,19 @@ def _search_count(
 
     seen = found_ids(searcher, until(subject, delay_of(operation), look, settled, searcher))
     return len(seen) if seen else None
+
+
+def unwrapped(reader: Operation, exchange: Exchange) -> Exchange:
+    """Return an exchange that shows a record with that alone in its body: without an envelope.
+
+    The record is what holds its id: where that is at `/data/id`, the value at `/data`.
+    """
+    around = ((reader.effect.id if reader.effect else None) or "").rpartition("/")[0]
+    record = value_at(exchange, around) if around and ok(exchange) else None
+    if not isinstance(record, Mapping) or exchange.response is None:
+        return exchange
+    alone = replace(exchange.response, body=json.dumps(record).encode())
+    return replace(exchange, response=alone)
 
 
 def representation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from conformance.backend.effects import read_arguments
+from conformance.backend.effects import read_arguments, unwrapped
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
 from conformance.backend.views import look, tellable, wait_for, write
@@ -46,9 +46,9 @@ def test_alike(subject: BackendSubject, operation: Operation) -> Iterable[Findin
     if not tellable(operation, made) or wait_for(subject, operation, made).count == 0:
         raise Inconclusive("it does not show what was made")
     asked = read_arguments(subject, reader, made)
-    before = subject.send(reader, asked)
+    before = unwrapped(reader, subject.send(reader, asked))
     listed = look(subject, operation, made).exchange
-    after = subject.send(reader, asked)
+    after = unwrapped(reader, subject.send(reader, asked))
     items = value_at(listed, effect.items)
     entry = next(
         (i for i in items if str(value_in(i, effect.item_id)) == made.id), None

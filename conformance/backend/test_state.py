@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from conformance.backend.effects import read_arguments, text_of, until
+from conformance.backend.effects import read_arguments, text_of, until, unwrapped
 from conformance.backend.judging import judge_all
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
@@ -54,7 +54,7 @@ def _read(subject: BackendSubject, made: Made) -> Exchange | None:
     """Return the exchange that shows a record: its own read, else its entry in a list."""
     reader = _reader(subject, made)
     if reader is not None:
-        return subject.send(reader, read_arguments(subject, reader, made))
+        return unwrapped(reader, subject.send(reader, read_arguments(subject, reader, made)))
     for lister in viewers(subject.contract, made, "list"):
         effect = lister.effect
         if effect is None or effect.resource != made.resource or not tellable(lister, made):

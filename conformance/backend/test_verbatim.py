@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from conformance.backend.effects import found_ids, read_arguments, text_of
+from conformance.backend.effects import found_ids, read_arguments, text_of, unwrapped
 from conformance.backend.registry import CASES
 from conformance.backend.subject import BackendSubject
 from conformance.backend.views import (
@@ -125,7 +125,7 @@ def _kept(
         raise Inconclusive(f"{operation.id} was answered {told(exchange)} without an id to read by")
     made = noted[0]
     reader = viewers(subject.contract, made, "read")[0]
-    read = subject.send(reader, read_arguments(subject, reader, made))
+    read = unwrapped(reader, subject.send(reader, read_arguments(subject, reader, made)))
     if not ok(read):
         raise Inconclusive(f"{reader.id} was answered {told(read)}")
     assert read.response is not None

@@ -270,6 +270,12 @@ class Withheld(Unjudgeable):
     """Why one operation is not called."""
 
 
+def _secured(document: dict[str, Any], raw: dict[str, Any]) -> bool:
+    """Return True if an operation must be called with a key."""
+    security = raw.get("security", document.get("security", []))
+    return bool(security) and {} not in security
+
+
 def _derived_id(verb: str, template: str) -> str:
     """Return a name for an operation that has none, or one that another has: `get_items_id`."""
     return "_".join(filter(None, (verb, *re.split(r"[^A-Za-z0-9]+", template))))
@@ -292,23 +298,21 @@ def _operation(
     stated = {"basis": Basis.DOCUMENTED, "source": f"{name} § {id}", "wireBasis": "documented"}
     merged = _merge_shared(root, own if own is not None else stated)
     x = _parse(OperationBehaviour, merged, f"{verb.upper()} {template}: x-conformance")
-    responses = _responses(raw)
     if own is None and bare.acts_on_everything(verb, template, id):
         raise Withheld(
             "not called: its name says that it may reach beyond what a run creates, and nobody "
             "says what it does; an `x-conformance` of its own has it judged"
         )
-    security = raw.get("security", document.get("security", []))
     auth = NO_PARAMETERS | {each.header.lower() for each in root.auth}
     return Operation(
         id=id,
         verb=verb.upper(),
         path=template,
         summary=str(raw.get("summary") or ""),
-        authenticated=(bool(security) and {} not in security) or _asks_for_key(raw, auth),
+        authenticated=_secured(document, raw) or _asks_for_key(raw, auth),
         parameters=tuple(p for p in _parameters(raw, template) if not _carries_key(p, auth)),
         body=_body(raw.get("requestBody")),
-        responses=MappingProxyType(responses),
+        responses=MappingProxyType(_responses(raw)),
         basis=x.basis,
         source=x.source,
         wire_basis=x.wire_basis or max(x.basis, Basis.OBSERVED, key=list(Basis).index),

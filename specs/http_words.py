@@ -41,12 +41,12 @@ class Deprecation(Stated):
     sunset: bool = Field(default=False, description="the answers also say when it goes away")
 
 
-def standing_headers(operation: Operation, given: Collection[str]) -> tuple[tuple[str, str], ...]:
-    """Return the condition that every write needs where one is required and none is `given`.
-
-    `given` are lower-case names of headers.
-    """
+def standing_headers(
+    operation: Operation, given: Collection[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """Return the condition that every write needs where one is required and none is `given`."""
     declared = operation.conditional
-    if declared is None or not declared.required or "if-match" in given:
+    shown = any(name.lower() == "if-match" for name, _ in given)
+    if declared is None or not declared.required or shown:
         return ()
     return (MATCH_ANY,)

@@ -270,8 +270,7 @@ class BackendSubject:
             name = promise.name.lower()
             if name not in {n.lower() for n in (*dict(headers), *arguments)}:
                 headers = (*headers, (name, self.name("idem")))
-        if keyed:
-            headers = (*headers, *standing_headers(operation, {n.lower() for n, _ in headers}))
+        headers = (*headers, *(standing_headers(operation, headers) if keyed else ()))
         made = build(
             operation, arguments, base_path=self.origin.path, headers=headers, body=body,
             json_body=json_body, media_type=media_type, method=method,
@@ -531,8 +530,6 @@ class BackendSubject:
                 lacking.SHORTER_WAITS,
             )
         self.wait(max(seconds, 0.05), "waiting out a 429")
-
-    # -- history -------------------------------------------------------------------------------
 
     def _record(self, prepared: Prepared, answer: Answer) -> Exchange:
         request = prepared.request

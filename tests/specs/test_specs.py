@@ -99,6 +99,7 @@ def test_requirements_are_complete() -> None:
     counts = {
         "RA": 10, "RT": 22, "ER": 16, "PD": 6, "RL": 20, "IK": 10, "PG": 19, "LK": 4,
         "WR": 9, "AU": 9, "CT": 15, "HD": 6, "ST": 13, "IS": 4, "RB": 11, "LD": 13,
+        "CN": 5, "DP": 2,
     }  # fmt: skip
     wanted = [f"{group}{n}" for group, most in counts.items() for n in range(1, most + 1)]
     assert sorted(requirements()) == sorted(wanted)

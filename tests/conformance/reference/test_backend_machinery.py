@@ -326,7 +326,13 @@ def test_demonstration_contracts_are_openapi(name: str) -> None:
     OpenAPIV31SpecValidator(dict(contract.document)).validate()
     local = Local(contracts=[contract])
     lister = next(o for o in contract if o.effect and o.effect.kind == "list")
-    assert 200 == local.ask(name, "GET", lister.path).status_code
+    needed = [p for p in lister.parameters if p.required]
+    given = {p.name: (p.location, str(p.schema["enum"][0])) for p in needed}
+    path = lister.path
+    for parameter, (_, value) in given.items():
+        path = path.replace(f"{{{parameter}}}", value)
+    headers = {n: value for n, (location, value) in given.items() if location == "header"}
+    assert 200 == local.ask(name, "GET", path, headers=headers).status_code
 
 
 # -- small parts ---------------------------------------------------------------------------------

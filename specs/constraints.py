@@ -221,6 +221,8 @@ def of_answer(operation: Operation, response: Response) -> Basis:
     """Return on what the status of a declared answer rests."""
     kind = Kind.SUCCESS if response.status.startswith("2") else Kind.STATUS
     said = response.basis
+    if kind is Kind.SUCCESS and operation.sdk_only and said is Basis.OBSERVED:
+        said = None  # a client shows what it reads in an answer, not which 2xx a server gives it
     if said is None and kind is Kind.STATUS:
         errors, limit = operation.errors, operation.rate_limit
         listed = [

@@ -104,6 +104,8 @@ def _parted(finding: Finding, contract: Contract, ids: set[str]) -> tuple[str, s
         return found[1], " ".join(part for part in found.groups()[1:] if part), HEADERS[found[1]]
     tokens = [t for t in cause.split() if t not in ids]
     head, rest = tokens[0], tokens[1:]
+    if other := _other_refusal(finding, head, rest):
+        return other
     if head in ("accepted", "status", "code") and rest:
         broken = _kind(finding, rest[0])
         if broken is not None:
@@ -119,6 +121,22 @@ def _parted(finding: Finding, contract: Contract, ids: set[str]) -> tuple[str, s
     if head.startswith("filter-") and ids:
         return head, " ".join(rest), ""
     return " ".join(tokens), "", ""
+
+
+def _other_refusal(finding: Finding, head: str, rest: list[str]) -> tuple[str, str, str] | None:
+    """Return a refusal that only differs from the usual one, in one cause for all mistakes.
+
+    None where the document or a client says what the answer is, and for unknown ids.
+    """
+    if finding.requirement != "ER5" or finding.basis is not Basis.ASSUMED or not rest:
+        return None
+    place, wanted, given = " ".join(rest), finding.expected, finding.actual
+    if head == "status" and not rest[0].startswith("unknown-"):
+        words = f"refuses with {given} what is usually refused with {wanted}"
+        return f"status refused {wanted} {given}", place, words
+    if head == "code":
+        return f"code refused {wanted}", place, f"refuses with another code than `{wanted}`"
+    return None
 
 
 def _kind(finding: Finding, word: str) -> Kind | None:

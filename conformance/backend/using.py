@@ -58,7 +58,7 @@ def _above(low: Any, high: Any) -> bool:
         one, two = read(low), read(high)
         if one is not None and two is not None:
             return one >= two
-    return False
+    return isinstance(low, str) and isinstance(high, str) and low >= high  # as a leap second
 
 
 def _time(value: Any) -> float | None:

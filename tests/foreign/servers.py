@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from tests.foreign import lenient, plain_app, plain_memsy
+from tests.foreign import lenient, lenient_control, lenient_sovant, plain_app, plain_memsy
 from tests.foreign.always_200 import Always200
 from tests.foreign.proxy import Proxy
 
@@ -44,14 +44,14 @@ class Missing(RuntimeError):
 @contextmanager
 def plain() -> Iterator[Served]:
     """Serve the Claiv API by an application that was written from the document alone."""
-    with _asgi(plain_app.app(KEYS)) as served:
+    with asgi(plain_app.app(KEYS)) as served:
         yield served
 
 
 @contextmanager
 def memsy(limit: int = 100_000, window: float = 60.0) -> Iterator[Served]:
     """Serve Memsy's data plane likewise; `limit` requests per key in each window of seconds."""
-    with _asgi(plain_memsy.app(KEYS, limit, window)) as served:
+    with asgi(plain_memsy.app(KEYS, limit, window)) as served:
         yield served
 
 
@@ -66,6 +66,8 @@ LENIENT: dict[str, Any] = {
         b"bad_request",
     ),
     "octamem": lambda: lenient.octamem(KEYS),
+    "sovant": lambda: lenient_sovant.sovant(KEYS),
+    "memsy-control": lambda: lenient_control.control(KEYS),
 }
 """API -> the application that chooses otherwise wherever its document leaves a choice open."""
 
@@ -73,12 +75,13 @@ LENIENT: dict[str, Any] = {
 @contextmanager
 def lenient_for(api: str) -> Iterator[Served]:
     """Serve one of `LENIENT`."""
-    with _asgi(LENIENT[api]()) as served:
+    with asgi(LENIENT[api]()) as served:
         yield served
 
 
 @contextmanager
-def _asgi(app: Any) -> Iterator[Served]:
+def asgi(app: Any) -> Iterator[Served]:
+    """Serve an ASGI application in a thread."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", access_log=False
     )

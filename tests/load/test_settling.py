@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 
 import specs
 from load import ledger, runner
@@ -158,14 +157,3 @@ def test_key_words_mean_what_they_mean_to_the_backend_suite() -> None:
     made = keys_of(["one", "limited=two", "member=three", "b=four", "abc="])
     assert made["keys"] == ("one", "four", "abc=")
     assert made["limited"] == "two"
-
-
-def test_the_examples_for_many_machines_are_yaml_that_starts_what_is_there() -> None:
-    """Compose file and chart values parse, and name options that the locustfile has."""
-    text = (Path(ledger.__file__).parent / "DISTRIBUTED.md").read_text("utf-8")
-    compose, values = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
-    assert set(compose["services"]) == {"master", "worker"}
-    assert "--master" in compose["services"]["master"]["command"].split()
-    assert "--worker" in compose["services"]["worker"]["command"].split()
-    assert {"loadtest", "master", "worker"} <= set(values)
-    assert values["loadtest"]["environment"]["MEMCONFORM_API"] in specs.names()

@@ -1,5 +1,6 @@
 """The other transport beside the fast one: over TLS and a proxy, the same answers and troubles."""
 
+import re
 import shutil
 import socket
 import threading
@@ -261,7 +262,7 @@ lag = 5
 @pytest.mark.parametrize(
     ("defect", "causes", "errors", "tunnelled"),
     [
-        ("load.wrong-reset", {"RL20 memory.get reset-unit"}, set(), False),
+        ("load.wrong-reset", {r"RL20 memory\.\w+ reset-unit"}, set(), False),
         ("load.bytes-after-body", {"errors"}, {"bytes-after-body"}, True),
     ],
 )
@@ -290,6 +291,7 @@ def test_a_defective_backend_is_found_out_over_tls(
         monkeypatch.setenv("NO_PROXY", "")
         url = tls.url.replace("127.0.0.1", "backend.test") if tunnelled else tls.url
         made = run(url, "sovant", backend.keys[:1], file, reach=Reach(insecure=True))
-    assert causes <= {f.cause for f in made.findings}
+    told = {f.cause for f in made.findings}
+    assert all(any(re.fullmatch(each, cause) for cause in told) for each in causes), told
     assert set(made.details["errors"]) == errors
     assert bool(tunnel.heads) == tunnelled

@@ -45,6 +45,8 @@ def judge(operation: Operation, exchange: Exchange, now: float) -> Iterator[Find
     yield from retry_after_rules(operation, exchange, date_of(exchange, now))
     if response.status == 401 or not exchange.principal or not operation.authenticated:
         return
+    if exchange.request.method != operation.verb:
+        return  # a method that nobody declared is no call of the operation
     if operation.rate_limit is not None:
         yield from limit_rules(operation, operation.rate_limit, exchange, now)
     if operation.usage is not None:

@@ -30,9 +30,10 @@ KINDS = ("user_message", "assistant_message", "tool_result", "app_event")
 class Refused(Exception):
     """A request that is answered with an error: its status, its code and what is wrong."""
 
-    def __init__(self, status: int, code: str, why: str) -> None:
+    def __init__(self, status: int, code: str, why: str, allow: str = "") -> None:
         super().__init__(why)
         self.status, self.code, self.why = status, code, why
+        self.headers = {"allow": allow} if allow else {}
 
 
 class Tenant:
@@ -71,7 +72,8 @@ class Control:
                 done = does(tenant, request, await _json(request))
             except Refused as no:
                 detail = {"message": no.why, "error": no.code, "hint": "see the manual", "try": 1}
-                return JSONResponse({"trace": "t-1", "detail": detail}, no.status, headers)
+                body = {"trace": "t-1", "detail": detail}
+                return JSONResponse(body, no.status, {**headers, **no.headers})
             return JSONResponse(done, status, headers)
 
         return Route(path, answer, methods=[method])
@@ -215,8 +217,13 @@ def _interested(me: Tenant, _: Request, sent: Any) -> Body:
     return {"message": "we write to you"}
 
 
-def _not_so(*_: Any) -> Body:
-    raise Refused(405, "not_so", "this is not done here")
+def _not_so(*methods: str) -> Callable[..., Body]:
+    """Return what answers every other method of a path than these."""
+
+    def refuse(*_: Any) -> Body:
+        raise Refused(405, "not_so", "this is not done here", ", ".join(methods))
+
+    return refuse
 
 
 async def _json(request: Request) -> Any:
@@ -256,7 +263,7 @@ def control(keys: Collection[str]) -> Starlette:
     ]  # fmt: skip
     ways = sorted({(path, method) for path, method, *_ in table}, reverse=True)
     others = [
-        made.route(path, method, _not_so, 405)
+        made.route(path, method, _not_so(*(m for p, m in ways if p == path)), 405)
         for path in dict(ways)
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
         if (path, method) not in ways

@@ -8,6 +8,8 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parents[1]
 TABLE = (TESTS / "HOSTILE.md").read_text("utf-8")
 ROW = re.compile(r"^\| (?P<row>\w+) \| (?P<tried>[^|]+) \| (?P<now>[^|]+) \| (?P<tests>[^|]+) \|$")
@@ -56,7 +58,10 @@ UNITS = {"": 1, " KiB": 1024, " MiB": 1024 * 1024}
 
 def test_limits_that_people_read_are_those_of_the_code() -> None:
     """`SECURITY.md` names each limit with its number, and the number is the one that holds."""
-    text = (TESTS.parent / ".github" / "SECURITY.md").read_text("utf-8")
+    file = TESTS.parent / ".github" / "SECURITY.md"
+    if not file.is_file():
+        pytest.skip("no SECURITY.md beside an installed package: the checkout's tests read it")
+    text = file.read_text("utf-8")
     part = text.partition("## What is bounded")[2].partition("\n`--max-requests`")[0]
     lines = [n for n in part.splitlines() if n.startswith("|") and not n.startswith("|--")][1:]
     rows = [LIMIT.match(line) for line in lines]
